@@ -1,0 +1,194 @@
+"""Every way a call can fail, one class each. All are ProviderError, so one `except` catches them all.
+
+An error carries as attributes what its handler needs to decide; nobody has to read the message. Only the message is
+positional: with everything else kept in the instance's dictionary, errors survive pickle and copy.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from penstock.chunks import UsageChunk
+
+__all__ = [
+    "AuthenticationError",
+    "ConfigError",
+    "InvalidRequestError",
+    "MalformedResponseError",
+    "NetworkError",
+    "NotFoundError",
+    "OverloadedError",
+    "PermissionDeniedError",
+    "ProviderError",
+    "ProviderTimeoutError",
+    "QuotaExceededError",
+    "RateLimitError",
+    "ServerError",
+    "StreamInterruptedError",
+    "TokenLimitError",
+]
+
+
+class ProviderError(Exception):
+    """A call to a model failed.
+
+    status: the HTTP status, None where there was no answer or the failure came inside a stream that began well.
+    code: the vendor's own word for the failure, None when it gave none.
+    request_id: what the vendor's support asks for, None when it gave none.
+    retry_after: seconds the vendor asks to wait, None when it did not say.
+    retryable: whether the same request may succeed later; a default of the class.
+    usage: the sum of the usage reported until then; it is billed although the call failed. An empty one when the
+        vendor had reported nothing: see UsageChunk.
+    vendor, model: who was asked, None where nobody was.
+    hint: one sentence, what the user can do.
+    """
+
+    retryable: bool = False
+    hint: str = ""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        usage: UsageChunk | None = None,
+        vendor: str | None = None,
+        model: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+        self.retry_after = retry_after
+        self.usage = usage or UsageChunk()
+        self.vendor = vendor
+        self.model = model
+
+    @property
+    def message(self) -> str:
+        """What happened, without the hint and the context that `str()` adds."""
+        return str(self.args[0]) if self.args else ""
+
+    def __str__(self) -> str:
+        facts = [
+            f"{name} {value}"
+            for name, value in (
+                ("status", self.status),
+                ("code", self.code),
+                ("model", self.model),
+                ("request", self.request_id),
+            )
+            if value is not None
+        ]
+        if self.retry_after is not None:
+            facts.append(f"retry after {self.retry_after:g} s")
+        head = f"{self.message} ({', '.join(facts)})" if facts else self.message
+        return f"{head}\n{self.hint}" if self.hint else head
+
+
+class AuthenticationError(ProviderError):
+    """The key is missing, wrong or withdrawn (HTTP 401)."""
+
+    hint = "Check the API key: the environment variable, or apiKey in models.json."
+
+
+class PermissionDeniedError(ProviderError):
+    """The key is good but may not do this (HTTP 403)."""
+
+    hint = "Check that this key's workspace may use this model and region."
+
+
+class NotFoundError(ProviderError):
+    """There is no such model, or no such endpoint (HTTP 404)."""
+
+    hint = "Check modelId and baseUrl; `penstock models` shows what is configured."
+
+
+class InvalidRequestError(ProviderError):
+    """The request is wrong and would be wrong again. Without a status: it was refused here, before it was sent."""
+
+
+class TokenLimitError(ProviderError):
+    """The request is too large for the model: too many tokens, or too many bytes (HTTP 413).
+
+    tokens: how many the request has, limit: how many the model takes; None when the vendor did not say.
+    """
+
+    hint = "Drop or summarise the oldest turns, or ask for fewer max_tokens."
+    tokens: int | None = None
+    limit: int | None = None
+
+
+class RateLimitError(ProviderError):
+    """The vendor asks to slow down (HTTP 429)."""
+
+    retryable = True
+    hint = "Wait for retry_after and send fewer requests or tokens a minute."
+
+
+class QuotaExceededError(ProviderError):
+    """The credit, quota or spend limit is used up. Waiting does not help, so it is not retryable."""
+
+    hint = "Top up the account or raise its spend limit; waiting does not help."
+
+
+class OverloadedError(ProviderError):
+    """The vendor has too much to do (HTTP 529 and its like)."""
+
+    retryable = True
+    hint = "The vendor is overloaded: try again with growing pauses, or use another model for now."
+
+
+class ServerError(ProviderError):
+    """The vendor failed (HTTP 5xx)."""
+
+    retryable = True
+    hint = "The vendor failed, not the request: try again."
+
+
+class ProviderTimeoutError(ProviderError):
+    """A deadline passed, or the vendor says one of its own did (HTTP 408).
+
+    deadline: which of connect, first_chunk, stall and total it was; None when it was the vendor's own.
+    seconds: how long that one is.
+    """
+
+    retryable = True
+    hint = "Try again, or give Deadlines more seconds if the model needs them."
+    deadline: str | None = None
+    seconds: float | None = None
+
+
+class NetworkError(ProviderError):
+    """No answer came: connection refused or reset, name not found, TLS failed."""
+
+    retryable = True
+    hint = "Check baseUrl, network, proxy and TLS certificates, and try again."
+
+
+class StreamInterruptedError(ProviderError):
+    """The answer began and ended before the vendor said that it was complete. What came until then is not the whole."""
+
+    retryable = True
+    hint = "Discard the partial answer (never run its tool calls as if it were whole) and try again."
+
+
+class MalformedResponseError(ProviderError):
+    """The answer is not what this API answers: a page of HTML, an event that is not JSON, broken tool arguments."""
+
+    hint = "Check that baseUrl is an API endpoint of this vendor and not a proxy's page."
+
+
+class ConfigError(ProviderError, ValueError):
+    """The configuration is wrong. The message names file, path, what was found and what was expected.
+
+    Also a ValueError, so that msgspec adds the path when a struct of models.json refuses a value.
+
+    file: where it stands, None when it did not come from a file. path: where in it, as in `$.models.sonnet`.
+    """
+
+    file: Path | None = None
+    path: str | None = None

@@ -1,0 +1,167 @@
+"""What is known of a model: its price, its limits, its traits; and the shape of models.json.
+
+In JSON the keys are camelCase. Prices are US dollars per million tokens, exact decimals. None is unknown, never 0.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from penstock.errors import ConfigError
+from penstock.messages import Deadlines
+
+__all__ = [
+    "Model",
+    "ModelEntry",
+    "ModelInfo",
+    "ModelsConfig",
+    "ModelsFile",
+    "PriceChange",
+    "PriceSheet",
+    "PriceTier",
+    "Prices",
+    "ProviderConfig",
+]
+
+
+class Prices(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+    """US dollars per million tokens; `web_search_price` per thousand searches. None: not known.
+
+    In Python an int, a float or a str is taken too, a float as it prints.
+    """
+
+    input_price: Decimal | None = None
+    output_price: Decimal | None = None
+    cache_writes_price: Decimal | None = None
+    cache_writes_extended_price: Decimal | None = None
+    cache_reads_price: Decimal | None = None
+    web_search_price: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        for name in Prices.__struct_fields__:
+            value = getattr(self, name)
+            if value is None:
+                continue
+            try:
+                price = value if isinstance(value, Decimal) else Decimal(str(value))
+            except InvalidOperation:
+                raise ConfigError(f"`{name}` is {value!r}, expected a number of dollars") from None
+            if not price.is_finite() or price < 0:
+                raise ConfigError(f"`{name}` is {value}, expected a price of 0 or more")
+            if price is not value:
+                msgspec.structs.force_setattr(self, name, price)
+
+
+class PriceTier(Prices, frozen=True, kw_only=True):
+    """Prices of all tokens of a call whose prompt has more than `above_input_tokens` tokens (a cliff)."""
+
+    above_input_tokens: int
+
+
+class PriceSheet(Prices, frozen=True, kw_only=True):
+    """Prices with their tiers. None: no tiers are known; a variant of a tiered model then has no price in a tier."""
+
+    tiers: Sequence[PriceTier] | None = None
+
+
+class PriceChange(PriceSheet, frozen=True, kw_only=True):
+    """The prices from a UTC date on, announced before. They stand alone: what is not stated is not known."""
+
+    from_date: dt.date = msgspec.field(name="from")
+    variants: Mapping[str, PriceSheet] = msgspec.field(default_factory=dict)
+
+
+class ModelInfo(PriceSheet, frozen=True, kw_only=True):
+    """A model's prices, limits and traits. None: not known, and then it is not checked before sending.
+
+    variants: prices of the service tiers, speeds and regions that the vendor says it used (`priority`, `fast`, `us`;
+        several are joined by `+` in alphabetical order). changes: announced prices.
+    prices_as_of: the day on which somebody read these prices.
+    max_tokens: most output tokens. context_window: most tokens of prompt and answer.
+    min_cache_tokens: the shortest prefix that the vendor caches.
+    supports_sampling: takes temperature, top_p, top_k. supports_prefill: the history may end with the assistant.
+    supports_forced_tools: tool_choice may force a call; `unless_budget` if not with a budget of reasoning.
+    reasoning_modes: what turns reasoning on and off; empty: it cannot reason. efforts: the efforts it takes.
+    """
+
+    variants: Mapping[str, PriceSheet] = msgspec.field(default_factory=dict)
+    changes: Sequence[PriceChange] = ()
+    prices_as_of: dt.date | None = None
+    max_tokens: int | None = None
+    context_window: int | None = None
+    min_cache_tokens: int | None = None
+    supports_images: bool | None = None
+    supports_sampling: bool | None = None
+    supports_prefill: bool | None = None
+    supports_forced_tools: bool | Literal["unless_budget"] | None = None
+    reasoning_modes: Sequence[Literal["adaptive", "budget", "off", "between_tools"]] | None = None
+    efforts: Sequence[Literal["minimal", "low", "medium", "high", "xhigh", "max"]] | None = None
+
+
+class Model(msgspec.Struct, frozen=True):
+    """A model's id, as its vendor spells it, and what is known of it."""
+
+    id: str
+    info: ModelInfo
+
+
+class ProviderConfig(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
+):
+    """What a provider needs to know.
+
+    model_info: None when nothing is known; `open_provider` then looks into the packaged catalogue.
+    api_key: None for the SDK's own search (environment, profiles); in models.json a literal, `${ENV}`, or
+        `keyring:SERVICE/USER`. base_url: None for the vendor's own, else used as given.
+    wire: which API of the vendor; None for its default. headers: sent with every request.
+    """
+
+    model_id: str
+    model_info: ModelInfo | None = None
+    api_key: str | None = None
+    base_url: str | None = None
+    wire: Literal["chat", "responses"] | None = None
+    deadlines: Deadlines = Deadlines()
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """All fields but the key and the headers, which may hold one."""
+        key = "'***'" if self.api_key else None
+        return (
+            f"ProviderConfig(model_id={self.model_id!r}, api_key={key}, base_url={self.base_url!r}, "
+            f"wire={self.wire!r}, headers={sorted(self.headers)}, model_info={self.model_info!r})"
+        )
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        """What `rich` prints: as above."""
+        return [("", repr(self))]
+
+
+class ModelEntry(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
+):
+    """One alias of models.json."""
+
+    provider: str
+    provider_config: ProviderConfig
+    enabled: bool = True
+
+
+class ModelsFile(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """models.json as it is written. active: the alias that is used when none is named."""
+
+    active: str
+    models: Mapping[str, ModelEntry]
+    schema_url: str | None = msgspec.field(name="$schema", default=None)
+
+
+class ModelsConfig(ModelsFile, frozen=True, kw_only=True):
+    """A models.json that has been read. source: its file, None for the packaged default; it is not written back."""
+
+    source: Path | None = None
