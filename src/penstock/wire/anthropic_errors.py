@@ -1,0 +1,131 @@
+"""Anthropic's errors to ours: status first, then the error's type, then its words. Pure.
+
+Source: https://platform.claude.com/docs/en/api/errors and the anthropic SDK 2.11, read 2026-11-21; llama.cpp's
+`exceed_context_size_error` and its integer `code` from its server of 2026-10-01.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from penstock.errors import (
+    AuthenticationError,
+    InvalidRequestError,
+    MalformedResponseError,
+    NotFoundError,
+    OverloadedError,
+    PermissionDeniedError,
+    ProviderError,
+    ProviderTimeoutError,
+    QuotaExceededError,
+    RateLimitError,
+    ServerError,
+    TokenLimitError,
+)
+from penstock.wire.decoding import UNDECODABLE, shown
+
+__all__ = ["response_error", "stream_error"]
+
+_BY_STATUS: dict[int, type[ProviderError]] = {
+    401: AuthenticationError,
+    402: QuotaExceededError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    408: ProviderTimeoutError,
+    413: TokenLimitError,
+    429: RateLimitError,
+    504: ProviderTimeoutError,
+    529: OverloadedError,
+}
+# A stream that has begun has no status any more: only the type tells.
+_BY_TYPE: dict[str, type[ProviderError]] = {
+    "invalid_request_error": InvalidRequestError,
+    "authentication_error": AuthenticationError,
+    "billing_error": QuotaExceededError,
+    "permission_error": PermissionDeniedError,
+    "not_found_error": NotFoundError,
+    "request_too_large": TokenLimitError,
+    "rate_limit_error": RateLimitError,
+    "timeout_error": ProviderTimeoutError,
+    "overloaded_error": OverloadedError,
+    "exceed_context_size_error": TokenLimitError,
+}
+# Codes and words of exhausted money, which the API sends with 400 as well as 429.
+_QUOTA: Final = re.compile(r"credit balance is too low|spend limit|spending limit|_spend_limit_reached", re.IGNORECASE)
+# Phrases of an overflow: the API's own two, Bedrock's, llama.cpp's. Numbers: tokens asked for, then the limit.
+_OVERFLOW: Final = (
+    re.compile(r"prompt is too long(?:: (?P<tokens>\d+) tokens > (?P<limit>\d+) maximum)?"),
+    re.compile(r"exceed context limit: (?P<tokens>\d+ \+ \d+) > (?P<limit>\d+)"),
+    re.compile(r"[Ii]nput is too long for requested model"),
+    re.compile(r"\((?P<tokens>\d+) tokens\) exceeds the available context size \((?P<limit>\d+) tokens\)"),
+)
+
+
+class _Details(msgspec.Struct):
+    error_code: str | None = None
+
+
+class _Error(msgspec.Struct):
+    type: str | None = None
+    message: str | None = None
+    details: _Details | None = None
+
+
+class _Body(msgspec.Struct):
+    error: _Error
+    request_id: str | None = None
+
+
+_body = msgspec.json.Decoder(_Body)
+
+
+def response_error(status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+    """The error for an answer with a failing HTTP status; `retry_after` is the border's to add: it needs a clock."""
+    try:
+        parsed = _body.decode(body)
+    except UNDECODABLE:
+        parsed = _Body(_Error(message=shown(body).strip() or "an empty answer"))
+    kind = _BY_STATUS.get(status)
+    if kind is None:
+        kind = ServerError if status >= 500 else InvalidRequestError
+    error = _refined(kind, parsed.error)
+    error.status = status
+    error.request_id = headers.get("request-id") or parsed.request_id
+    return error
+
+
+def stream_error(data: bytes) -> ProviderError:
+    """The error that an `error` event, or an error sent with status 200, stands for."""
+    try:
+        parsed = _body.decode(data)
+    except UNDECODABLE:
+        return MalformedResponseError(f"neither an answer nor an error of this API: {shown(data)}")
+    error = _refined(_BY_TYPE.get(parsed.error.type or "", ServerError), parsed.error)
+    error.request_id = parsed.request_id
+    return error
+
+
+def _refined(kind: type[ProviderError], said: _Error) -> ProviderError:
+    message = said.message or said.type or "no reason given"
+    code = said.details.error_code if said.details is not None and said.details.error_code else said.type
+    if kind in (InvalidRequestError, RateLimitError) and _QUOTA.search(f"{message} {code}"):
+        kind = QuotaExceededError
+    if kind not in (InvalidRequestError, TokenLimitError):
+        return kind(message, code=code)
+    for phrase in _OVERFLOW:
+        found = phrase.search(message)
+        if found is None:
+            continue
+        error = TokenLimitError(message, code=code)
+        numbers = found.groupdict()
+        if numbers.get("tokens"):
+            error.tokens = sum(map(int, numbers["tokens"].split(" + ")))
+            error.limit = int(numbers["limit"])
+        return error
+    if said.type == "exceed_context_size_error":
+        kind = TokenLimitError
+    return kind(message, code=code)

@@ -1,0 +1,134 @@
+"""Anthropic's Messages API, the options: what each becomes in the body and in the headers, or why it is refused. Pure.
+
+Source: the API's documentation and the types of the anthropic SDK 2.11, read 2026-11-21.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any, Final
+
+from penstock.errors import InvalidRequestError
+from penstock.messages import Options, Tool
+from penstock.models import Model
+
+__all__ = ["option_fields", "option_headers"]
+
+_DEFAULT_MAX_TOKENS: Final = 8192
+"""When neither the options nor the model's entry say how much: the API wants a number; any current model takes it."""
+
+_SAMPLING: Final = ("temperature", "top_p", "top_k")
+_ELSEWHERE: Final = {
+    "presence_penalty": "OpenAI's chat completions",
+    "frequency_penalty": "OpenAI's chat completions",
+    "seed": "OpenAI's chat completions",
+}
+_MIN_BUDGET: Final = 1024
+
+
+def option_headers(options: Options) -> dict[str, str]:
+    """The headers that choose the API's version: sampling parameters exist only in the old one."""
+    sampling = any(getattr(options, name) is not None for name in _SAMPLING)
+    headers = {"anthropic-version": "2023-06-01" if sampling else "2026-10-21"}
+    if options.service_tier == "fast":
+        headers["anthropic-beta"] = "fast-mode-2026-02-01"
+    return headers
+
+
+def option_fields(options: Options, model: Model) -> dict[str, Any]:
+    """The fields of the body but tools, system and messages. Raises InvalidRequestError, which names the option."""
+    for name, where in _ELSEWHERE.items():
+        if getattr(options, name) is not None:
+            raise InvalidRequestError(f"option `{name}`: Anthropic's Messages API has none; it works with {where}")
+    max_tokens = options.max_tokens if options.max_tokens is not None else model.info.max_tokens
+    fields: dict[str, Any] = {
+        "model": model.id,
+        "max_tokens": _DEFAULT_MAX_TOKENS if max_tokens is None else max_tokens,
+        "stream": True,
+    }
+    for name in _SAMPLING:
+        value = getattr(options, name)
+        if value is not None:
+            if model.info.supports_sampling is False:
+                raise InvalidRequestError(f"option `{name}`: {model.id} takes no sampling parameters")
+            fields[name] = value
+    if options.stop:
+        fields["stop_sequences"] = [options.stop] if isinstance(options.stop, str) else options.stop
+    if options.user is not None:
+        fields["metadata"] = {"user_id": options.user}
+    fields |= _service_tier(options)
+    fields |= _reasoning(options, model, fields["max_tokens"])
+    if options.response_schema is not None:
+        output = fields.setdefault("output_config", {})
+        output["format"] = {"type": "json_schema", "schema": options.response_schema}
+    return fields | _tool_choice(options, model)
+
+
+def _service_tier(options: Options) -> dict[str, Any]:
+    tier = options.service_tier
+    if tier is None:
+        return {}
+    if tier == "fast":
+        return {"speed": "fast"}
+    if tier in ("auto", "standard_only"):
+        return {"service_tier": tier}
+    raise InvalidRequestError(f"option `service_tier`: {tier!r}, expected auto, standard_only or fast")
+
+
+def _reasoning(options: Options, model: Model, max_tokens: int) -> dict[str, Any]:
+    wanted, modes, efforts = options.reasoning, model.info.reasoning_modes, model.info.efforts
+    if wanted is None:
+        return {}
+    if wanted == "off":
+        if modes is None or "off" in modes or not modes:
+            return {"thinking": {"type": "disabled"}} if modes != [] else {}
+        if "between_tools" in modes:
+            return {"thinking": {"type": "between_tools"}}
+        raise InvalidRequestError(f"option `reasoning`: {model.id} always reasons; `low` is the least")
+    if isinstance(wanted, int):
+        if modes is not None and "budget" not in modes:
+            raise InvalidRequestError(f"option `reasoning`: {model.id} takes no budget, but {_choices(efforts)}")
+        if not _MIN_BUDGET <= wanted < max_tokens:
+            raise InvalidRequestError(
+                f"option `reasoning`: a budget of {wanted} tokens, expected {_MIN_BUDGET} or more and less than "
+                f"max_tokens, which is {max_tokens}"
+            )
+        return {"thinking": {"type": "enabled", "budget_tokens": wanted}}
+    if efforts is not None and wanted not in efforts:
+        raise InvalidRequestError(f"option `reasoning`: {wanted!r}, but {model.id} takes {_choices(efforts)}")
+    adaptive = {"thinking": {"type": "adaptive"}} if modes is None or "adaptive" in modes else {}
+    return {**adaptive, "output_config": {"effort": wanted}}
+
+
+def _choices(efforts: Sequence[str] | None) -> str:
+    return f"one of {', '.join(efforts)}" if efforts else f"a budget of {_MIN_BUDGET} tokens or more"
+
+
+def _tool_choice(options: Options, model: Model) -> dict[str, Any]:
+    choice = options.tool_choice
+    names = [tool.name if isinstance(tool, Tool) else str(tool.get("name")) for tool in options.tools]
+    if choice is None and options.parallel_tool_calls is None:
+        return {}
+    if not names:
+        raise InvalidRequestError("option `tool_choice` or `parallel_tool_calls` is given, but there are no tools")
+    value: dict[str, Any]
+    if choice in (None, "auto", "none"):
+        value = {"type": choice or "auto"}
+    else:
+        if choice != "required" and choice not in names:
+            near = get_close_matches(str(choice), names, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+            raise InvalidRequestError(f"option `tool_choice`: no tool is called {choice!r}; {hint}")
+        _may_force(options, model)
+        value = {"type": "any"} if choice == "required" else {"type": "tool", "name": choice}
+    if options.parallel_tool_calls is False and choice != "none":
+        value["disable_parallel_tool_use"] = True
+    return {"tool_choice": value}
+
+
+def _may_force(options: Options, model: Model) -> None:
+    forced = model.info.supports_forced_tools
+    if forced is False or (forced == "unless_budget" and isinstance(options.reasoning, int)):
+        when = " with a budget of reasoning" if forced else ""
+        raise InvalidRequestError(f"option `tool_choice`: {model.id} cannot be forced to call a tool{when}; use `auto`")

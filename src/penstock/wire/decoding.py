@@ -1,0 +1,83 @@
+"""JSON out of vendors' events: strict where it can be, tolerant of broken text, and an error that shows what came."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import msgspec
+
+from penstock.errors import MalformedResponseError
+
+__all__ = ["UNDECODABLE", "broken_call", "decode", "event_type", "is_object", "repaired", "shown"]
+
+T = TypeVar("T")
+
+# Invalid UTF-8 in a string is not a DecodeError to msgspec, and what is nested too deep is neither.
+UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class _Typed(msgspec.Struct):
+    type: str | None = None
+
+
+_typed = msgspec.json.Decoder(_Typed)
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def decode(decoder: msgspec.json.Decoder[T], name: bytes, data: bytes) -> T:
+    """*data* of an event called *name*. Raises MalformedResponseError."""
+    try:
+        return decoder.decode(data)
+    except UNDECODABLE as error:
+        return repaired(decoder.decode, name, data, error)
+
+
+def repaired(decode: Callable[[bytes], T], name: bytes, data: bytes, error: Exception) -> T:
+    """*data* decoded once more, with U+FFFD for bytes that are not UTF-8 and for halves of surrogate pairs.
+
+    Raises MalformedResponseError, because of *error*, when that was not what was wrong.
+    """
+    try:
+        document = json.loads(data.decode("utf-8", "replace"))
+        text = json.dumps(document, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return decode(text.encode())
+    except (ValueError, RecursionError):
+        message = f"the event `{name.decode('utf-8', 'replace')}` is malformed ({error}): {shown(data)}"
+        raise MalformedResponseError(message) from error
+
+
+def event_type(name: bytes, data: bytes) -> bytes:
+    """What the data of an event of an unknown name says it is, empty when it does not say.
+
+    Raises MalformedResponseError only for an event without a name: what an unknown one holds is its own business.
+    """
+    try:
+        return (_typed.decode(data).type or "").encode()
+    except UNDECODABLE as error:
+        if name or data.strip() == b"[DONE]":
+            return b""
+        return (repaired(_typed.decode, name, data, error).type or "").encode()
+
+
+def is_object(text: str) -> bool:
+    """Whether *text* is the JSON text of an object."""
+    try:
+        _object.decode(text)
+    except UNDECODABLE:
+        return False
+    return True
+
+
+def broken_call(id_: str, name: str, arguments: str) -> MalformedResponseError:
+    """The error for a whole tool call whose arguments are not the JSON text of an object."""
+    return MalformedResponseError(
+        f"the arguments of the call {id_} of tool `{name}` are not a JSON object: {shown(arguments.encode())}"
+    )
+
+
+def shown(data: bytes, most: int = 200) -> str:
+    """The first *most* characters, for an error message."""
+    text = data[: 4 * most].decode("utf-8", "replace")
+    return text if len(text) <= most else f"{text[:most]}…"
