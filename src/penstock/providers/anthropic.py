@@ -1,0 +1,76 @@
+"""Anthropic's models, and servers that speak its Messages API."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import AsyncGenerator, Sequence
+from functools import partial
+from typing import Any
+
+from penstock.chunks import Chunk
+from penstock.cost import Meter
+from penstock.messages import Message, Options
+from penstock.models import Model, ModelInfo, ProviderConfig
+from penstock.provider import BaseProvider
+from penstock.transport import Exchange, Transport
+from penstock.wire.anthropic_errors import response_error
+from penstock.wire.anthropic_messages import VENDOR, AnthropicDecoder
+from penstock.wire.anthropic_options import option_headers
+from penstock.wire.anthropic_request import encode
+from penstock.wire.reader import AnswerReader
+
+__all__ = ["AnthropicProvider"]
+
+
+class AnthropicProvider(BaseProvider):
+    """Asks a model over Anthropic's Messages API. One provider may serve many calls, and several loops in turn.
+
+    The key is the config's, or what the SDK finds: ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, its profiles.
+    `/v1/messages` is appended to the config's base_url. Building the first one imports the SDK: about a second.
+    """
+
+    def __init__(self, config: ProviderConfig) -> None:
+        import anthropic  # here and not above: `import penstock` loads no SDK
+
+        def make_client() -> Any:
+            return anthropic.AsyncAnthropic(
+                api_key=config.api_key,
+                base_url=config.base_url,
+                max_retries=0,
+                default_headers=dict(config.headers),
+                # Its spans end when its own decoder has read the stream, which never happens here.
+                open_telemetry=False,
+            )
+
+        self._config = config
+        self._model = Model(config.model_id, config.model_info or ModelInfo())
+        self._transport = Transport(anthropic, make_client, response_error, vendor=VENDOR, model=config.model_id)
+
+    def create_message(
+        self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
+    ) -> AsyncGenerator[Chunk, None]:
+        """See BaseProvider."""
+        return self._transport.exchange(partial(self._prepare, system_prompt, messages, options or Options()))
+
+    def get_model(self) -> Model:
+        """See BaseProvider."""
+        return self._model
+
+    async def aclose(self) -> None:
+        """See BaseProvider."""
+        await self._transport.aclose()
+
+    def _prepare(self, system_prompt: str, messages: Sequence[Message], options: Options) -> Exchange:
+        meter = Meter(self._model.info, dt.datetime.now(dt.UTC).date())
+        headers = option_headers(options)
+        betas = [value for name, value in self._config.headers.items() if name.lower() == "anthropic-beta"]
+        if betas and "anthropic-beta" in headers:
+            headers["anthropic-beta"] = ",".join((*betas, headers["anthropic-beta"]))
+        return Exchange(
+            path="/v1/messages",
+            body=encode(system_prompt, messages, options, self._model),
+            headers=headers,
+            deadlines=options.deadlines or self._config.deadlines,
+            reader=AnswerReader(AnthropicDecoder(meter)),
+            meter=meter,
+        )

@@ -1,0 +1,257 @@
+"""The vendor's SDK client as a pipe for bytes, and the one border where its exceptions become ours.
+
+The SDK does what it does well: credentials, proxies, TLS, the connection pool, timeouts. The body goes in as bytes that
+are already encoded and comes out as bytes that are not decoded yet. It never retries and never follows a redirect, on
+which the key would go along.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import suppress
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import anyio
+import anyio.lowlevel
+import msgspec
+
+from penstock.chunks import Chunk, UsageChunk
+from penstock.cost import Meter
+from penstock.deadlines import Watch
+from penstock.errors import (
+    AuthenticationError,
+    MalformedResponseError,
+    NetworkError,
+    ProviderError,
+    StreamInterruptedError,
+)
+from penstock.messages import Deadlines
+from penstock.wire.reader import AnswerReader
+
+if TYPE_CHECKING:
+    import httpx2
+
+__all__ = ["Exchange", "Transport"]
+
+_DRAIN: Final = 0.1
+"""Seconds to wait, after the message is complete, for the end of the body: only then is the connection used again."""
+_CLOSE: Final = 1.0
+"""Seconds that closing may take, cancelled or not."""
+_MIN_KEY: Final = 8
+"""Shorter keys (`none`, `sk-test`) are no secrets, and would be found in ordinary words."""
+
+
+class SDKClient(Protocol):
+    """What is used of AsyncAnthropic and AsyncOpenAI."""
+
+    @property
+    def api_key(self) -> str | None: ...
+
+    async def post(self, path: str, **kwargs: Any) -> Any: ...
+
+    async def close(self) -> None: ...
+
+
+class Exchange(msgspec.Struct, frozen=True, kw_only=True):
+    """One request, ready to be sent, and what its answer is read with."""
+
+    path: str
+    body: bytes
+    headers: Mapping[str, str]
+    deadlines: Deadlines
+    reader: AnswerReader
+    meter: Meter
+
+
+class Transport:
+    """Sends exchanges through an SDK's client, of which there is one for each event loop."""
+
+    def __init__(
+        self,
+        sdk: ModuleType,
+        make_client: Callable[[], SDKClient],
+        response_error: Callable[[int, Mapping[str, str], bytes], ProviderError],
+        *,
+        vendor: str,
+        model: str,
+    ) -> None:
+        import httpx2  # here and not above: `import penstock` loads no HTTP client
+
+        self._httpx = httpx2
+        self._sdk = sdk
+        self._sdk_error: type[Exception] = getattr(sdk, "AnthropicError", None) or sdk.OpenAIError
+        self._make_client = make_client
+        self._response_error = response_error
+        self._vendor = vendor
+        self._model = model
+        self._clients: anyio.lowlevel.RunVar[SDKClient | None] = anyio.lowlevel.RunVar("penstock client")
+        self._failures = (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, self._sdk_error, OSError)
+
+    async def exchange(self, prepare: Callable[[], Exchange]) -> AsyncGenerator[Chunk, None]:
+        """Prepare the request, send it, and yield the chunks of the answer. Raises a ProviderError."""
+        call: Exchange | None = None
+        watch: Watch | None = None
+        response: httpx2.Response | None = None
+        body: AsyncGenerator[bytes, None] | None = None
+        try:
+            call = prepare()
+            watch = Watch(call.deadlines)
+            response = await self._send(call, watch)
+            body = response.aiter_bytes()
+            while not call.reader.done:
+                data = await watch.read(body)
+                last: Chunk | None = None
+                for last in call.reader.close() if data is None else call.reader.feed(data):
+                    yield last
+                if last is not None and type(last) is not UsageChunk:
+                    watch.got_content()
+        except ProviderError as error:
+            self._complete(error, call, response)
+            raise
+        except self._failures as theirs:
+            ours = self._translated(theirs, watch, began=response is not None)
+            self._complete(ours, call, response, theirs)
+            raise ours from theirs
+        finally:
+            if response is not None:
+                await self._close(response, body, drain=call is not None and call.reader.done)
+
+    async def aclose(self) -> None:
+        """Close this event loop's client."""
+        client = self._clients.get(None)
+        if client is not None:
+            self._clients.set(None)
+            with anyio.move_on_after(_CLOSE, shield=True):
+                await client.close()
+
+    async def _send(self, call: Exchange, watch: Watch) -> httpx2.Response:
+        client = self._clients.get(None)
+        if client is None:
+            client = self._make_client()
+            self._clients.set(client)
+        limits = call.deadlines
+        with watch.sending():
+            stream = await client.post(
+                call.path,
+                cast_to=object,
+                content=call.body,
+                stream=True,
+                stream_cls=self._sdk.AsyncStream[Any],
+                options={
+                    "headers": call.headers,
+                    "timeout": self._httpx.Timeout(limits.first_chunk, connect=limits.connect, pool=limits.connect),
+                    "follow_redirects": False,
+                },
+            )
+        response: httpx2.Response = stream.response
+        # httpx2 reads this once, when the body is first asked for.
+        response.request.extensions["timeout"]["read"] = watch.body_timeout()
+        return response
+
+    async def _close(self, response: httpx2.Response, body: AsyncGenerator[bytes, None] | None, *, drain: bool) -> None:
+        """Give the connection back if the answer is complete, else close it; what fails here matters no more."""
+        with suppress(*self._failures):
+            if drain and body is not None:
+                with anyio.move_on_after(_DRAIN, shield=True):
+                    async for _ in body:
+                        pass
+        with suppress(*self._failures), anyio.move_on_after(_CLOSE, shield=True):
+            if body is not None:
+                await body.aclose()
+            await response.aclose()
+
+    def _translated(self, theirs: Exception, watch: Watch | None, *, began: bool) -> ProviderError:
+        sdk, httpx = self._sdk, self._httpx
+        if isinstance(theirs, sdk.APIStatusError):
+            return self._refused(theirs.response)
+        cause = theirs.__cause__ if isinstance(theirs, sdk.APIConnectionError) else theirs
+        if isinstance(cause, httpx.TimeoutException) and watch is not None:
+            connecting = isinstance(cause, httpx.ConnectTimeout | httpx.PoolTimeout)
+            return watch.expired("connect" if connecting else None)
+        said = f"{type(cause).__name__}: {cause}".rstrip(": ")
+        if isinstance(cause, httpx.DecodingError):
+            return MalformedResponseError(f"the answer's compression is broken ({said})")
+        if began:
+            return StreamInterruptedError(f"the connection broke before the message was complete ({said})")
+        if isinstance(theirs, self._sdk_error) and not isinstance(theirs, sdk.APIError):
+            return AuthenticationError(f"the SDK found no usable credentials ({said})")
+        return NetworkError(f"no answer from the server ({said})")
+
+    def _refused(self, response: httpx2.Response) -> ProviderError:
+        error = self._response_error(response.status_code, response.headers, response.content)
+        if 300 <= response.status_code < 400:
+            place = response.headers.get("location", "elsewhere")
+            error.args = (f"the server redirects to {place}, which is not followed: the key would go along",)
+        error.retry_after = _retry_after(response.headers)
+        return error
+
+    def _complete(
+        self,
+        error: ProviderError,
+        call: Exchange | None,
+        response: httpx2.Response | None,
+        theirs: BaseException | None = None,
+    ) -> None:
+        """Add what only the border knows, and take the key out of everything that hangs on the error."""
+        error.vendor = error.vendor or self._vendor
+        error.model = error.model or self._model
+        if call is not None:
+            error.usage = call.meter.total
+        if response is not None and error.request_id is None:
+            error.request_id = response.headers.get("request-id") or response.headers.get("x-request-id")
+        client = self._clients.get(None)
+        key = client.api_key if client is not None else None
+        if key and len(key) >= _MIN_KEY:
+            for one in (error, theirs):
+                _redact(one, key, set())
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds, from `retry-after-ms` or `retry-after` as a number or a date; None when it was not said."""
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    said = headers.get("retry-after")
+    seconds = _number(said)
+    if seconds is not None or said is None:
+        return seconds
+    try:
+        when = email.utils.parsedate_to_datetime(said)
+    except ValueError:
+        return None
+    return max(0.0, when.timestamp() - time.time())
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if 0 <= number < float("inf") else None
+
+
+def _redact(error: BaseException | None, key: str, seen: set[int]) -> None:
+    """Replace *key* in the texts of *error* and of all it was raised from: a server may echo what it was sent."""
+    if error is None or id(error) in seen:
+        return
+    seen.add(id(error))
+    error.args = tuple(_without(arg, key) for arg in error.args)
+    for name in ("message", "body", "api_message", "code"):
+        value = vars(error).get(name)
+        if value is not None:
+            setattr(error, name, _without(value, key))
+    _redact(error.__cause__, key, seen)
+    _redact(error.__context__, key, seen)
+
+
+def _without(value: Any, key: str) -> Any:
+    if isinstance(value, str):
+        return value.replace(key, "***")
+    if isinstance(value, dict):
+        return {_without(name, key): _without(inner, key) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_without(inner, key) for inner in value)
+    return value
