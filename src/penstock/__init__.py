@@ -1,0 +1,123 @@
+"""Penstock: a lean, typed, streaming-first pipe between an agent loop and a language model, with exact cost.
+
+The names below are the public ones. Importing this loads no SDK and no HTTP client; building a provider does.
+"""
+
+from penstock.chunks import (
+    Chunk,
+    OpaqueChunk,
+    ReasoningChunk,
+    StopChunk,
+    StopReason,
+    TextChunk,
+    ToolCallChunk,
+    ToolCallDeltaChunk,
+    UsageChunk,
+)
+from penstock.cost import calculate_cost
+from penstock.errors import (
+    AuthenticationError,
+    ConfigError,
+    InvalidRequestError,
+    MalformedResponseError,
+    NetworkError,
+    NotFoundError,
+    OverloadedError,
+    PermissionDeniedError,
+    ProviderError,
+    ProviderTimeoutError,
+    QuotaExceededError,
+    RateLimitError,
+    ServerError,
+    StreamInterruptedError,
+    TokenLimitError,
+)
+from penstock.messages import (
+    Deadlines,
+    DocumentPart,
+    ImagePart,
+    Message,
+    OpaquePart,
+    Options,
+    Part,
+    ReasoningPart,
+    TextPart,
+    Tool,
+    ToolCallPart,
+    ToolResultPart,
+)
+from penstock.models import (
+    Model,
+    ModelEntry,
+    ModelInfo,
+    ModelsConfig,
+    PriceChange,
+    PriceSheet,
+    PriceTier,
+    ProviderConfig,
+)
+from penstock.provider import BaseProvider
+from penstock.providers.anthropic import AnthropicProvider
+from penstock.registry import catalog, load_models, open_provider, save_models
+
+__all__ = [
+    "AnthropicProvider",
+    "AuthenticationError",
+    "BaseProvider",
+    "Chunk",
+    "ConfigError",
+    "Deadlines",
+    "DocumentPart",
+    "ImagePart",
+    "InvalidRequestError",
+    "MalformedResponseError",
+    "Message",
+    "Model",
+    "ModelEntry",
+    "ModelInfo",
+    "ModelsConfig",
+    "NetworkError",
+    "NotFoundError",
+    "OpaqueChunk",
+    "OpaquePart",
+    "Options",
+    "OverloadedError",
+    "Part",
+    "PermissionDeniedError",
+    "PriceChange",
+    "PriceSheet",
+    "PriceTier",
+    "ProviderConfig",
+    "ProviderError",
+    "ProviderTimeoutError",
+    "QuotaExceededError",
+    "RateLimitError",
+    "ReasoningChunk",
+    "ReasoningPart",
+    "ServerError",
+    "StopChunk",
+    "StopReason",
+    "StreamInterruptedError",
+    "TextChunk",
+    "TextPart",
+    "TokenLimitError",
+    "Tool",
+    "ToolCallChunk",
+    "ToolCallDeltaChunk",
+    "ToolCallPart",
+    "ToolResultPart",
+    "UsageChunk",
+    "calculate_cost",
+    "catalog",
+    "load_models",
+    "open_provider",
+    "save_models",
+]
+
+
+def __getattr__(name: str) -> str:
+    if name != "__version__":
+        raise AttributeError(f"module 'penstock' has no attribute {name!r}")
+    from importlib.metadata import version  # a fifth of the import's time, for the few who ask
+
+    return version("penstock")

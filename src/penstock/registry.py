@@ -1,0 +1,208 @@
+"""models.json: found, read, checked, written; and the provider that an alias of it names."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from penstock.config_check import explained
+from penstock.errors import ConfigError
+from penstock.models import ModelEntry, ModelInfo, ModelsConfig, ModelsFile, ProviderConfig
+from penstock.provider import BaseProvider
+from penstock.providers.anthropic import AnthropicProvider
+
+__all__ = ["catalog", "find_models", "load_models", "models_schema", "open_provider", "resolve", "save_models"]
+
+FILE_NAME: Final = "models.json"
+ENVIRONMENT: Final = "PENSTOCK_MODELS"
+"""The environment variable that names the file, in place of the search."""
+
+_PROVIDERS: dict[str, Callable[[ProviderConfig], BaseProvider]] = {"anthropic": AnthropicProvider}
+_VARIABLE: Final = re.compile(r"\$\{([^}]*)\}")
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def find_models(start: Path | None = None) -> Path | None:
+    """The workspace's models.json: what PENSTOCK_MODELS names, else the nearest upwards from *start* (the working
+    directory); None when there is none. Raises ConfigError when PENSTOCK_MODELS names no file.
+    """
+    named = os.environ.get(ENVIRONMENT)
+    if named:
+        path = Path(named).expanduser()
+        if not path.is_file():
+            raise _error(path, None, f"there is no such file, but {ENVIRONMENT} names it")
+        return path
+    here = (start or Path.cwd()).resolve()
+    return next((path for folder in (here, *here.parents) if (path := folder / FILE_NAME).is_file()), None)
+
+
+def load_models(path: str | os.PathLike[str] | None = None) -> ModelsConfig:
+    """Read and check models.json: *path*, else what `find_models` finds, else the packaged default.
+
+    Raises ConfigError, which names the file, the path in it, what was found and what was expected. Variables such as
+    `${ANTHROPIC_API_KEY}` are looked up only when their model is opened.
+    """
+    file = Path(path) if path is not None else find_models()
+    if file is None:
+        return catalog()
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise _error(file, None, f"cannot be read: {error.strerror or error}") from error
+    return _checked(_decoded(file, data), file)
+
+
+def save_models(config: ModelsConfig, path: str | os.PathLike[str] | None = None) -> Path:
+    """Write *config* to *path*, else to the file it came from, and return that. The file is replaced in one step.
+
+    Raises ConfigError when there is neither, or when what would be written could not be read again.
+    """
+    file = Path(path) if path is not None else config.source
+    if file is None:
+        raise ConfigError("these models did not come from a file: say where to save them")
+    plain = ModelsFile(active=config.active, models=config.models, schema_url=config.schema_url)
+    data = msgspec.json.format(_encode(plain), indent=2) + b"\n"
+    _checked(_decoded(file, data), file)
+    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        Path(temporary).chmod(file.stat().st_mode & 0o777 if file.exists() else 0o644)
+        Path(temporary).replace(file)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return file
+
+
+@cache
+def catalog() -> ModelsConfig:
+    """The packaged default: the vendors' current models with dated prices and limits."""
+    data = files("penstock").joinpath(FILE_NAME).read_bytes()
+    plain = msgspec.json.decode(data, type=ModelsFile)
+    return ModelsConfig(active=plain.active, models=plain.models)
+
+
+def models_schema() -> dict[str, Any]:
+    """The JSON Schema of models.json."""
+    text = msgspec.json.encode(msgspec.json.schema(ModelsFile))
+    # msgspec describes a Decimal as text, but it reads numbers as well, and numbers are what the file has.
+    text = text.replace(b'{"type":"string","format":"decimal"}', b'{"type":"number","minimum":0}')
+    schema: dict[str, Any] = msgspec.json.decode(text)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def open_provider(
+    alias: str | None = None, *, models: ModelsConfig | str | os.PathLike[str] | None = None
+) -> BaseProvider:
+    """The provider of a model: *alias* in models.json, else in the packaged catalogue; None for the active one.
+
+    models: a config, or the path of a file; None for what `load_models` finds. Without a `modelInfo` of its own a
+    model has that of the catalogue; what the catalogue does not know either is unknown. Raises ConfigError.
+    """
+    entry = resolve(alias, models=models)
+    return _PROVIDERS[entry.provider](entry.provider_config)
+
+
+def resolve(alias: str | None = None, *, models: ModelsConfig | str | os.PathLike[str] | None = None) -> ModelEntry:
+    """The entry that *alias* names, complete: with the key's value and with what the catalogue knows of the model."""
+    config = models if isinstance(models, ModelsConfig) else load_models(models)
+    name = alias or config.active
+    entry = config.models.get(name) or catalog().models.get(name)
+    if entry is None:
+        raise _unknown(config, name)
+    where = f"$.models.{name}"
+    if not entry.enabled:
+        raise _error(config.source, where, "the model is disabled; found `enabled` false, expected true")
+    found = entry.provider_config
+    key = None if found.api_key is None else _key(found.api_key, config.source, f"{where}.providerConfig.apiKey")
+    info = found.model_info if found.model_info is not None else _known(entry.provider, found.model_id)
+    return msgspec.structs.replace(entry, provider_config=msgspec.structs.replace(found, api_key=key, model_info=info))
+
+
+def _known(provider: str, model_id: str) -> ModelInfo | None:
+    for entry in catalog().models.values():
+        if entry.provider == provider and entry.provider_config.model_id == model_id:
+            info = entry.provider_config.model_info
+            if info is not None:
+                return info
+    return None
+
+
+def _key(text: str, file: Path | None, where: str) -> str:
+    """The key that *text* stands for; it is in no message."""
+    if text.startswith("keyring:"):
+        return _from_keyring(text, file, where)
+
+    def value(match: re.Match[str]) -> str:
+        found = os.environ.get(match[1])
+        if not found:
+            hint = _near(match[1], os.environ)
+            raise _error(file, where, f"the environment variable {match[1]} is not set{hint}")
+        return found
+
+    return _VARIABLE.sub(value, text)
+
+
+def _from_keyring(text: str, file: Path | None, where: str) -> str:
+    try:
+        import keyring
+    except ImportError:
+        raise _error(file, where, "a keyring entry needs the extra: pip install 'penstock[keyring]'") from None
+    service, _, user = text.removeprefix("keyring:").partition("/")
+    found = keyring.get_password(service, user)
+    if not found:
+        raise _error(file, where, f"the keyring has no entry for service {service!r} and user {user!r}")
+    return found
+
+
+def _decoded(file: Path, data: bytes) -> ModelsFile:
+    try:
+        return msgspec.json.decode(data, type=ModelsFile)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        where, said = explained(data, ModelsFile, error)
+        raise _error(file, where, said) from error
+
+
+def _checked(plain: ModelsFile, file: Path) -> ModelsConfig:
+    """What the types cannot say: known providers, and aliases that exist."""
+    config = ModelsConfig(active=plain.active, models=plain.models, schema_url=plain.schema_url, source=file)
+    for alias, entry in config.models.items():
+        if entry.provider not in _PROVIDERS:
+            known = ", ".join(sorted(_PROVIDERS))
+            said = f"unknown provider {entry.provider!r}, expected one of: {known}{_near(entry.provider, _PROVIDERS)}"
+            raise _error(file, f"$.models.{alias}.provider", said)
+    if config.active not in config.models and config.active not in catalog().models:
+        raise _unknown(config, config.active, "$.active")
+    return config
+
+
+def _unknown(config: ModelsConfig, alias: str, where: str = "$.models") -> ConfigError:
+    names = list(dict.fromkeys((*config.models, *catalog().models)))
+    return _error(
+        config.source,
+        where,
+        f"no model has the alias {alias!r}, expected one of: {', '.join(names)}{_near(alias, names)}",
+    )
+
+
+def _near(word: str, known: Mapping[str, object] | list[str]) -> str:
+    near = get_close_matches(word, list(known), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _error(file: Path | None, where: str | None, said: str) -> ConfigError:
+    place = ", at ".join(str(part) for part in (file, where) if part is not None)
+    error = ConfigError(f"{place}: {said}" if place else said)
+    error.file = file
+    error.path = where
+    return error
