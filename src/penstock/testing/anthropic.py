@@ -1,0 +1,93 @@
+"""Anthropic's answers, written out: the bytes that a script for the emulator is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from penstock.testing.emulator import Reply
+
+__all__ = ["anthropic_error", "anthropic_events", "anthropic_message"]
+
+_DELTAS = {"text": ("text_delta", "text"), "thinking": ("thinking_delta", "thinking")}
+
+
+def anthropic_events(
+    *blocks: Mapping[str, Any],
+    usage: Mapping[str, Any] | None = None,
+    final_usage: Mapping[str, Any] | None = None,
+    stop_reason: str = "end_turn",
+    model: str = "claude-sonnet-5-5",
+    piece: int = 8,
+) -> Iterator[bytes]:
+    """The events of a streamed message with these content blocks, one piece of bytes each.
+
+    usage: of `message_start`, final_usage: of `message_delta`, each laid over an ordinary one.
+    piece: characters of a delta.
+    """
+    first = {"input_tokens": 10, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 1}
+    message: dict[str, Any] = {
+        "id": "msg_emulated",
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": [],
+    }
+    message |= {"stop_reason": None, "stop_sequence": None, "usage": {**first, **(usage or {})}}
+    yield _event("message_start", message=message)
+    for index, block in enumerate(blocks):
+        yield from _block_events(index, block, piece)
+    delta = {"stop_reason": stop_reason, "stop_sequence": None}
+    yield _event("message_delta", delta=delta, usage={"output_tokens": 10, **(final_usage or {})})
+    yield _event("message_stop")
+
+
+def anthropic_message(*blocks: Mapping[str, Any], **options: Any) -> Sequence[bytes]:
+    """The same as a body for a Reply; the options are those of `anthropic_events`."""
+    return list(anthropic_events(*blocks, **options))
+
+
+def anthropic_error(
+    status: int, kind: str, message: str, *, headers: Mapping[str, str] | None = None, code: str | None = None
+) -> Reply:
+    """An answer with a failing status, in the API's own form. kind: as `rate_limit_error`. code: as `error_code`."""
+    error: dict[str, Any] = {"type": kind, "message": message}
+    if code is not None:
+        error["details"] = {"error_code": code}
+    body = msgspec.json.encode({"type": "error", "error": error, "request_id": "req_emulated"})
+    fields = {"content-type": "application/json", "request-id": "req_emulated", **(headers or {})}
+    return Reply([body], status, fields, whole=True)
+
+
+def _block_events(index: int, block: Mapping[str, Any], piece: int) -> Iterator[bytes]:
+    kind = block["type"]
+    start = dict(block)
+    deltas: list[dict[str, Any]] = []
+    if kind in _DELTAS:
+        delta, field = _DELTAS[kind]
+        deltas += ({"type": delta, field: text} for text in _cut(block[field], piece))
+        start[field] = ""
+        for citation in start.pop("citations", ()):
+            deltas.append({"type": "citations_delta", "citation": citation})
+            start["citations"] = []
+        if "signature" in block:
+            deltas.append({"type": "signature_delta", "signature": block["signature"]})
+            start["signature"] = ""
+    elif "input" in block:
+        text = block["input"] if isinstance(block["input"], str) else msgspec.json.encode(block["input"]).decode()
+        deltas += ({"type": "input_json_delta", "partial_json": part} for part in ("", *_cut(text, piece)))
+        start["input"] = {}
+    yield _event("content_block_start", index=index, content_block=start)
+    for delta_fields in deltas:
+        yield _event("content_block_delta", index=index, delta=delta_fields)
+    yield _event("content_block_stop", index=index)
+
+
+def _cut(text: str, piece: int) -> list[str]:
+    return [text[start : start + piece] for start in range(0, len(text), piece)]
+
+
+def _event(name: str, **fields: Any) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode({"type": name, **fields}))

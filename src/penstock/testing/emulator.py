@@ -1,0 +1,243 @@
+"""A loopback HTTP server that plays scripts: bytes, chunk borders, pauses, cuts and resets, on asyncio and trio.
+
+async with Emulator(Reply(anthropic_message({"type": "text", "text": "Hi"}))) as emulator:
+    provider = AnthropicProvider(ProviderConfig(model_id="m", api_key="k", base_url=emulator.url))
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Final, Self, TypeAlias
+
+import anyio
+import anyio.abc
+import h11
+import msgspec
+
+__all__ = ["Cut", "Emulator", "Exchange", "Hang", "Pause", "Reply", "Request", "Reset", "Step", "pieces"]
+
+_STREAM: Final = {"content-type": "text/event-stream; charset=utf-8"}
+
+
+class Pause(msgspec.Struct, frozen=True):
+    """Nothing for so many seconds."""
+
+    seconds: float
+
+
+class Cut(msgspec.Struct, frozen=True):
+    """The connection is closed here, as by a proxy that gives up: no end of the body, no error."""
+
+
+class Reset(msgspec.Struct, frozen=True):
+    """The connection is reset here (TCP RST)."""
+
+
+class Hang(msgspec.Struct, frozen=True):
+    """Nothing more, and the connection stays open until the client hangs up."""
+
+
+Step: TypeAlias = bytes | Pause | Cut | Reset | Hang
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What one request gets. body: each piece of bytes is sent by itself, as one HTTP chunk.
+
+    before: steps in front of the status line. whole: the body is sent with its length and not in chunks.
+    raw: the body is all that is sent, status line included.
+    """
+
+    body: Sequence[Step] = ()
+    status: int = 200
+    headers: Mapping[str, str] = msgspec.field(default_factory=lambda: dict(_STREAM))
+    before: Sequence[Step] = ()
+    whole: bool = False
+    raw: bool = False
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A request as it arrived. headers: names in lower case. body: not decoded."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Exchange:
+    """A request and what became of it."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.hung_up = anyio.Event()
+        """Set when the client closes the connection before the reply has ended."""
+        self.ended = anyio.Event()
+        """Set when the reply has been sent to its end, or cannot be."""
+
+
+def pieces(body: bytes, size: int, *, pause: float = 0.0) -> list[Step]:
+    """A recorded body in pieces of *size* bytes, with a pause of so many seconds after each if there is one."""
+    steps: list[Step] = []
+    for start in range(0, len(body), size):
+        steps.append(body[start : start + size])
+        if pause:
+            steps.append(Pause(pause))
+    return steps
+
+
+class Emulator:
+    """Serves its replies one after the other, or what a function makes of each request, until it is left.
+
+    url: `http://127.0.0.1:PORT`, without a path. exchanges: all that has happened, in the order of arrival.
+    """
+
+    def __init__(self, *replies: Reply | Callable[[Request], Reply], port: int = 0) -> None:
+        self.url = ""
+        self.exchanges: list[Exchange] = []
+        self._port = port
+        self._replies: Iterator[Reply | Callable[[Request], Reply]] = iter(replies)
+        self._forever = replies[0] if len(replies) == 1 and callable(replies[0]) else None
+        self._stack = AsyncExitStack()
+
+    @property
+    def requests(self) -> list[Request]:
+        """All requests so far."""
+        return [exchange.request for exchange in self.exchanges]
+
+    async def __aenter__(self) -> Self:
+        listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=self._port)
+        await self._stack.enter_async_context(listener)
+        self.url = f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}"
+        group = await self._stack.enter_async_context(anyio.create_task_group())
+        self._stack.callback(group.cancel_scope.cancel)
+        group.start_soon(listener.serve, self._serve)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def _serve(self, stream: anyio.abc.SocketStream) -> None:
+        early = b""
+        async with stream:
+            try:
+                while (request := await _received(stream, early)) is not None:
+                    exchange = Exchange(request)
+                    self.exchanges.append(exchange)
+                    playing = _Playing(stream, exchange)
+                    await playing.run(self._reply(request))
+                    if not playing.alive:
+                        return
+                    early = playing.early
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError, h11.RemoteProtocolError):
+                return
+
+    def _reply(self, request: Request) -> Reply:
+        reply = self._forever or next(self._replies, None)
+        if reply is None:
+            return Reply([b"the emulator has no reply left"], 500, {"content-type": "text/plain"}, whole=True)
+        return reply if isinstance(reply, Reply) else reply(request)
+
+
+class _Playing:
+    """One reply being sent, with an ear on the client."""
+
+    def __init__(self, stream: anyio.abc.SocketStream, exchange: Exchange) -> None:
+        self._stream = stream
+        self._exchange = exchange
+        self.alive = True
+        self.early = b""  # what the client sent while it was being answered
+
+    async def run(self, reply: Reply) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._listen, group.cancel_scope)
+            try:
+                await self._play(reply)
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+                self._lost()
+            finally:
+                self._exchange.ended.set()
+            group.cancel_scope.cancel()
+
+    async def _listen(self, scope: anyio.CancelScope) -> None:
+        while True:
+            try:
+                self.early += await self._stream.receive()
+            except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+                self._lost()
+                scope.cancel()
+                return
+
+    def _lost(self) -> None:
+        if self.alive:
+            self._exchange.hung_up.set()
+        self.alive = False
+
+    async def _play(self, reply: Reply) -> None:
+        chunked = not (reply.whole or reply.raw)
+        for step in reply.before:
+            await self._step(step, chunked=False)
+        if self.alive and not reply.raw:
+            await self._stream.send(_head(reply))
+        for step in reply.body:
+            if not self.alive:
+                return
+            await self._step(step, chunked=chunked)
+        if self.alive and chunked:
+            await self._stream.send(b"0\r\n\r\n")
+
+    async def _step(self, step: Step, *, chunked: bool) -> None:
+        if isinstance(step, bytes):
+            await self._stream.send(b"%x\r\n%b\r\n" % (len(step), step) if chunked else step)
+        elif isinstance(step, Pause):
+            await anyio.sleep(step.seconds)
+        elif isinstance(step, Hang):
+            await anyio.sleep(math.inf)
+        else:
+            if isinstance(step, Reset):
+                # With no time to linger, closing a socket resets its connection.
+                raw = self._stream.extra(anyio.abc.SocketAttribute.raw_socket)
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.alive = False
+            await self._stream.aclose()
+
+
+def _head(reply: Reply) -> bytes:
+    headers = dict(reply.headers)
+    if reply.whole:
+        headers["content-length"] = str(sum(len(step) for step in reply.body if isinstance(step, bytes)))
+    else:
+        headers["transfer-encoding"] = "chunked"
+    lines = [f"HTTP/1.1 {reply.status} ", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join((*lines, "", "")).encode("latin-1")
+
+
+async def _received(stream: anyio.abc.SocketStream, early: bytes) -> Request | None:
+    """The next request of a connection; None when the client has closed it."""
+    connection = h11.Connection(h11.SERVER)
+    head: h11.Request | None = None
+    body = bytearray()
+    if early:
+        connection.receive_data(early)
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            try:
+                connection.receive_data(await stream.receive())
+            except anyio.EndOfStream:
+                return None
+        elif isinstance(event, h11.Request):
+            head = event
+        elif isinstance(event, h11.Data):
+            body += event.data
+        elif isinstance(event, h11.EndOfMessage) and head is not None:
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
+            return Request(head.method.decode(), head.target.decode(), headers, bytes(body))
+        else:
+            return None
