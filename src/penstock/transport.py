@@ -131,6 +131,7 @@ class Transport:
         client = self._clients.get(None)
         if client is None:
             client = self._make_client()
+            _check_key(client.api_key)
             self._clients.set(client)
         limits = call.deadlines
         with watch.sending():
@@ -207,6 +208,12 @@ class Transport:
         if key and len(key) >= _MIN_KEY:
             for one in (error, theirs):
                 _redact(one, key, set())
+
+
+def _check_key(key: str | None) -> None:
+    # The HTTP library's own error would show the key, and in a form in which it cannot be found and replaced.
+    if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
+        raise AuthenticationError("the API key holds a character that no header can carry; a line end at its end, perhaps")
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from penstock.chunks import Chunk
 from penstock.cost import Meter
+from penstock.errors import AuthenticationError
 from penstock.messages import Message, Options
 from penstock.models import Model, ModelInfo, ProviderConfig
 from penstock.provider import BaseProvider
@@ -33,7 +34,7 @@ class AnthropicProvider(BaseProvider):
         import anthropic  # here and not above: `import penstock` loads no SDK
 
         def make_client() -> Any:
-            return anthropic.AsyncAnthropic(
+            client = anthropic.AsyncAnthropic(
                 api_key=config.api_key,
                 base_url=config.base_url,
                 max_retries=0,
@@ -41,6 +42,9 @@ class AnthropicProvider(BaseProvider):
                 # Its spans end when its own decoder has read the stream, which never happens here.
                 open_telemetry=False,
             )
+            if client.api_key is None and client.auth_token is None and client.credentials is None:
+                raise AuthenticationError("there is no API key: set ANTHROPIC_API_KEY, or give one in the config")
+            return client
 
         self._config = config
         self._model = Model(config.model_id, config.model_info or ModelInfo())

@@ -70,10 +70,11 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Exchange:
-    """A request and what became of it."""
+    """A request and what became of it. connection: the number of the connection it came on, from 1."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, connection: int) -> None:
         self.request = request
+        self.connection = connection
         self.hung_up = anyio.Event()
         """Set when the client closes the connection before the reply has ended."""
         self.ended = anyio.Event()
@@ -99,6 +100,8 @@ class Emulator:
     def __init__(self, *replies: Reply | Callable[[Request], Reply], port: int = 0) -> None:
         self.url = ""
         self.exchanges: list[Exchange] = []
+        self.connections = 0
+        """How many have been opened until now."""
         self._port = port
         self._replies: Iterator[Reply | Callable[[Request], Reply]] = iter(replies)
         self._forever = replies[0] if len(replies) == 1 and callable(replies[0]) else None
@@ -125,10 +128,12 @@ class Emulator:
 
     async def _serve(self, stream: anyio.abc.SocketStream) -> None:
         early = b""
+        self.connections += 1
+        number = self.connections
         async with stream:
             try:
                 while (request := await _received(stream, early)) is not None:
-                    exchange = Exchange(request)
+                    exchange = Exchange(request, number)
                     self.exchanges.append(exchange)
                     playing = _Playing(stream, exchange)
                     await playing.run(self._reply(request))

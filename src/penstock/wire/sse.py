@@ -86,8 +86,9 @@ class SSEDecoder:
 
     def _feed_lines(self, data: bytes) -> list[Event]:
         self._by_line = True
-        if self._after_cr and data:
-            self._after_cr = False
+        if not data:
+            return []
+        if self._after_cr:
             data = data.removeprefix(b"\n")
         self._after_cr = data.endswith(b"\r")
         if _LINE_END.search(data) is None:

@@ -1,0 +1,35 @@
+"""What all tests share: both event loops, the corpus, and how cassettes are recorded and replayed."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+CORPUS = Path(__file__).parents[2] / "shared" / "corpus" / "exchanges.jsonl.gz"
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """Every async test runs on both."""
+    return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _no_key_and_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test sees the developer's own keys or models.json."""
+    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", "PENSTOCK_MODELS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def corpus() -> list[dict[str, Any]]:
+    """The recorded exchanges beside the checkout; a test that needs them skips where they are not."""
+    if not CORPUS.is_file():
+        pytest.skip(f"the corpus of recorded exchanges is not there: {CORPUS}")
+    with gzip.open(CORPUS) as lines:
+        return [msgspec.json.decode(line) for line in lines]

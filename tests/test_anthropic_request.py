@@ -1,0 +1,471 @@
+"""Requests to Anthropic's Messages API: parts as blocks, what is refused, and bytes that begin the next turn's."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock import (
+    DocumentPart,
+    ImagePart,
+    InvalidRequestError,
+    Message,
+    Model,
+    ModelInfo,
+    OpaquePart,
+    Options,
+    Part,
+    ReasoningPart,
+    TextPart,
+    Tool,
+    ToolCallPart,
+    ToolResultPart,
+    catalog,
+)
+from penstock.wire.anthropic_request import encode
+
+UNKNOWN = Model("claude-x", ModelInfo())
+PLAIN = Options(cache="off")
+HELLO = Message("user", "hi")
+CALL = ToolCallPart(id="toolu_1", name="grep", arguments='{"pattern": "x"}')
+ASKED = [HELLO, Message("assistant", [CALL])]
+SEARCH = {"type": "web_search_20260318", "name": "web_search", "max_uses": 2}
+
+
+def known(alias: str) -> Model:
+    config = catalog().models[alias].provider_config
+    return Model(config.model_id, config.model_info or ModelInfo())
+
+
+def sent(
+    messages: Sequence[Message], options: Options = PLAIN, *, system: str = "", model: Model = UNKNOWN
+) -> dict[str, Any]:
+    body: dict[str, Any] = msgspec.json.decode(encode(system, messages, options, model))
+    return body
+
+
+BLOCKS = [
+    pytest.param("user", TextPart("é"), '{"type":"text","text":"é"}', id="a user's text"),
+    pytest.param("assistant", TextPart(" a\n"), r'{"type":"text","text":" a\n"}', id="an answer's text"),
+    *(
+        pytest.param(
+            "user",
+            ImagePart(data=b"\xff\x00", media_type=media_type),
+            f'{{"type":"image","source":{{"type":"base64","media_type":"{media_type}","data":"/wA="}}}}',
+            id=f"an image as {media_type}",
+        )
+        for media_type in ("image/jpeg", "image/png", "image/gif", "image/webp")
+    ),
+    pytest.param(
+        "user",
+        ImagePart(url="https://a/b.png"),
+        '{"type":"image","source":{"type":"url","url":"https://a/b.png"}}',
+        id="an image by url",
+    ),
+    pytest.param(
+        "user",
+        DocumentPart(data=b"%PDF", media_type="application/pdf", title="t", citations=True),
+        '{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"JVBERg=="},'
+        '"title":"t","citations":{"enabled":true}}',
+        id="a PDF to be cited",
+    ),
+    pytest.param(
+        "user",
+        DocumentPart(data="dé".encode(), media_type="text/plain"),
+        '{"type":"document","source":{"type":"text","media_type":"text/plain","data":"dé"}}',
+        id="a document of plain text is not base64",
+    ),
+    pytest.param(
+        "user",
+        DocumentPart(url="https://a/b.pdf"),
+        '{"type":"document","source":{"type":"url","url":"https://a/b.pdf"}}',
+        id="a document by url",
+    ),
+    pytest.param(
+        "assistant",
+        CALL,
+        '{"type":"tool_use","id":"toolu_1","name":"grep","input":{"pattern": "x"}}',
+        id="the arguments of a call go back byte by byte",
+    ),
+    pytest.param(
+        "assistant",
+        ToolCallPart(id="toolu_2", name="now"),
+        '{"type":"tool_use","id":"toolu_2","name":"now","input":{}}',
+        id="a call without arguments",
+    ),
+    pytest.param(
+        "user",
+        ToolResultPart(id="toolu_1", content="done"),
+        '{"type":"tool_result","tool_use_id":"toolu_1","content":"done"}',
+        id="a result of text",
+    ),
+    pytest.param(
+        "user",
+        ToolResultPart(id="toolu_1", content=""),
+        '{"type":"tool_result","tool_use_id":"toolu_1"}',
+        id="a result of nothing has no content",
+    ),
+    pytest.param(
+        "user",
+        ToolResultPart(id="toolu_1", content="no such file", is_error=True),
+        '{"type":"tool_result","tool_use_id":"toolu_1","content":"no such file","is_error":true}',
+        id="a result that is an error",
+    ),
+    pytest.param(
+        "user",
+        ToolResultPart(id="toolu_1", content=[TextPart("a"), ImagePart(url="u"), DocumentPart(url="v")]),
+        '{"type":"tool_result","tool_use_id":"toolu_1","content":[{"type":"text","text":"a"},'
+        '{"type":"image","source":{"type":"url","url":"u"}},{"type":"document","source":{"type":"url","url":"v"}}]}',
+        id="a result of several parts",
+    ),
+    pytest.param(
+        "assistant",
+        ReasoningPart(text="hm", proof="c2ln", vendor="anthropic"),
+        '{"type":"thinking","thinking":"hm","signature":"c2ln"}',
+        id="reasoning with its proof",
+    ),
+    pytest.param(
+        "assistant",
+        ReasoningPart(proof="c2ln", vendor="anthropic"),
+        '{"type":"thinking","thinking":"","signature":"c2ln"}',
+        id="reasoning whose text was kept back",
+    ),
+    pytest.param(
+        "assistant",
+        ReasoningPart(proof="cmVk", redacted=True, vendor="anthropic"),
+        '{"type":"redacted_thinking","data":"cmVk"}',
+        id="redacted reasoning",
+    ),
+    *(
+        pytest.param(role, OpaquePart(vendor="anthropic", data=data), data, id=f"an own block of the {role}'s")
+        for role, data in (
+            ("assistant", '{"type":"server_tool_use", "id":"srvtoolu_1","name":"web_search","input":{"b":1,"a":2}}'),
+            ("user", '{"type":"search_result","source":"s","title":"t","content":[]}'),
+        )
+    ),
+    pytest.param(
+        "assistant",
+        OpaquePart(vendor="openai", data='{"type":"x"}', text="found it"),
+        '{"type":"text","text":"found it"}',
+        id="another vendor's block is its text",
+    ),
+]
+DROPPED = [
+    pytest.param("assistant", TextPart(" \n\t"), id="blank text of the assistant's"),
+    pytest.param("assistant", ReasoningPart(text="hm", vendor="anthropic"), id="reasoning without a proof"),
+    pytest.param("assistant", ReasoningPart(text="hm", proof="p", vendor="openai"), id="another vendor's reasoning"),
+    pytest.param("assistant", ReasoningPart(text="hm", proof="p"), id="nobody's reasoning"),
+    pytest.param("assistant", OpaquePart(vendor="openai", data="{}"), id="another vendor's block without text"),
+    pytest.param("assistant", OpaquePart(vendor="openai", data="{}", text=" "), id="another vendor's blank block"),
+]
+
+
+@pytest.mark.parametrize(("role", "part", "block"), BLOCKS)
+def test_each_part_is_its_block(role: Any, part: Part, block: str) -> None:
+    """A part becomes these very bytes, in its place."""
+    body = encode("", [*ASKED, Message(role, [part, TextPart("after")])], PLAIN, UNKNOWN)
+    assert body.endswith(b'"content":[%b,{"type":"text","text":"after"}]}]}' % block.encode())
+
+
+@pytest.mark.parametrize(("role", "part"), DROPPED)
+def test_what_cannot_go_back_is_left_out(role: Any, part: Part) -> None:
+    """Of such a part nothing is sent, and of a message that has nothing else nothing either."""
+    beside = [*ASKED, Message(role, [part, TextPart("after")]), HELLO]
+    assert sent(beside)["messages"][2]["content"] == [{"type": "text", "text": "after"}]
+    assert sent([HELLO, Message(role, [part]), HELLO])["messages"] == sent([HELLO, HELLO])["messages"]
+
+
+def test_the_body_begins_with_what_does_not_change() -> None:
+    """The fields stand in one order, tools before the system prompt and both before the messages."""
+    options = Options(max_tokens=10, stop="END", tools=[Tool(name="f")], tool_choice="none", extra={"container": "c"})
+    names = ["model", "max_tokens", "stream", "stop_sequences", "tool_choice", "tools", "system", "container"]
+    assert list(sent([HELLO], options, system="be kind")) == [*names, "messages"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "written"),
+    [
+        pytest.param(
+            Tool(name="now"),
+            {"name": "now", "input_schema": {"type": "object", "properties": {}}},
+            id="no description is none",
+        ),
+        pytest.param(
+            Tool(name="f", description="does it", parameters={"type": "object", "required": ["b", "a"]}, strict=True),
+            {
+                "name": "f",
+                "description": "does it",
+                "input_schema": {"type": "object", "required": ["b", "a"]},
+                "strict": True,
+            },
+            id="strict with its schema",
+        ),
+        pytest.param(SEARCH, SEARCH, id="a vendor's own tool as it is"),
+    ],
+)
+@pytest.mark.parametrize("cache", ["off", "auto", "extended"])
+def test_tools(tool: Any, written: dict[str, Any], cache: Any) -> None:
+    """A tool is written as the API has it, and what the caller gave stays as it was."""
+    before = copy.deepcopy(tool)
+    (block,) = sent([HELLO], Options(tools=[tool], cache=cache))["tools"]
+    marked = cache != "off" and isinstance(tool, Tool)
+    assert ("cache_control" in block) == marked
+    assert {name: value for name, value in block.items() if name != "cache_control"} == written
+    assert tool == before
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=60))
+def test_any_vendors_call_and_its_result_have_one_legal_id(id_: str) -> None:
+    """Whatever another vendor called it, the id is one that the API takes, and the same in both places."""
+    call, result = ToolCallPart(id=id_, name="f"), ToolResultPart(id=id_, content="r")
+    messages = sent([HELLO, Message("assistant", [call]), Message("user", [result])])["messages"]
+    (written,), (answered,) = messages[1]["content"], messages[2]["content"]
+    assert written["id"] == answered["tool_use_id"]
+    assert re.fullmatch("[a-zA-Z0-9_-]+", written["id"])
+
+
+@pytest.mark.parametrize(
+    ("options", "fields"),
+    [
+        pytest.param(Options(extra={"inference_geo": "us"}), {"inference_geo": "us"}, id="a new field is added"),
+        pytest.param(Options(max_tokens=5, extra={"max_tokens": 7}), {"max_tokens": 7}, id="a value is replaced"),
+        pytest.param(
+            Options(stop=["a"], extra={"stop_sequences": ["b"]}), {"stop_sequences": ["b"]}, id="so is a list"
+        ),
+        pytest.param(
+            Options(
+                reasoning="high", extra={"thinking": {"display": "summarized"}, "output_config": {"effort": "low"}}
+            ),
+            {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "low"}},
+            id="objects are merged",
+        ),
+        pytest.param(Options(user="u", extra={"metadata": None}), {"metadata": None}, id="an object may be taken away"),
+    ],
+)
+def test_extra_is_laid_over_the_body(options: Options, fields: dict[str, Any]) -> None:
+    """Raw fields win, and all others stay."""
+    plain = sent([HELLO], msgspec.structs.replace(options, extra={}))
+    assert sent([HELLO], options) == {**plain, **fields}
+
+
+def test_a_mark_of_ones_own_replaces_ours() -> None:
+    """With `cache_control` in the extra fields the server places the mark, and no other is sent."""
+    body = encode("be kind", [HELLO], Options(tools=[Tool(name="f")], extra={"cache_control": {"a": 1}}), UNKNOWN)
+    assert body.count(b"cache_control") == 1
+
+
+PDF = DocumentPart(data=b"%PDF", media_type="application/pdf")
+REFUSED_HISTORIES = [
+    pytest.param([], "the history is empty", id="an empty history"),
+    pytest.param([Message("user", "")], "messages[0]: the text is empty", id="an empty text"),
+    pytest.param([Message("user", " \n")], "messages[0]: the text is empty", id="a blank text of the user's"),
+    pytest.param([HELLO, Message("assistant", "")], "messages[1]: the text is empty", id="an empty answer"),
+    pytest.param([Message("user", [])], "messages[0] is empty: leave it out", id="a message of no parts"),
+    pytest.param([Message("user", [PDF, TextPart("")])], "messages[0].content[1]: the text", id="an empty text part"),
+    pytest.param(
+        [*ASKED, Message("user", [ToolResultPart(id="toolu_1", content=[PDF, TextPart("")])])],
+        "messages[2].content[0].content[1]: the text is empty",
+        id="an empty text in a result",
+    ),
+    pytest.param(
+        [*ASKED, Message("user", [ToolResultPart(id="toolu_9", content="r")])],
+        "messages[2].content[0]: a result for the tool call 'toolu_9', which no message before it makes",
+        id="a result without its call",
+    ),
+    pytest.param(
+        [Message("user", [ToolResultPart(id="toolu_1", content="r")]), ASKED[1]],
+        "messages[0].content[0]: a result for the tool call 'toolu_1'",
+        id="a result before its call",
+    ),
+    *(
+        pytest.param([HELLO, Message("assistant", [ToolCallPart(id="c", name="f", arguments=arguments)])], said, id=id_)
+        for arguments, said, id_ in (
+            ('{"a": ', 'the arguments of the call c are not a JSON object: {"a": ', "arguments that were cut"),
+            ("[1]", "are not a JSON object: [1]", "arguments that are a list"),
+            ("", "are not a JSON object", "arguments that are empty"),
+            ('{"a": NaN}', "are not a JSON object", "arguments that only Python reads"),
+            ("x" * 300, f"are not a JSON object: {'x' * 200}…", "long arguments are not shown whole"),
+        )
+    ),
+    pytest.param(
+        [HELLO, Message("assistant", [OpaquePart(vendor="anthropic", data="[]")])],
+        "messages[1].content[0]: the data is not a JSON object: []",
+        id="an own block that is not an object",
+    ),
+    *(
+        pytest.param([Message("user", [part])], f"messages[0].content[0]: {said}", id=id_)
+        for part, said, id_ in (
+            (
+                ImagePart(data=b"", media_type="image/bmp"),
+                "an image of type 'image/bmp', expected one of image/jpeg, image/png, image/gif, image/webp",
+                "an image of an unknown type",
+            ),
+            (ImagePart(data=b""), "an image of type None", "an image without a type"),
+            (ImagePart(data=b"", url="u"), "give either data with its media_type, or a url", "an image with both"),
+            (ImagePart(), "give either data with its media_type, or a url", "an image with neither"),
+            (
+                DocumentPart(data=b"", media_type="text/html"),
+                "a document of type 'text/html', expected application/pdf or text/plain",
+                "a document of an unknown type",
+            ),
+            (DocumentPart(data=b"", url="u"), "give either data", "a document with both"),
+            (DocumentPart(), "give either data", "a document with neither"),
+            (CALL, "a ToolCallPart has no place in a message of the user", "a call by the user"),
+            (ReasoningPart(text="hm"), "a ReasoningPart has no place in a message of the user", "a user's reasoning"),
+        )
+    ),
+    *(
+        pytest.param(
+            [*ASKED, Message("assistant", [part])],
+            f"messages[2].content[0]: {said} has no place in a message of the assistant",
+            id=f"{said} by the assistant",
+        )
+        for part, said in (
+            (ImagePart(url="u"), "a ImagePart"),
+            (PDF, "a DocumentPart"),
+            (ToolResultPart(id="toolu_1", content="r"), "a ToolResultPart"),
+        )
+    ),
+    pytest.param([Message("user", "\ud800")], "cannot be written as JSON: 'utf-8' codec", id="half a surrogate pair"),
+]
+
+
+@pytest.mark.parametrize(("messages", "said"), REFUSED_HISTORIES)
+def test_a_wrong_history_is_refused_before_sending(messages: list[Message], said: str) -> None:
+    """The message names the place and what is wrong there."""
+    with pytest.raises(InvalidRequestError) as refused:
+        encode("", messages, PLAIN, UNKNOWN)
+    assert said in refused.value.message
+    assert refused.value.status is None
+
+
+ENDLESS: list[object] = []
+ENDLESS.append(ENDLESS)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        pytest.param(object(), "objects of type object is unsupported", id="an object"),
+        pytest.param({(1, 2): 3}, "str-like or number-like keys", id="a key that is no text"),
+        pytest.param(ENDLESS, "maximum recursion depth exceeded", id="a list in itself"),
+    ],
+)
+def test_what_json_cannot_hold_is_refused(value: object, said: str) -> None:
+    """It is an error of ours, whatever the encoder raises."""
+    with pytest.raises(InvalidRequestError, match=f"the request cannot be written as JSON: .*{said}"):
+        encode("", [HELLO], Options(cache="off", extra={"container": value}), UNKNOWN)
+
+
+PREFILL = [HELLO, Message("assistant", "{")]
+
+
+@pytest.mark.parametrize(
+    ("alias", "messages", "said"),
+    [
+        pytest.param("claude-sonnet-5-5", PREFILL, "takes no history that ends with the assistant", id="a prefill"),
+        pytest.param("claude-opus-4-6", PREFILL, "messages[1]: claude-opus-4-6", id="a prefill, named by its place"),
+        pytest.param("claude-opus-4-5", PREFILL, None, id="a prefill for a model that takes it"),
+        pytest.param("claude-opus-4-1", PREFILL, None, id="a prefill for a model of which it is not known"),
+        pytest.param(
+            "claude-sonnet-5-5",
+            [HELLO, Message("assistant", [OpaquePart(vendor="anthropic", data='{"type":"server_tool_use"}')])],
+            None,
+            id="a paused turn is no prefill",
+        ),
+    ],
+)
+def test_prefill(alias: str, messages: list[Message], said: str | None) -> None:
+    """A history that ends with the assistant is refused where the model is known not to take it."""
+    if said is None:
+        assert len(sent(messages, model=known(alias))["messages"]) == 2
+    else:
+        with pytest.raises(InvalidRequestError, match=re.escape(said)):
+            encode("", messages, PLAIN, known(alias))
+
+
+@pytest.mark.parametrize("wrap", [False, True], ids=["in a message", "in a result"])
+def test_images_are_refused_where_the_model_takes_none(wrap: bool) -> None:
+    """The message names the model; where nothing is known of it the image is sent."""
+    image = ImagePart(url="u")
+    history = [*ASKED, Message("user", [ToolResultPart(id="toolu_1", content=[image]) if wrap else image])]
+    assert "image" in str(sent(history)["messages"][2])
+    with pytest.raises(InvalidRequestError, match=r"messages\[2\].content\[0\].*blind-1 takes no images"):
+        encode("", history, PLAIN, Model("blind-1", ModelInfo(supports_images=False)))
+
+
+TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12).filter(lambda text: not text.isspace())
+ARGUMENTS = st.sampled_from(["{}", '{"b": 1, "a": [2]}', '{"path":"é\\n"}', ' { "x" : 1e3 } '])
+REASONING = st.builds(
+    ReasoningPart,
+    text=TEXTS,
+    proof=st.sampled_from([None, "c2ln"]),
+    redacted=st.booleans(),
+    vendor=st.sampled_from(["anthropic", "anthropic", "openai"]),
+)
+SAID = st.one_of(
+    st.builds(TextPart, TEXTS | st.just(" ")),
+    st.just(OpaquePart(vendor="anthropic", data='{"type": "server_tool_use"}')),
+    st.just(OpaquePart(vendor="openai", data="{}", text="t")),
+)
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> list[Message]:
+    """A user's question, then rounds of an answer with calls and of their results with what the user adds."""
+    history = [Message("user", draw(TEXTS))]
+    for place in range(draw(st.integers(1, 5))):
+        ids = [f"call:{place}/{number}" for number in range(draw(st.integers(0, 3)))]
+        calls = [ToolCallPart(id=id_, name="f", arguments=draw(ARGUMENTS)) for id_ in ids]
+        results = [ToolResultPart(id=id_, content=draw(TEXTS), is_error=draw(st.booleans())) for id_ in ids]
+        said = [*draw(st.lists(REASONING, max_size=2)), *draw(st.lists(SAID, min_size=not ids, max_size=2))]
+        asked = [TextPart(draw(TEXTS))] if not ids or draw(st.booleans()) else []
+        history += [Message("assistant", [*said, *calls]), Message("user", [*results, *asked])]
+    return history
+
+
+OPTIONS = [
+    PLAIN,
+    Options(reasoning="high", max_tokens=4096, user="u", stop=["END"]),
+    Options(tools=[Tool(name="f", description="d"), SEARCH], tool_choice="auto", parallel_tool_calls=False),
+    Options(tools=[Tool(name="f")], cache="extended", extra={"metadata": {"user_id": "u"}, "container": "c"}),
+]
+
+
+def unmarked(body: dict[str, Any]) -> dict[str, Any]:
+    for block in (*body.get("tools", ()), *body["system"], *(b for m in body["messages"] for b in m["content"])):
+        block.pop("cache_control", None)
+    return body
+
+
+@settings(max_examples=60, deadline=None)
+@given(conversations(), st.sampled_from(OPTIONS))
+def test_the_bytes_of_a_turn_begin_those_of_the_next(history: list[Message], options: Options) -> None:
+    """Without caching to the byte; with it, but for the marks, block by block."""
+    off = msgspec.structs.replace(options, cache="off")
+    for length in range(1, len(history)):
+        turn, later = (encode("be kind", history[:end], off, UNKNOWN) for end in (length, len(history)))
+        assert turn.endswith(b"]}")
+        assert later.startswith(turn[:-2])
+        now, then = (unmarked(sent(history[:end], options, system="be kind")) for end in (length, len(history)))
+        messages = now.pop("messages")
+        assert then.pop("messages")[: len(messages)] == messages
+        assert list(then.items()) == list(now.items())
+
+
+@settings(max_examples=60, deadline=None)
+@given(conversations(), st.sampled_from(OPTIONS))
+def test_the_same_arguments_give_the_same_bytes(history: list[Message], options: Options) -> None:
+    """Encoding twice gives the same, a list is as good as a tuple, and nothing that was given is changed."""
+    before = copy.deepcopy((history, options))
+    first = encode("be kind", history, options, UNKNOWN)
+    assert (history, options) == before
+    assert encode("be kind", tuple(history), options, UNKNOWN) == first

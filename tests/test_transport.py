@@ -1,0 +1,594 @@
+"""The provider over real sockets: what goes out, what every fault becomes, and that nothing is left open."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import socket
+import time
+import traceback
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from email.utils import formatdate
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+
+from penstock import (
+    AnthropicProvider,
+    AuthenticationError,
+    Chunk,
+    Deadlines,
+    InvalidRequestError,
+    MalformedResponseError,
+    Message,
+    NetworkError,
+    NotFoundError,
+    Options,
+    OverloadedError,
+    PermissionDeniedError,
+    ProviderConfig,
+    ProviderError,
+    ProviderTimeoutError,
+    QuotaExceededError,
+    RateLimitError,
+    ServerError,
+    StopChunk,
+    StreamInterruptedError,
+    TextChunk,
+    TokenLimitError,
+)
+from penstock.testing import (
+    Cut,
+    Emulator,
+    Hang,
+    Pause,
+    Reply,
+    Request,
+    Reset,
+    Step,
+    anthropic_error,
+    anthropic_message,
+    pieces,
+)
+from reading import PRICED, text_of, usage_of
+
+pytestmark = pytest.mark.anyio
+
+KEY = "sk-ant-canary-0123456789"
+HELLO = list(anthropic_message({"type": "text", "text": "Hello there, world!"}, piece=4))
+ASK = [Message("user", "Hi")]
+QUICK = Deadlines(first_chunk=0.5, stall=0.5)
+
+
+@asynccontextmanager
+async def asking(
+    *replies: Reply | Callable[[Request], Reply], **config: Any
+) -> AsyncIterator[tuple[Emulator, AnthropicProvider]]:
+    async with Emulator(*replies) as emulator:
+        settings: dict[str, Any] = {"model_id": "m", "model_info": PRICED, "api_key": KEY, "base_url": emulator.url}
+        async with AnthropicProvider(ProviderConfig(**(settings | config))) as provider:
+            yield emulator, provider
+
+
+async def collect(
+    provider: AnthropicProvider, options: Options | None = None, into: list[Chunk] | None = None
+) -> list[Chunk]:
+    """The chunks of a call; *into* has those before an error too."""
+    chunks = [] if into is None else into
+    async with provider.stream("", ASK, options) as stream:
+        async for chunk in stream:
+            chunks.append(chunk)
+    return chunks
+
+
+def paced(events: list[bytes], seconds: float) -> list[Step]:
+    return [step for event in events for step in (event, Pause(seconds))]
+
+
+async def failure(*replies: Reply, **config: Any) -> ProviderError:
+    """What a call that gets these replies raises."""
+    async with asking(*replies, **config) as (_, provider):
+        with pytest.raises(ProviderError) as raised:
+            await collect(provider)
+        return raised.value
+
+
+async def test_a_message_streams_in() -> None:
+    """The whole way: request out, chunks in, the bill at the end."""
+    async with asking(Reply(HELLO)) as (emulator, provider):
+        chunks = await collect(provider, Options(max_tokens=50))
+    assert text_of(chunks) == "Hello there, world!"
+    assert usage_of(chunks).output_tokens == 10
+    assert usage_of(chunks).cost == provider.calculate_cost(usage_of(chunks))
+    assert isinstance(chunks[-1], StopChunk)
+    (request,) = emulator.requests
+    assert (request.method, request.path) == ("POST", "/v1/messages")
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    assert request.headers["anthropic-version"] == "2026-10-21"
+    assert msgspec.json.decode(request.body)["max_tokens"] == 50
+
+
+async def test_nothing_is_sent_before_the_first_chunk_is_asked_for() -> None:
+    """A call that is never iterated costs nothing."""
+    async with asking(Reply(HELLO)) as (emulator, provider):
+        chunks = provider.create_message("", ASK)
+        await anyio.sleep(0.05)
+        assert not emulator.requests
+        await chunks.aclose()
+
+
+async def test_a_refused_request_is_never_sent() -> None:
+    """What is known to be wrong fails here, at the first chunk, with vendor and model."""
+    async with asking(Reply(HELLO)) as (emulator, provider):
+        with pytest.raises(InvalidRequestError, match="empty") as raised:
+            await anext(provider.create_message("", []))
+        assert (raised.value.vendor, raised.value.model, raised.value.status) == ("anthropic", "m", None)
+        assert not emulator.requests
+
+
+async def test_headers_of_the_config_are_sent_and_betas_are_joined() -> None:
+    """A beta of the user's does not push out one that an option needs."""
+    headers = {"anthropic-beta": "context-1m-2025-08-07", "x-team": "core"}
+    async with asking(Reply(HELLO), Reply(HELLO), headers=headers) as (emulator, provider):
+        await collect(provider, Options(service_tier="fast"))
+        await collect(provider)
+    first, second = emulator.requests
+    assert first.headers["anthropic-beta"] == "context-1m-2025-08-07,fast-mode-2026-02-01"
+    assert second.headers["anthropic-beta"] == "context-1m-2025-08-07"
+    assert first.headers["x-team"] == "core"
+
+
+HTML = Reply([b"<html>Service Unavailable</html>"], 503, {"content-type": "text/html"}, whole=True)
+STATUSES = [
+    pytest.param(anthropic_error(400, "invalid_request_error", "bad"), InvalidRequestError, False, id="400"),
+    pytest.param(anthropic_error(401, "authentication_error", "bad key"), AuthenticationError, False, id="401"),
+    pytest.param(anthropic_error(402, "billing_error", "pay"), QuotaExceededError, False, id="402"),
+    pytest.param(anthropic_error(403, "permission_error", "no"), PermissionDeniedError, False, id="403"),
+    pytest.param(anthropic_error(404, "not_found_error", "model: x"), NotFoundError, False, id="404"),
+    pytest.param(anthropic_error(408, "timeout_error", "slow"), ProviderTimeoutError, True, id="408"),
+    pytest.param(anthropic_error(413, "request_too_large", "big"), TokenLimitError, False, id="413"),
+    pytest.param(anthropic_error(422, "invalid_request_error", "bad"), InvalidRequestError, False, id="422"),
+    pytest.param(anthropic_error(429, "rate_limit_error", "slow down"), RateLimitError, True, id="429"),
+    pytest.param(
+        anthropic_error(429, "rate_limit_error", "stop", code="enforced_spend_limit_reached"),
+        QuotaExceededError,
+        False,
+        id="429 that is a spend limit",
+    ),
+    pytest.param(
+        anthropic_error(400, "invalid_request_error", "Your credit balance is too low to access the Anthropic API"),
+        QuotaExceededError,
+        False,
+        id="400 that is an empty account",
+    ),
+    pytest.param(
+        anthropic_error(400, "invalid_request_error", "prompt is too long: 208310 tokens > 200000 maximum"),
+        TokenLimitError,
+        False,
+        id="400 that is an overflow",
+    ),
+    pytest.param(
+        anthropic_error(500, "api_error", "rate limit store failed"),
+        ServerError,
+        True,
+        id="500 that speaks of a rate limit is a 500",
+    ),
+    pytest.param(HTML, ServerError, True, id="503 with a web page"),
+    pytest.param(anthropic_error(504, "timeout_error", "slow"), ProviderTimeoutError, True, id="504"),
+    pytest.param(anthropic_error(529, "overloaded_error", "Overloaded"), OverloadedError, True, id="529"),
+]
+
+
+@pytest.mark.parametrize(("reply", "class_", "retryable"), STATUSES)
+async def test_statuses(reply: Reply, class_: type[ProviderError], retryable: bool) -> None:
+    """Each failing status has its class, and the error knows what its handler needs."""
+    error = await failure(reply)
+    assert type(error) is class_
+    assert (error.status, error.retryable, error.vendor, error.model) == (reply.status, retryable, "anthropic", "m")
+    if reply is not HTML:
+        assert error.request_id == "req_emulated"
+        assert error.code is not None
+    assert error.__cause__ is not None
+    assert class_.hint in str(error)
+
+
+RETRY_AFTER = [
+    pytest.param({"retry-after": "7"}, 7, id="seconds"),
+    pytest.param({"retry-after": "0.5"}, 0.5, id="part of a second"),
+    pytest.param({"retry-after-ms": "1500", "retry-after": "9"}, 1.5, id="milliseconds win"),
+    pytest.param({"retry-after": "3600"}, 3600, id="an hour"),
+    pytest.param({"retry-after": "soon"}, None, id="no number"),
+    pytest.param({"retry-after": "-3"}, None, id="a negative number"),
+    pytest.param({"retry-after": "nan"}, None, id="not a number"),
+    pytest.param({}, None, id="not said"),
+]
+
+
+@pytest.mark.parametrize(("headers", "seconds"), RETRY_AFTER)
+async def test_retry_after_is_in_seconds(headers: dict[str, str], seconds: float | None) -> None:
+    """In every form that vendors use, and None when it was not said."""
+    error = await failure(anthropic_error(429, "rate_limit_error", "slow down", headers=headers))
+    assert error.retry_after == seconds
+
+
+async def test_retry_after_can_be_a_date() -> None:
+    """As HTTP allows."""
+    headers = {"retry-after": formatdate(time.time() + 60, usegmt=True)}
+    error = await failure(anthropic_error(429, "rate_limit_error", "slow down", headers=headers))
+    assert error.retry_after == pytest.approx(60, abs=3)
+    headers = {"retry-after": formatdate(time.time() - 60, usegmt=True)}
+    assert (await failure(anthropic_error(429, "rate_limit_error", "x", headers=headers))).retry_after == 0
+
+
+async def test_no_retry() -> None:
+    """The provider asks once: retrying is a middleware's work."""
+    async with asking(anthropic_error(529, "overloaded_error", "Overloaded"), Reply(HELLO)) as (emulator, provider):
+        with pytest.raises(OverloadedError):
+            await collect(provider)
+        assert len(emulator.requests) == 1
+
+
+async def test_a_redirect_does_not_carry_the_key_away() -> None:
+    """Nothing reaches the other origin."""
+    async with Emulator(Reply(HELLO)) as other:
+        redirect = Reply([], 307, {"location": f"{other.url}/v1/messages"}, whole=True)
+        error = await failure(redirect)
+        assert isinstance(error, InvalidRequestError)
+        assert "redirects" in str(error)
+        assert not other.requests
+
+
+FAULTS: list[Any] = [
+    pytest.param(Reply([*HELLO[:5], Pause(0.05), Reset()]), StreamInterruptedError, "Hello there,", id="a reset"),
+    pytest.param(
+        Reply([*HELLO[:5], Cut()]), StreamInterruptedError, "Hello there,", id="end of file without the end of the body"
+    ),
+    pytest.param(Reply(HELLO[:5]), StreamInterruptedError, "Hello there,", id="a clean end without the last event"),
+    pytest.param(
+        Reply([*HELLO[:5], b'event: error\ndata: {"error":{"type":"overloaded_error"}}\n\n']),
+        OverloadedError,
+        "Hello there,",
+        id="an error event",
+    ),
+    pytest.param(Reply([]), StreamInterruptedError, "", id="an empty stream"),
+    pytest.param(
+        Reply([b"<html>no</html>"], headers={"content-type": "text/html"}),
+        MalformedResponseError,
+        "",
+        id="200 with a web page",
+    ),
+    pytest.param(Reply([Cut()]), StreamInterruptedError, "", id="headers, then end of file"),
+    pytest.param(Reply(before=[Cut()]), NetworkError, "", id="request read, then closed"),
+    pytest.param(Reply(before=[Reset()]), NetworkError, "", id="request read, then reset"),
+    pytest.param(Reply([b"HTTP/1.1 what\r\n\r\n", Cut()], raw=True), NetworkError, "", id="no HTTP"),
+    pytest.param(Reply([b"junk"], headers={"content-encoding": "gzip"}), MalformedResponseError, "", id="broken gzip"),
+    pytest.param(Reply(before=[Hang()]), ProviderTimeoutError, "", id="no headers"),
+    pytest.param(
+        Reply(pieces(b"HTTP/1.1 200 OK\r\nx-a: b\r\n", 1, pause=0.1), raw=True),
+        ProviderTimeoutError,
+        "",
+        id="headers that drip",
+    ),
+    pytest.param(Reply([Hang()]), ProviderTimeoutError, "", id="silence"),
+    pytest.param(Reply([HELLO[0], Hang()]), ProviderTimeoutError, "", id="silence after the start"),
+    pytest.param(Reply([*HELLO[:5], Hang()]), ProviderTimeoutError, "Hello there,", id="silence after text"),
+    pytest.param(
+        Reply([*HELLO[:5], *paced([b'event: ping\ndata: {"type":"ping"}\n\n'] * 50, 0.1)]),
+        ProviderTimeoutError,
+        "Hello there,",
+        id="pings for ever",
+    ),
+    pytest.param(
+        Reply([*HELLO[:5], *paced([b": keep-alive\n\n"] * 50, 0.1)]),
+        ProviderTimeoutError,
+        "Hello there,",
+        id="comments for ever",
+    ),
+]
+
+
+@pytest.mark.parametrize(("reply", "class_", "text"), FAULTS)
+async def test_faults(reply: Reply, class_: type[ProviderError], text: str) -> None:
+    """Each fault is a typed error after the text before it, with the usage so far, in time; the next call works."""
+    async with asking(reply, Reply(HELLO), deadlines=QUICK) as (_, provider):
+        chunks: list[Chunk] = []
+        before = time.monotonic()
+        with pytest.raises(ProviderError) as raised:
+            await collect(provider, into=chunks)
+        assert time.monotonic() - before < 1.5
+        assert type(raised.value) is class_
+        assert raised.value.retryable is (class_ is not MalformedResponseError)
+        assert text_of(chunks) == text
+        assert raised.value.usage == usage_of(chunks)
+        assert text_of(await collect(provider)) == "Hello there, world!"
+
+
+DEADLINES = [
+    pytest.param(Reply(before=[Hang()]), Deadlines(first_chunk=0.2), "first_chunk", 0.2, id="no headers"),
+    pytest.param(Reply([HELLO[0], Hang()]), Deadlines(first_chunk=0.2, stall=0.1), "first_chunk", 0.2, id="no content"),
+    pytest.param(Reply([*HELLO[:5], Hang()]), Deadlines(first_chunk=5, stall=0.2), "stall", 0.2, id="a shorter stall"),
+    pytest.param(Reply([*HELLO[:5], Hang()]), Deadlines(first_chunk=0.3, stall=0.4), "stall", 0.4, id="a longer stall"),
+    pytest.param(
+        Reply(paced(HELLO[:5] * 9, 0.1)),
+        Deadlines(total=0.4),
+        "total",
+        0.4,
+        id="an answer that takes too long",
+    ),
+    pytest.param(Reply(before=[Hang()]), Deadlines(total=0.2), "total", 0.2, id="no headers within the total"),
+]
+
+
+@pytest.mark.parametrize(("reply", "deadlines", "name", "seconds"), DEADLINES)
+async def test_each_deadline_says_which_it_was(reply: Reply, deadlines: Deadlines, name: str, seconds: float) -> None:
+    """The error names the deadline and its length, and comes when it passes, not later."""
+    before = time.monotonic()
+    error = await failure(reply, deadlines=deadlines)
+    assert isinstance(error, ProviderTimeoutError)
+    assert (error.deadline, error.seconds) == (name, seconds)
+    assert seconds - 0.05 <= time.monotonic() - before < seconds + 0.5
+
+
+async def test_a_slow_consumer_is_not_a_stalling_vendor() -> None:
+    """Only the time spent waiting for the vendor counts."""
+    async with asking(Reply(paced(HELLO, 0.02)), deadlines=Deadlines(first_chunk=0.3, stall=0.3)) as (_, provider):
+        async with provider.stream("", ASK) as stream:
+            text = ""
+            async for chunk in stream:
+                if isinstance(chunk, TextChunk):
+                    text += chunk.text
+                    await anyio.sleep(0.12)
+        assert text == "Hello there, world!"
+
+
+async def test_options_override_the_configs_deadlines() -> None:
+    """For the one call that may take longer, or less long."""
+    async with asking(Reply(before=[Hang()])) as (_, provider):
+        with pytest.raises(ProviderTimeoutError):
+            await collect(provider, Options(deadlines=QUICK))
+
+
+async def test_connection_refused_is_a_network_error() -> None:
+    """Nobody listens there."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    error = await failure(base_url=f"http://127.0.0.1:{port}")
+    assert type(error) is NetworkError
+    assert error.retryable
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1", "http://", "not a url", "http://[::1"])
+async def test_a_wrong_base_url_is_a_typed_error(url: str) -> None:
+    """Whatever the HTTP library makes of it."""
+    assert isinstance(await failure(base_url=url), ProviderError)
+
+
+TOLERATED = [
+    pytest.param(pieces(b"".join(HELLO), 1), {}, id="one byte at a time"),
+    pytest.param([b"".join(HELLO)], {}, id="everything at once"),
+    pytest.param([b"".join(HELLO).replace(b"\n", b"\r\n")], {}, id="CRLF"),
+    pytest.param([b"\xef\xbb\xbf", *HELLO], {}, id="a byte order mark"),
+    pytest.param(pieces(gzip.compress(b"".join(HELLO)), 30), {"content-encoding": "gzip"}, id="gzip"),
+    pytest.param([b": hi\nretry: 3\nid: 4\n", *HELLO], {}, id="comments, ids and retry lines"),
+    pytest.param(HELLO, {"content-type": "application/json"}, id="a wrong content type"),
+    pytest.param([*HELLO, *HELLO], {}, id="text after the end"),
+    pytest.param([*HELLO, Reset()], {}, id="a reset after the end"),
+]
+
+
+@pytest.mark.parametrize(("body", "headers"), TOLERATED)
+async def test_what_a_server_may_do(body: Sequence[Step], headers: dict[str, str]) -> None:
+    """None of it changes the answer."""
+    async with asking(Reply(body, headers=headers)) as (_, provider):
+        assert text_of(await collect(provider)) == "Hello there, world!"
+
+
+async def test_a_connection_left_open_does_not_delay_the_end() -> None:
+    """The terminal event ends the stream."""
+    async with asking(Reply([*HELLO, Hang()])) as (emulator, provider):
+        before = time.monotonic()
+        chunks = await collect(provider)
+        assert isinstance(chunks[-1], StopChunk)
+        assert time.monotonic() - before < 0.6
+        with anyio.fail_after(1):
+            await emulator.exchanges[0].hung_up.wait()
+
+
+async def test_complete_answers_share_a_connection() -> None:
+    """A complete answer gives its connection back; a broken one does not take the pool with it."""
+    replies = [Reply(HELLO), Reply(HELLO), Reply(HELLO[:4]), Reply(HELLO)]
+    async with asking(*replies) as (emulator, provider):
+        for _ in range(2):
+            await collect(provider)
+        assert emulator.connections == 1
+        with pytest.raises(StreamInterruptedError):
+            await collect(provider)
+        assert text_of(await collect(provider)) == "Hello there, world!"
+
+
+ENDLESS = Reply([*HELLO[:5], Hang()])
+
+
+async def leave_by_break(provider: AnthropicProvider) -> None:
+    async with provider.stream("", ASK) as stream:
+        async for chunk in stream:
+            if isinstance(chunk, TextChunk):
+                break
+
+
+async def leave_by_aclose(provider: AnthropicProvider) -> None:
+    stream = provider.create_message("", ASK)
+    async for chunk in stream:
+        if isinstance(chunk, TextChunk):
+            await stream.aclose()
+
+
+async def leave_by_an_exception(provider: AnthropicProvider) -> None:
+    try:
+        async with provider.stream("", ASK) as stream:
+            async for chunk in stream:
+                if isinstance(chunk, TextChunk):
+                    raise LookupError("the consumer's own")
+    except LookupError:
+        return
+    pytest.fail("the consumer's exception was swallowed")
+
+
+async def leave_by_timeout(provider: AnthropicProvider) -> None:
+    with anyio.move_on_after(0.2) as scope:
+        await collect(provider)
+    assert scope.cancelled_caught
+
+
+async def leave_by_cancellation(provider: AnthropicProvider) -> None:
+    async with anyio.create_task_group() as group:
+        group.start_soon(collect, provider)
+        await anyio.sleep(0.2)
+        group.cancel_scope.cancel()
+
+
+async def leave_while_connecting(provider: AnthropicProvider) -> None:
+    with anyio.move_on_after(0.001):
+        await collect(provider)
+
+
+async def leave_by_dropping(provider: AnthropicProvider) -> None:
+    stream = provider.create_message("", ASK)
+    async for chunk in stream:
+        if isinstance(chunk, TextChunk):
+            break
+    del stream
+
+
+LEAVING = [leave_by_break, leave_by_aclose, leave_by_an_exception, leave_by_timeout, leave_by_cancellation]
+
+
+@pytest.mark.parametrize("leave", LEAVING, ids=lambda leave: leave.__name__)
+async def test_every_way_out_closes(leave: Callable[[AnthropicProvider], Any]) -> None:
+    """The server sees the client hang up within a second, and the next call works."""
+    async with asking(ENDLESS, Reply(HELLO)) as (emulator, provider):
+        await leave(provider)
+        with anyio.fail_after(1):
+            await emulator.exchanges[0].hung_up.wait()
+        assert text_of(await collect(provider)) == "Hello there, world!"
+
+
+# Dropping a generator without closing it is what trio warns of; that is the point here.
+@pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
+async def test_a_dropped_generator_closes_too() -> None:
+    """Within a second of its last reference."""
+    async with asking(ENDLESS, Reply(HELLO)) as (emulator, provider):
+        await leave_by_dropping(provider)
+        with anyio.fail_after(1):
+            await emulator.exchanges[0].hung_up.wait()
+        assert text_of(await collect(provider)) == "Hello there, world!"
+
+
+async def test_a_call_cancelled_before_its_answer_leaves_the_pool_working() -> None:
+    """Even while it connects."""
+    async with asking(lambda request: Reply(HELLO)) as (_, provider):
+        await leave_while_connecting(provider)
+        assert text_of(await collect(provider)) == "Hello there, world!"
+
+
+async def test_a_cancelled_call_is_not_swallowed() -> None:
+    """What cancels gets its cancellation back, not an error and not a normal end."""
+    async with asking(ENDLESS) as (_, provider):
+        with anyio.CancelScope() as scope:
+            async with provider.stream("", ASK) as stream:
+                async for chunk in stream:
+                    if isinstance(chunk, TextChunk):
+                        scope.cancel()
+            pytest.fail("the stream ended as if it had been whole")
+        assert scope.cancelled_caught
+
+
+async def test_concurrent_streams_do_not_disturb_each_other() -> None:
+    """A fifth of them breaks; the texts of the others are exact."""
+
+    def reply(request: Request) -> Reply:
+        asked = msgspec.json.decode(request.body)["messages"][0]["content"][0]["text"]
+        body = anthropic_message({"type": "text", "text": f"You said {asked}."}, piece=3)
+        return Reply([*body[:4], Reset()]) if int(asked) % 5 == 0 else Reply(pieces(b"".join(body), 50, pause=0.001))
+
+    texts: dict[int, str] = {}
+    errors: dict[int, ProviderError] = {}
+
+    async def one(number: int, provider: AnthropicProvider) -> None:
+        try:
+            async with provider.stream("", [Message("user", str(number))]) as stream:
+                texts[number] = text_of([chunk async for chunk in stream])
+        except ProviderError as error:
+            errors[number] = error
+
+    async with asking(reply) as (_, provider):
+        async with anyio.create_task_group() as group:
+            for number in range(60):
+                group.start_soon(one, number, provider)
+        assert texts == {number: f"You said {number}." for number in range(60) if number % 5}
+        assert sorted(errors) == list(range(0, 60, 5))
+        assert all(isinstance(error, StreamInterruptedError) for error in errors.values())
+
+
+ECHOES = [
+    pytest.param(anthropic_error(401, "authentication_error", f"invalid key {KEY}"), id="in the message of an error"),
+    pytest.param(
+        Reply([f"Bearer {KEY}?".encode()], 500, {"content-type": "text/plain"}, whole=True), id="in plain text"
+    ),
+    pytest.param(Reply([f"<html>{KEY}</html>".encode()]), id="in a web page"),
+    pytest.param(
+        Reply([f'event: error\ndata: {{"error":{{"message":"{KEY}"}}}}\n\n'.encode()]), id="in an error event"
+    ),
+    pytest.param(Reply([f"event: message_delta\ndata: {KEY}\n\n".encode()]), id="in a broken event"),
+    pytest.param(Reply([], 307, {"location": f"http://x/?key={KEY}"}, whole=True), id="in a redirect"),
+]
+
+
+@pytest.mark.parametrize("reply", ECHOES)
+async def test_the_key_never_shows(reply: Reply, caplog: pytest.LogCaptureFixture) -> None:
+    """Not in the error, nor in anything it was raised from, nor in a log, even when the server echoes it."""
+    with caplog.at_level(logging.DEBUG):
+        error = await failure(reply)
+    # A header that echoes the key is logged at DEBUG by the HTTP library itself.
+    logged = "" if "location" in reply.headers else caplog.text
+    shown = [str(error), repr(error), *traceback.format_exception(error), logged]
+    one: BaseException | None = error
+    while one is not None:
+        shown += [repr(one.args), repr(vars(one))]
+        one = one.__cause__ or one.__context__
+    assert not [text for text in shown if KEY in text]
+
+
+@pytest.mark.parametrize("key", ["sk-ant-canary-0123456789\n", "sk-ant canary 0123456789", "sk-ключ-0123456789"])
+async def test_a_key_that_no_header_can_carry_is_refused_unseen(key: str) -> None:
+    """A key read from a file often ends with a line end."""
+    error = await failure(Reply(HELLO), api_key=key)
+    assert isinstance(error, AuthenticationError)
+    assert "header" in str(error)
+    assert key.strip() not in "".join(traceback.format_exception(error))
+
+
+async def test_without_a_key_the_error_says_what_to_set() -> None:
+    """Instead of the SDK's TypeError."""
+    with pytest.raises(AuthenticationError, match="ANTHROPIC_API_KEY"):
+        async with AnthropicProvider(ProviderConfig(model_id="m", base_url="http://127.0.0.1:9")) as provider:
+            await collect(provider)
+
+
+def test_a_provider_serves_one_loop_after_the_other(anyio_backend: str) -> None:
+    """Clients belong to a loop; a provider does not."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    provider = AnthropicProvider(ProviderConfig(model_id="m", api_key=KEY, base_url=f"http://127.0.0.1:{port}"))
+
+    async def once() -> str:
+        async with Emulator(Reply(HELLO), port=port), provider:
+            return text_of(await collect(provider))
+
+    for _ in range(3):
+        assert anyio.run(once, backend=anyio_backend) == "Hello there, world!"
