@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 # Money is never rounded: wide enough for any bill, deaf to the caller's own decimal context, and loud if ever not.
-EXACT = Context(prec=100, traps=[Inexact])
+EXACT = Context(prec=5000, traps=[Inexact])
 
 StopReason: TypeAlias = Literal["stop", "length", "tool_calls", "refusal", "pause", "other"]
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Any, Final
 
 import msgspec
 
-__all__ = ["explained"]
+__all__ = ["explained", "near", "quoted"]
 
 _AT: Final = re.compile(r" - at `(.*?)`$")
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[(\.\.\.)\]")
 _UNKNOWN: Final = re.compile(r"unknown field `(.*)`")
 _REFUSED: Final = re.compile(r"^`(\w+)` is (.*)")  # by a struct's own check, which knows its Python names only
+_LIKE_A_KEY: Final = re.compile(r"\bsk-|[\w-]{24,}")
 _SECRET: Final = re.compile(r"apiKey|headers")
 
 
@@ -29,20 +30,34 @@ def explained(data: bytes, type_: type[msgspec.Struct], error: Exception) -> tup
     found_at = _AT.search(str(error))
     said = _AT.sub("", str(error))
     steps = list(_steps(found_at[1] if found_at else "$"))
-    path, value = _followed(document, steps, type_)
+    path, value = _followed(document, steps, type_, error)
     unknown = _UNKNOWN.search(said)
     if unknown is not None:
         known = _fields(type_, path)
-        near = get_close_matches(unknown[1], known, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        return _written(path), f"unknown key {unknown[1]!r}, expected one of: {', '.join(known)}{hint}"
+        word = unknown[1]
+        return _written(path), f"unknown key {quoted(word)}, expected one of: {', '.join(known)}{near(word, known)}"
     refused = _REFUSED.search(said)
     if refused is not None:
         head, *tail = refused[1].split("_")
         return _written([*path, head + "".join(map(str.title, tail))]), f"found {refused[2]}"
+    allowed = [str(word) for word in _words(type_, path)]
+    if allowed:
+        said = f"expected one of: {', '.join(allowed)}{near(str(value), allowed)}"
     if isinstance(value, dict | list) or _SECRET.search(_written(path)):
         return _written(path), said
-    return _written(path), f"{said}; found {json.dumps(value)}"
+    return _written(path), f"{said}; found {quoted(value)}"
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """The end of a message: the nearest known word, if there is a near one."""
+    found = get_close_matches(word, list(known), 1)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def quoted(value: object) -> str:
+    """*value* for a message; but not what may be a key that stands in the wrong place."""
+    text = json.dumps(value)
+    return "a text that may be a key and is not shown" if _LIKE_A_KEY.search(text) else text
 
 
 def _steps(at: str) -> Iterator[str | int | None]:
@@ -51,35 +66,39 @@ def _steps(at: str) -> Iterator[str | int | None]:
         yield None if anything else int(number) if number else name
 
 
-def _followed(document: Any, steps: list[str | int | None], type_: type) -> tuple[list[str | int], Any]:
-    """The path with its unsaid keys found out: the one that is wrong is wrong alone too."""
+def _followed(
+    document: Any, steps: list[str | int | None], type_: type, error: Exception
+) -> tuple[list[str | int], Any]:
+    """The path with its unsaid keys found out, and what stands there."""
     path: list[str | int] = []
     value = document
     for step in steps:
         if step is None:
-            step = next((key for key in value if not _decodes(_only(document, path, key), type_)), next(iter(value)))
+            # Alone, the key that is wrong is wrong in the same way.
+            wrong = (key for key in value if _failure(_only(document, path, key), type_) == str(error))
+            step = next(wrong, next(iter(value)))
         path.append(step)
         value = value[step]
     return path, value
 
 
 def _only(document: Any, path: list[str | int], key: str) -> Any:
-    """The document with nothing in the mapping at *path* but *key*, and elsewhere with nothing that path passes by."""
+    """The document with nothing in the mapping at *path* but *key*. What the decoder came to before that was right."""
     if not path:
         return {key: document[key]}
     head, *rest = path
     inner = _only(document[head], rest, key)
     if isinstance(document, list):
-        return [inner]
+        return [*document[:head], inner]
     return {**document, head: inner}
 
 
-def _decodes(document: Any, type_: type) -> bool:
+def _failure(document: Any, type_: type) -> str | None:
     try:
         msgspec.json.decode(json.dumps(document), type=type_)
-    except msgspec.ValidationError:
-        return False
-    return True
+    except msgspec.DecodeError as error:
+        return str(error)
+    return None
 
 
 def _fields(type_: Any, path: list[str | int]) -> list[str]:
@@ -89,6 +108,15 @@ def _fields(type_: Any, path: list[str | int]) -> list[str]:
         found = _inner(found, step)
     found = _plain(found)
     return [field.encode_name for field in found.fields] if isinstance(found, msgspec.inspect.StructType) else []
+
+
+def _words(type_: Any, path: list[str | int]) -> list[object]:
+    """The words that may stand at *path*, where only certain ones may."""
+    found = msgspec.inspect.type_info(type_)
+    for step in path:
+        found = _inner(found, step)
+    kinds = found.types if isinstance(found, msgspec.inspect.UnionType) else [found]
+    return [word for kind in kinds if isinstance(kind, msgspec.inspect.LiteralType) for word in kind.values]
 
 
 def _inner(found: Any, step: str | int) -> Any:

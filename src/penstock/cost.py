@@ -99,6 +99,9 @@ class Meter:
         """
         snapshot = _sane(snapshot)
         cost = reported_cost
+        if cost is not None and not (cost.is_finite() and cost >= 0):
+            cost = None
+            cost_known = False
         if cost is None and cost_known:
             cost = self.price(snapshot, variant)
             cost = None if cost is None else EXACT.add(cost, other_cost)

@@ -9,7 +9,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -61,7 +61,7 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_u
 class PriceTier(Prices, frozen=True, kw_only=True):
     """Prices of all tokens of a call whose prompt has more than `above_input_tokens` tokens (a cliff)."""
 
-    above_input_tokens: int
+    above_input_tokens: Annotated[int, msgspec.Meta(ge=0)]
 
 
 class PriceSheet(Prices, frozen=True, kw_only=True):
@@ -93,9 +93,9 @@ class ModelInfo(PriceSheet, frozen=True, kw_only=True):
     variants: Mapping[str, PriceSheet] = msgspec.field(default_factory=dict)
     changes: Sequence[PriceChange] = ()
     prices_as_of: dt.date | None = None
-    max_tokens: int | None = None
-    context_window: int | None = None
-    min_cache_tokens: int | None = None
+    max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    context_window: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    min_cache_tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
     supports_images: bool | None = None
     supports_sampling: bool | None = None
     supports_prefill: bool | None = None
@@ -122,9 +122,9 @@ class ProviderConfig(
     wire: which API of the vendor; None for its default. headers: sent with every request.
     """
 
-    model_id: str
+    model_id: Annotated[str, msgspec.Meta(min_length=1)]
     model_info: ModelInfo | None = None
-    api_key: str | None = None
+    api_key: Annotated[str, msgspec.Meta(min_length=1)] | None = None
     base_url: str | None = None
     wire: Literal["chat", "responses"] | None = None
     deadlines: Deadlines = Deadlines()
@@ -153,7 +153,9 @@ class ModelEntry(
     enabled: bool = True
 
 
-class ModelsFile(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+class ModelsFile(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
+):
     """models.json as it is written. active: the alias that is used when none is named."""
 
     active: str

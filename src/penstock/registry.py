@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping
-from difflib import get_close_matches
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from penstock.config_check import explained
+from penstock.config_check import explained, near, quoted
 from penstock.errors import ConfigError
 from penstock.models import ModelEntry, ModelInfo, ModelsConfig, ModelsFile, ProviderConfig
 from penstock.provider import BaseProvider
@@ -27,7 +26,7 @@ ENVIRONMENT: Final = "PENSTOCK_MODELS"
 """The environment variable that names the file, in place of the search."""
 
 _PROVIDERS: dict[str, Callable[[ProviderConfig], BaseProvider]] = {"anthropic": AnthropicProvider}
-_VARIABLE: Final = re.compile(r"\$\{([^}]*)\}")
+_VARIABLE: Final = re.compile(r"\$\{([A-Za-z_]\w*)\}")
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -66,22 +65,32 @@ def save_models(config: ModelsConfig, path: str | os.PathLike[str] | None = None
 
     Raises ConfigError when there is neither, or when what would be written could not be read again.
     """
-    file = Path(path) if path is not None else config.source
+    file = Path(path).resolve() if path is not None else config.source
     if file is None:
         raise ConfigError("these models did not come from a file: say where to save them")
     plain = ModelsFile(active=config.active, models=config.models, schema_url=config.schema_url)
     data = msgspec.json.format(_encode(plain), indent=2) + b"\n"
     _checked(_decoded(file, data), file)
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        _replace(file, data)
+    except OSError as error:
+        raise _error(file, None, f"cannot be written: {error.strerror or error}") from error
+    return file
+
+
+def _replace(file: Path, data: bytes) -> None:
+    # A new file stays readable for its owner only, as mkstemp makes it: it may hold a key.
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
-        Path(temporary).chmod(file.stat().st_mode & 0o777 if file.exists() else 0o644)
-        Path(temporary).replace(file)
+        if file.exists():
+            temporary.chmod(file.stat().st_mode & 0o777)
+        temporary.replace(file)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
-    return file
 
 
 @cache
@@ -121,6 +130,7 @@ def resolve(alias: str | None = None, *, models: ModelsConfig | str | os.PathLik
     if entry is None:
         raise _unknown(config, name)
     where = f"$.models.{name}"
+    _check_provider(entry.provider, config.source, name)
     if not entry.enabled:
         raise _error(config.source, where, "the model is disabled; found `enabled` false, expected true")
     found = entry.provider_config
@@ -146,20 +156,26 @@ def _key(text: str, file: Path | None, where: str) -> str:
     def value(match: re.Match[str]) -> str:
         found = os.environ.get(match[1])
         if not found:
-            hint = _near(match[1], os.environ)
-            raise _error(file, where, f"the environment variable {match[1]} is not set{hint}")
+            raise _error(file, where, f"the environment variable {match[1]} is not set{near(match[1], os.environ)}")
         return found
 
-    return _VARIABLE.sub(value, text)
+    found = _VARIABLE.sub(value, text)
+    if "${" in found:
+        raise _error(file, where, "expected the name of an environment variable between `${` and `}`")
+    return found
 
 
 def _from_keyring(text: str, file: Path | None, where: str) -> str:
     try:
         import keyring
+        import keyring.errors
     except ImportError:
         raise _error(file, where, "a keyring entry needs the extra: pip install 'penstock[keyring]'") from None
     service, _, user = text.removeprefix("keyring:").partition("/")
-    found = keyring.get_password(service, user)
+    try:
+        found = keyring.get_password(service, user)
+    except keyring.errors.KeyringError as error:
+        raise _error(file, where, f"the keyring does not answer: {error}") from error
     if not found:
         raise _error(file, where, f"the keyring has no entry for service {service!r} and user {user!r}")
     return found
@@ -167,7 +183,7 @@ def _from_keyring(text: str, file: Path | None, where: str) -> str:
 
 def _decoded(file: Path, data: bytes) -> ModelsFile:
     try:
-        return msgspec.json.decode(data, type=ModelsFile)
+        return msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"), type=ModelsFile)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         where, said = explained(data, ModelsFile, error)
         raise _error(file, where, said) from error
@@ -177,13 +193,17 @@ def _checked(plain: ModelsFile, file: Path) -> ModelsConfig:
     """What the types cannot say: known providers, and aliases that exist."""
     config = ModelsConfig(active=plain.active, models=plain.models, schema_url=plain.schema_url, source=file)
     for alias, entry in config.models.items():
-        if entry.provider not in _PROVIDERS:
-            known = ", ".join(sorted(_PROVIDERS))
-            said = f"unknown provider {entry.provider!r}, expected one of: {known}{_near(entry.provider, _PROVIDERS)}"
-            raise _error(file, f"$.models.{alias}.provider", said)
+        _check_provider(entry.provider, file, alias)
     if config.active not in config.models and config.active not in catalog().models:
         raise _unknown(config, config.active, "$.active")
     return config
+
+
+def _check_provider(provider: str, file: Path | None, alias: str) -> None:
+    if provider not in _PROVIDERS:
+        known = ", ".join(sorted(_PROVIDERS))
+        said = f"unknown provider {quoted(provider)}, expected one of: {known}{near(provider, _PROVIDERS)}"
+        raise _error(file, f"$.models.{alias}.provider", said)
 
 
 def _unknown(config: ModelsConfig, alias: str, where: str = "$.models") -> ConfigError:
@@ -191,13 +211,8 @@ def _unknown(config: ModelsConfig, alias: str, where: str = "$.models") -> Confi
     return _error(
         config.source,
         where,
-        f"no model has the alias {alias!r}, expected one of: {', '.join(names)}{_near(alias, names)}",
+        f"no model has the alias {alias!r}, expected one of: {', '.join(names)}{near(alias, names)}",
     )
-
-
-def _near(word: str, known: Mapping[str, object] | list[str]) -> str:
-    near = get_close_matches(word, list(known), 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _error(file: Path | None, where: str | None, said: str) -> ConfigError:

@@ -9,43 +9,47 @@ Source: https://platform.claude.com/docs/en/build-with-claude/prompt-caching, re
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import msgspec
 
-__all__ = ["Block", "place_marks"]
+from penstock.wire.anthropic_blocks import Markable, ToolDefinition, ToolResult, ToolUse, Turn
 
-Block: TypeAlias = dict[str, Any]
+__all__ = ["place_marks"]
 
 MAX_MARKS: Final = 4
 LOOK_BACK: Final = 20
-_RUNS: Final = ("tool_use", "tool_result")
-_MARKABLE: Final = ("text", "image", "document", "tool_use", "tool_result", "search_result")
 
 
 def place_marks(
-    tools: Sequence[Block], system: Sequence[Block], messages: Sequence[Block], *, extended: bool, min_tokens: int
+    tools: Sequence[ToolDefinition],
+    system: Sequence[Markable],
+    turns: Sequence[Turn],
+    *,
+    extended: bool,
+    min_tokens: int,
+    slots: int = MAX_MARKS,
 ) -> None:
     """Mark, in place, the ends of the tools, of the system prompt and of the last two user turns.
 
     Two turns, because the request before this one wrote its entry at the end of the turn before the last. Marks left
-    over go further back, so that an older entry is still found when the calls in between failed. All have the same
-    lifetime, which keeps the rule that longer ones come first. A token is at least one byte, so a prefix with fewer
-    bytes than *min_tokens* is surely not cached and not marked; 0 when the minimum is not known.
+    over bridge what the look-back cannot reach from there. All have the same lifetime, which keeps the rule that longer
+    ones come first. A token is at least one byte, so a request with fewer bytes than *min_tokens* is surely not cached
+    and gets no mark, and neither do its tools and system prompt if they alone have fewer; 0 when it is not known.
+    slots: how many marks may be set, fewer than four where the caller has set some.
     """
-    marks: list[Block] = []
+    marks: list[Any] = []
     size = _size(tools, min_tokens)
-    if tools and size >= min_tokens:
+    if tools and size >= min_tokens and slots == MAX_MARKS:
         marks.append(tools[-1])
     size += _size(system, min_tokens - size)
-    if system and size >= min_tokens:
+    if system and size >= min_tokens and slots > 0:
         marks.append(system[-1])
-    blocks = (block for message in messages for block in message["content"])
-    size += _size(blocks, min_tokens - size)
+    size += _size((block for turn in turns for block in turn.content), min_tokens - size)
     if size >= min_tokens:
-        marks += _in_messages(messages, MAX_MARKS - len(marks))
+        marks += _in_turns(turns, slots - len(marks))
     for block in marks:
-        block["cache_control"] = {"type": "ephemeral", "ttl": "1h"} if extended else {"type": "ephemeral"}
+        block.cache_control = {"type": "ephemeral", "ttl": "1h"} if extended else {"type": "ephemeral"}
 
 
 def _size(blocks: Iterable[object], enough: int) -> int:
@@ -57,38 +61,40 @@ def _size(blocks: Iterable[object], enough: int) -> int:
     return size
 
 
-def _in_messages(messages: Sequence[Block], slots: int) -> list[Block]:
-    turns: list[Block] = []
-    older: list[Block] = []
+def _in_turns(turns: Sequence[Turn], slots: int) -> list[Markable]:
+    ends: list[Markable] = []
+    older: list[Markable] = []
     last = 0
-    candidate: tuple[int, Block] | None = None
-    for position, block, ends_turn in _backwards(messages):
-        if ends_turn and len(turns) < 2:
-            turns.append(block)
+    candidate: tuple[int, Markable] | None = None
+    for position, block, ends_turn in _backwards(turns):
+        if ends_turn and len(ends) < 2:
+            ends.append(block)
             last, candidate = position, None
-        elif turns:
+        elif ends:
             if candidate is not None and position - last > LOOK_BACK:
                 older.append(candidate[1])
                 last = candidate[0]
             candidate = position, block
-        if len(turns) == 2 and len(older) >= slots - 2:
+        if len(ends) == 2 and len(older) >= slots - 2:
             break
-    return turns + older[: slots - 2]
+    return (ends + older)[: max(0, slots)]
 
 
-def _backwards(messages: Sequence[Block]) -> Iterator[tuple[int, Block, bool]]:
+def _backwards(turns: Sequence[Turn]) -> Iterator[tuple[int, Markable, bool]]:
     """The blocks that can be marked, last first: their position, and whether a user turn ends there."""
     position = 0
-    run: str | None = None
+    run: type | None = None
     after: str | None = None
-    for message in reversed(messages):
-        ends_turn = message["role"] == "user" and after != "user"
-        after = message["role"]
-        for block in reversed(message["content"]):
-            kind = block["type"] if isinstance(block, dict) else None
-            if kind not in _RUNS or kind != run:
+    ends_turn = False
+    for turn in reversed(turns):
+        if turn.role != after:
+            ends_turn = turn.role == "user"
+        after = turn.role
+        for block in reversed(turn.content):
+            kind = type(block)
+            if kind not in (ToolUse, ToolResult) or kind is not run:
                 position += 1
             run = kind
-            if kind in _MARKABLE:
+            if isinstance(block, Markable):
                 yield position, block, ends_turn
                 ends_turn = False

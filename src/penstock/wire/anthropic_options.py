@@ -5,7 +5,6 @@ Source: the API's documentation and the types of the anthropic SDK 2.11, read 20
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -29,7 +28,7 @@ _MIN_BUDGET: Final = 1024
 
 def option_headers(options: Options) -> dict[str, str]:
     """The headers that choose the API's version: sampling parameters exist only in the old one."""
-    sampling = any(getattr(options, name) is not None for name in _SAMPLING)
+    sampling = any(getattr(options, name) is not None or name in options.extra for name in _SAMPLING)
     headers = {"anthropic-version": "2023-06-01" if sampling else "2026-10-21"}
     if options.service_tier == "fast":
         headers["anthropic-beta"] = "fast-mode-2026-02-01"
@@ -81,14 +80,16 @@ def _reasoning(options: Options, model: Model, max_tokens: int) -> dict[str, Any
     if wanted is None:
         return {}
     if wanted == "off":
-        if modes is None or "off" in modes or not modes:
-            return {"thinking": {"type": "disabled"}} if modes != [] else {}
+        if modes is not None and not modes:
+            return {}  # it never reasons
+        if modes is None or "off" in modes:
+            return {"thinking": {"type": "disabled"}}
         if "between_tools" in modes:
             return {"thinking": {"type": "between_tools"}}
         raise InvalidRequestError(f"option `reasoning`: {model.id} always reasons; `low` is the least")
     if isinstance(wanted, int):
         if modes is not None and "budget" not in modes:
-            raise InvalidRequestError(f"option `reasoning`: {model.id} takes no budget, but {_choices(efforts)}")
+            raise InvalidRequestError(f"option `reasoning`: {model.id} takes {_choices(model)}")
         if not _MIN_BUDGET <= wanted < max_tokens:
             raise InvalidRequestError(
                 f"option `reasoning`: a budget of {wanted} tokens, expected {_MIN_BUDGET} or more and less than "
@@ -96,13 +97,16 @@ def _reasoning(options: Options, model: Model, max_tokens: int) -> dict[str, Any
             )
         return {"thinking": {"type": "enabled", "budget_tokens": wanted}}
     if efforts is not None and wanted not in efforts:
-        raise InvalidRequestError(f"option `reasoning`: {wanted!r}, but {model.id} takes {_choices(efforts)}")
+        raise InvalidRequestError(f"option `reasoning`: {wanted!r}, but {model.id} takes {_choices(model)}")
     adaptive = {"thinking": {"type": "adaptive"}} if modes is None or "adaptive" in modes else {}
     return {**adaptive, "output_config": {"effort": wanted}}
 
 
-def _choices(efforts: Sequence[str] | None) -> str:
-    return f"one of {', '.join(efforts)}" if efforts else f"a budget of {_MIN_BUDGET} tokens or more"
+def _choices(model: Model) -> str:
+    ways = ["one of " + ", ".join(model.info.efforts)] if model.info.efforts else []
+    if model.info.reasoning_modes is not None and "budget" in model.info.reasoning_modes:
+        ways.append(f"a budget of {_MIN_BUDGET} tokens or more")
+    return " or ".join(ways) or "neither an effort nor a budget"
 
 
 def _tool_choice(options: Options, model: Model) -> dict[str, Any]:

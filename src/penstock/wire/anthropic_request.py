@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import msgspec
 
@@ -27,7 +27,19 @@ from penstock.messages import (
     ToolResultPart,
 )
 from penstock.models import Model
-from penstock.wire.anthropic_cache import Block, place_marks
+from penstock.wire.anthropic_blocks import (
+    Block,
+    Document,
+    Image,
+    Redacted,
+    Text,
+    Thinking,
+    ToolDefinition,
+    ToolResult,
+    ToolUse,
+    Turn,
+)
+from penstock.wire.anthropic_cache import MAX_MARKS, place_marks
 from penstock.wire.anthropic_options import option_fields
 from penstock.wire.decoding import is_object, shown
 
@@ -40,51 +52,37 @@ _encode = msgspec.json.Encoder().encode
 
 def encode(system_prompt: str, messages: Sequence[Message], options: Options, model: Model) -> bytes:
     """The body of the request. Raises InvalidRequestError for what the API or this model is known to refuse."""
-    if not messages:
-        raise InvalidRequestError("the history is empty: send at least one user message")
     body = option_fields(options, model)
-    if options.tools:
-        body["tools"] = [_tool(tool) for tool in options.tools]
-    if system_prompt:
-        body["system"] = [{"type": "text", "text": system_prompt}]
-    history = _History(model)
-    body["messages"] = [block for place, message in enumerate(messages) if (block := history.message(place, message))]
-    if messages[-1].role == "assistant" and model.info.supports_prefill is False and not _resumes(messages[-1]):
-        raise InvalidRequestError(
-            f"messages[{len(messages) - 1}]: {model.id} takes no history that ends with the assistant"
-        )
-    if options.cache != "off" and "cache_control" not in options.extra:
-        own = [tool for tool in body.get("tools", ()) if "input_schema" in tool]
-        place_marks(
-            own,
-            body.get("system", ()),
-            body["messages"],
-            extended=options.cache == "extended",
-            min_tokens=model.info.min_cache_tokens or 0,
-        )
+    tools = [_tool(tool) for tool in options.tools]
+    if tools:
+        body["tools"] = tools
+    system = [Text(system_prompt)] if system_prompt.strip() else []
+    if system:
+        body["system"] = system
+    body["messages"] = turns = _History(model).turns(messages)
     try:
+        if options.cache != "off" and "cache_control" not in options.extra:
+            theirs = sum("cache_control" in tool for tool in tools if isinstance(tool, dict))
+            place_marks(
+                [tool for tool in tools if isinstance(tool, ToolDefinition)],
+                system,
+                turns,
+                extended=options.cache == "extended",
+                min_tokens=model.info.min_cache_tokens or 0,
+                slots=MAX_MARKS - theirs,
+            )
         return _encode(_merged(body, options.extra))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidRequestError(f"the request cannot be written as JSON: {error}") from error
 
 
-def _tool(tool: Tool | Mapping[str, object]) -> Mapping[str, Any]:
-    if not isinstance(tool, Tool):
-        return tool
-    block: Block = {"name": tool.name, "description": tool.description, "input_schema": tool.parameters}
-    if not tool.description:
-        del block["description"]
-    if tool.strict:
-        block["strict"] = True
-    return block
+def _tool(tool: Tool | Mapping[str, object]) -> ToolDefinition | dict[str, object]:
+    if isinstance(tool, Tool):
+        return ToolDefinition(tool.name, tool.parameters, tool.description, tool.strict)
+    return dict(tool)
 
 
-def _resumes(message: Message) -> bool:
-    # After `pause_turn` the history ends with the server's tools' blocks and is sent as it is: not a prefill.
-    return not isinstance(message.content, str) and any(isinstance(part, OpaquePart) for part in message.content)
-
-
-def _merged(body: Block, extra: Mapping[str, object]) -> Block:
+def _merged(body: Mapping[str, Any], extra: Mapping[str, object]) -> dict[str, Any]:
     """*extra* over *body*: objects are merged, all else is replaced. The messages stay last."""
     merged = dict(body)
     for key, value in extra.items():
@@ -95,134 +93,163 @@ def _merged(body: Block, extra: Mapping[str, object]) -> Block:
     return merged
 
 
+class _RefusedError(Exception):
+    """Why a part cannot be sent; where it stands is added on the way out."""
+
+
+def _refuse(why: str) -> NoReturn:
+    raise _RefusedError(why)
+
+
 class _History:
     """Writes the messages of one request and checks them on the way, as each depends on those before it."""
 
     def __init__(self, model: Model) -> None:
-        self._images = model.info.supports_images is not False
         self._model = model
-        self._calls: set[str] = set()
+        self._calls: dict[str, str] = {}  # ids of tool calls as they came, and as this API takes them
+        self._taken: set[str] = set()
 
-    def message(self, place: int, message: Message) -> Block | None:
-        """One message; None for an assistant's of which nothing is left to send."""
-        where = f"messages[{place}]"
-        parts = [TextPart(message.content)] if isinstance(message.content, str) else message.content
-        if not parts:
-            raise InvalidRequestError(f"{where} is empty: leave it out")
-        content = []
-        for number, part in enumerate(parts):
-            spot = where if isinstance(message.content, str) else f"{where}.content[{number}]"
-            write = _WRITERS.get((message.role, type(part)))
-            if write is None:
-                raise InvalidRequestError(
-                    f"{spot}: a {type(part).__name__} has no place in a message of the {message.role}"
-                )
-            block = write(self, spot, part)
-            if block is not None:
-                content.append(block)
-        return {"role": message.role, "content": content} if content else None
+    def turns(self, messages: Sequence[Message]) -> list[Turn]:
+        """All messages but an assistant's of which nothing is left to send."""
+        turns: list[Turn] = []
+        for place, message in enumerate(messages):
+            try:
+                content = self._content(message)
+            except _RefusedError as refused:
+                raise InvalidRequestError(f"messages[{place}]{refused}") from None
+            if content:
+                turns.append(Turn(message.role, content))
+        if not turns:
+            raise InvalidRequestError("the history is empty: send at least one user message")
+        last = turns[-1]
+        # After `pause_turn` the history ends with the server's tools' blocks and is sent as it is: not a prefill.
+        resumes = any(isinstance(block, msgspec.Raw) for block in last.content)
+        if last.role == "assistant" and self._model.info.supports_prefill is False and not resumes:
+            place = len(messages) - 1
+            raise InvalidRequestError(
+                f"messages[{place}]: {self._model.id} takes no history that ends with the assistant"
+            )
+        return turns
 
-    def _text(self, spot: str, part: TextPart) -> Block:
+    def _content(self, message: Message) -> list[Block]:
+        writers = _WRITERS.get(message.role)
+        if writers is None:
+            _refuse(f": the role is {message.role!r}, expected user or assistant")
+        content = message.content
+        if isinstance(content, str):
+            try:
+                block = writers[TextPart](self, TextPart(content))
+            except _RefusedError as refused:
+                _refuse(f": {refused}")
+            return [] if block is None else [block]
+        if not content:
+            _refuse(" is empty: leave it out")
+        return self._parts(content, writers, f"a message of the {message.role}")
+
+    def _parts(self, parts: Sequence[Part], writers: _Writers, owner: str) -> list[Any]:
+        blocks = []
+        number = 0
+        try:
+            for number, part in enumerate(parts):  # noqa: B007 - the error needs the last one
+                block = writers[type(part)](self, part)
+                if block is not None:
+                    blocks.append(block)
+        except _RefusedError as refused:
+            why = str(refused)
+            _refuse(f".content[{number}]{why}" if why.startswith(".") else f".content[{number}]: {why}")
+        except KeyError:
+            _refuse(f".content[{number}]: a {type(parts[number]).__name__} has no place in {owner}")
+        return blocks
+
+    def _text(self, part: TextPart) -> Block:
         if not part.text or part.text.isspace():
-            raise InvalidRequestError(f"{spot}: the text is empty; leave it out")
-        return {"type": "text", "text": part.text}
+            _refuse("the text is empty; leave it out")
+        return Text(part.text)
 
-    def _said(self, spot: str, part: TextPart) -> Block | None:
+    def _said(self, part: TextPart) -> Block | None:
         # Models do write blank text, before a tool call say, and the API then refuses to have it back.
-        if part.text and part.text.isspace():
-            return None
-        return self._text(spot, part)
+        return None if part.text.isspace() else self._text(part)
 
-    def _image(self, spot: str, part: ImagePart) -> Block:
-        if not self._images:
-            raise InvalidRequestError(f"{spot}: {self._model.id} takes no images")
-        if _one_source(spot, part) == "data" and part.media_type not in _IMAGES:
-            raise InvalidRequestError(
-                f"{spot}: an image of type {part.media_type!r}, expected one of {', '.join(_IMAGES)}"
-            )
-        return {"type": "image", "source": _source(part)}
+    def _image(self, part: ImagePart) -> Block:
+        if self._model.info.supports_images is False:
+            _refuse(f"{self._model.id} takes no images")
+        if _has_data(part) and part.media_type not in _IMAGES:
+            _refuse(f"an image of type {part.media_type!r}, expected one of {', '.join(_IMAGES)}")
+        return Image(_source(part))
 
-    def _document(self, spot: str, part: DocumentPart) -> Block:
-        source = _source(part)
-        if _one_source(spot, part) == "data":
+    def _document(self, part: DocumentPart) -> Block:
+        source: dict[str, Any] = _source(part)
+        if _has_data(part):
             if part.media_type == "text/plain":
-                source = {
-                    "type": "text",
-                    "media_type": "text/plain",
-                    "data": (part.data or b"").decode("utf-8", "replace"),
-                }
+                text = (part.data or b"").decode("utf-8", "replace")
+                source = {"type": "text", "media_type": "text/plain", "data": text}
             elif part.media_type != "application/pdf":
-                raise InvalidRequestError(
-                    f"{spot}: a document of type {part.media_type!r}, expected application/pdf or text/plain"
-                )
-        block: Block = {"type": "document", "source": source}
-        if part.title is not None:
-            block["title"] = part.title
-        if part.citations:
-            block["citations"] = {"enabled": True}
-        return block
+                _refuse(f"a document of type {part.media_type!r}, expected application/pdf or text/plain")
+        return Document(source, part.title, {"enabled": True} if part.citations else None)
 
-    def _call(self, spot: str, part: ToolCallPart) -> Block:
+    def _call(self, part: ToolCallPart) -> Block:
         if not is_object(part.arguments):
-            raise InvalidRequestError(
-                f"{spot}: the arguments of the call {part.id} are not a JSON object: {shown(part.arguments.encode())}"
-            )
-        self._calls.add(part.id)
-        # The text goes in as it came: the same bytes each turn, or the cache misses.
-        arguments = msgspec.Raw(part.arguments.encode())
-        return {"type": "tool_use", "id": _FOREIGN.sub("_", part.id), "name": part.name, "input": arguments}
+            _refuse(f"the arguments of the call {part.id} are not a JSON object: {shown(part.arguments)}")
+        id_ = self._calls.get(part.id)
+        if id_ is None:
+            id_ = self._own_id(part.id)
+        return ToolUse(id_, part.name, msgspec.Raw(part.arguments))
 
-    def _result(self, spot: str, part: ToolResultPart) -> Block:
-        if part.id not in self._calls:
-            raise InvalidRequestError(
-                f"{spot}: a result for the tool call {part.id!r}, which no message before it makes"
-            )
-        block: Block = {"type": "tool_result", "tool_use_id": _FOREIGN.sub("_", part.id)}
-        if isinstance(part.content, str):
-            if part.content:
-                block["content"] = part.content
-        else:
-            parts = enumerate(part.content)
-            block["content"] = [_WRITERS["user", type(p)](self, f"{spot}.content[{i}]", p) for i, p in parts]
-        if part.is_error:
-            block["is_error"] = True
-        return block
+    def _own_id(self, foreign: str) -> str:
+        id_ = _FOREIGN.sub("_", foreign) or "call"
+        while id_ in self._taken:
+            id_ += "_"
+        self._taken.add(id_)
+        self._calls[foreign] = id_
+        return id_
 
-    def _reasoning(self, spot: str, part: ReasoningPart) -> Block | None:
+    def _result(self, part: ToolResultPart) -> Block:
+        id_ = self._calls.get(part.id)
+        if id_ is None:
+            _refuse(f"a result for the tool call {part.id!r}, which no message before it makes")
+        content = part.content
+        if not isinstance(content, str):
+            content = self._parts(content, _IN_RESULTS, "a tool result")
+        return ToolResult(id_, content or None, part.is_error)
+
+    def _reasoning(self, part: ReasoningPart) -> Block | None:
         if part.vendor != "anthropic" or not part.proof:
             return None
-        if part.redacted:
-            return {"type": "redacted_thinking", "data": part.proof}
-        return {"type": "thinking", "thinking": part.text, "signature": part.proof}
+        return Redacted(part.proof) if part.redacted else Thinking(part.text, part.proof)
 
-    def _opaque(self, spot: str, part: OpaquePart) -> Block | msgspec.Raw | None:
+    def _opaque(self, part: OpaquePart) -> Block | None:
         if part.vendor != "anthropic":
-            return self._said(spot, TextPart(part.text)) if part.text else None
+            return self._said(TextPart(part.text)) if part.text else None
         if not is_object(part.data):
-            raise InvalidRequestError(f"{spot}: the data is not a JSON object: {shown(part.data.encode())}")
-        return msgspec.Raw(part.data.encode())
+            _refuse(f"the data is not a JSON object: {shown(part.data)}")
+        return msgspec.Raw(part.data)
 
 
-def _one_source(spot: str, part: ImagePart | DocumentPart) -> str:
+def _has_data(part: ImagePart | DocumentPart) -> bool:
     if (part.data is None) == (part.url is None):
-        raise InvalidRequestError(f"{spot}: give either data with its media_type, or a url")
-    return "url" if part.data is None else "data"
+        _refuse("give either data with its media_type, or a url")
+    return part.data is not None
 
 
-def _source(part: ImagePart | DocumentPart) -> Block:
+def _source(part: ImagePart | DocumentPart) -> dict[str, Any]:
     if part.data is None:
         return {"type": "url", "url": part.url}
     return {"type": "base64", "media_type": part.media_type, "data": part.data}
 
 
-_WRITERS: dict[tuple[str, type[Part]], Callable[[_History, str, Any], Any]] = {
-    ("user", TextPart): _History._text,
-    ("user", ImagePart): _History._image,
-    ("user", DocumentPart): _History._document,
-    ("user", ToolResultPart): _History._result,
-    ("user", OpaquePart): _History._opaque,
-    ("assistant", TextPart): _History._said,
-    ("assistant", ToolCallPart): _History._call,
-    ("assistant", ReasoningPart): _History._reasoning,
-    ("assistant", OpaquePart): _History._opaque,
+_Writers = Mapping[type, Callable[[_History, Any], Any]]
+
+_IN_RESULTS: _Writers = {
+    TextPart: _History._text,
+    ImagePart: _History._image,
+    DocumentPart: _History._document,
+}
+_WRITERS: Mapping[str, _Writers] = {
+    "user": {**_IN_RESULTS, ToolResultPart: _History._result, OpaquePart: _History._opaque},
+    "assistant": {
+        TextPart: _History._said,
+        ToolCallPart: _History._call,
+        ReasoningPart: _History._reasoning,
+        OpaquePart: _History._opaque,
+    },
 }

@@ -14,8 +14,8 @@ __all__ = ["UNDECODABLE", "broken_call", "decode", "event_type", "is_object", "r
 
 T = TypeVar("T")
 
-# Invalid UTF-8 in a string is not a DecodeError to msgspec, and what is nested too deep is neither.
-UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+# Text that is not Unicode is not a DecodeError to msgspec, and what is nested too deep is neither.
+UNDECODABLE: Final = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
 class _Typed(msgspec.Struct):
@@ -73,11 +73,11 @@ def is_object(text: str) -> bool:
 def broken_call(id_: str, name: str, arguments: str) -> MalformedResponseError:
     """The error for a whole tool call whose arguments are not the JSON text of an object."""
     return MalformedResponseError(
-        f"the arguments of the call {id_} of tool `{name}` are not a JSON object: {shown(arguments.encode())}"
+        f"the arguments of the call {id_} of tool `{name}` are not a JSON object: {shown(arguments)}"
     )
 
 
-def shown(data: bytes, most: int = 200) -> str:
+def shown(data: bytes | str, most: int = 200) -> str:
     """The first *most* characters, for an error message."""
-    text = data[: 4 * most].decode("utf-8", "replace")
+    text = data if isinstance(data, str) else data[: 4 * most].decode("utf-8", "replace")
     return text if len(text) <= most else f"{text[:most]}…"
