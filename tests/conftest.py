@@ -8,6 +8,11 @@ from typing import Any
 
 import msgspec
 import pytest
+import vcr.serializers.yamlserializer
+from vcr import VCR
+
+from recording import header
+from scrubbing import VCR_CONFIG
 
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus" / "exchanges.jsonl.gz"
 
@@ -24,6 +29,31 @@ def _no_key_and_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", "PENSTOCK_MODELS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def vcr_config() -> dict[str, Any]:
+    """How cassettes are matched, and what they may hold."""
+    return VCR_CONFIG
+
+
+class WithAHeader:
+    """Cassettes whose first lines say what they were recorded from."""
+
+    @staticmethod
+    def serialize(cassette: dict[str, Any]) -> str:
+        """YAML under the header."""
+        return header(cassette) + str(vcr.serializers.yamlserializer.serialize(cassette))
+
+    @staticmethod
+    def deserialize(text: str) -> Any:
+        """YAML knows the header as a comment."""
+        return vcr.serializers.yamlserializer.deserialize(text)
+
+
+def pytest_recording_configure(config: pytest.Config, vcr: VCR) -> None:
+    """Called by pytest-recording."""
+    vcr.register_serializer("yaml", WithAHeader)
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,19 @@ from penstock import (
     catalog,
 )
 from penstock.testing import DemoModel, Request
-from penstock.wire.anthropic_cache import Block, place_marks
+from penstock.wire.anthropic_blocks import (
+    Block,
+    Document,
+    Image,
+    Redacted,
+    Text,
+    Thinking,
+    ToolDefinition,
+    ToolResult,
+    ToolUse,
+    Turn,
+)
+from penstock.wire.anthropic_cache import place_marks
 from penstock.wire.anthropic_request import encode
 
 # A layout is "tools | system | messages": a letter for each block, a word for each message, which begins with its role
@@ -37,46 +49,60 @@ KINDS = {
     "d": "document",
     "c": "tool_use",
     "r": "tool_result",
-    "s": "search_result",
     "k": "thinking",
     "x": "redacted_thinking",
     "o": "opaque",
 }
 ROLES = {"u": "user", "a": "assistant"}
-Prompt = tuple[list[Block], list[Block], list[Block]]
+Prompt = tuple[list[ToolDefinition], list[Text], list[Turn]]
+Written = tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]
 
 
-def block(letter: str) -> Any:
-    kind = KINDS[letter]
-    # Blocks sent as they came are raw JSON, which the marks cannot see into.
-    return msgspec.Raw(b'{"type":"text","text":"x"}') if kind == "opaque" else {"type": kind, "at": "here"}
+def block(letter: str) -> Block:
+    blocks: dict[str, Block] = {
+        "t": Text(text="x"),
+        "i": Image(source={"type": "url", "url": "u"}),
+        "d": Document(source={"type": "url", "url": "u"}),
+        "c": ToolUse(id="c", name="f", input=msgspec.Raw(b"{}")),
+        "r": ToolResult(tool_use_id="c", content="x"),
+        "k": Thinking(thinking="x", signature="p"),
+        "x": Redacted(data="p"),
+        # Blocks sent as they came are raw JSON, which the marks cannot see into.
+        "o": msgspec.Raw(b'{"type":"opaque"}'),
+    }
+    return blocks[letter]
 
 
 def prompt(layout: str) -> Prompt:
     tools, system, messages = layout.lower().split("|")
-    turns = [{"role": ROLES[word[0]], "content": [block(letter) for letter in word[1:]]} for word in messages.split()]
-    return [{"name": "f"} for _ in tools.strip()], [block("t") for _ in system.strip()], turns
+    turns = [Turn(role=ROLES[word[0]], content=[block(letter) for letter in word[1:]]) for word in messages.split()]
+    definitions = [ToolDefinition(name="f", input_schema={}) for _ in tools.strip()]
+    return definitions, [Text(text="x") for _ in system.strip()], turns
 
 
-def drawn(prompt: Prompt) -> str:
+def written(prompt: Prompt) -> Written:
+    """The JSON that is sent."""
+    tools, system, messages = msgspec.json.decode(msgspec.json.encode(prompt))
+    return tools, system, messages
+
+
+def drawn(written: Written) -> str:
     """The layout with its marks."""
     letters = {kind: letter for letter, kind in KINDS.items()}
 
-    def letter(block: Any, known: str = "") -> str:
-        if isinstance(block, msgspec.Raw):
-            return "o"
+    def letter(block: dict[str, Any], known: str = "") -> str:
         plain = known or letters[block["type"]]
         return plain.upper() if "cache_control" in block else plain
 
-    tools, system, messages = prompt
+    tools, system, messages = written
     turns = [message["role"][0] + "".join(map(letter, message["content"])) for message in messages]
     return f"{''.join(letter(tool, 'f') for tool in tools)}|{''.join(map(letter, system))}|{' '.join(turns)}"
 
 
-def marked(layout: str, *, extended: bool = False, min_tokens: int = 0) -> Prompt:
+def marked(layout: str, *, extended: bool = False, min_tokens: int = 0, slots: int = 4) -> Written:
     laid = prompt(layout)
-    place_marks(*laid, extended=extended, min_tokens=min_tokens)
-    return laid
+    place_marks(*laid, extended=extended, min_tokens=min_tokens, slots=slots)
+    return written(laid)
 
 
 @pytest.mark.parametrize(
@@ -90,20 +116,24 @@ def marked(layout: str, *, extended: bool = False, min_tokens: int = 0) -> Promp
         pytest.param("F||uT akxtcc urrR", id="the last of several results"),
         pytest.param("F||uT atc urT", id="what the user says after a result"),
         pytest.param("||uI ac uD at", id="images and documents"),
-        pytest.param("||uS at uiS", id="search results"),
         pytest.param("||utT at uTo", id="not a block that is sent as it came, but the one before"),
         pytest.param("||uT ao uT", id="an answer of such blocks"),
         pytest.param("||uT at uo", id="no mark where a turn has nothing else"),
         pytest.param("||uT at ut uT", id="two messages of the user are one turn"),
+        pytest.param("||uT at uT uo", id="the message before, where the last of two has nothing else"),
+        pytest.param("||uT at utT uo uoo", id="the one before two that have nothing else"),
+        pytest.param("||uT at uT ako uo", id="not the one before an answer, but the turn before has its own"),
         pytest.param("||ao uT", id="a history that begins with the assistant"),
         pytest.param("||at", id="a history without the user"),
-        pytest.param(f"F|T|u{'t' * 49}T", id="no slot is left for the middle of a long turn"),
+        pytest.param(f"F|T|uT at u{'t' * 49}T", id="no slot is left for the middle of a long turn"),
+        pytest.param(f"F|T|u{'t' * 29}T{'t' * 19}T", id="one is, where there is no turn before it"),
         pytest.param(f"||u{'t' * 19}T", id="20 positions need one mark"),
         pytest.param(f"||u{'t' * 20}T", id="the first block of all needs no second one"),
         pytest.param(f"||utT{'t' * 19}T", id="more positions need one more, as far as the first looks back"),
         pytest.param(f"||u{'t' * 9}T{'t' * 19}T{'t' * 19}T", id="50 positions need three"),
-        pytest.param(f"||u{'t' * 59}T{'t' * 19}T{'t' * 19}T", id="the start of a very long turn gets none"),
-        pytest.param(f"F||u{'t' * 29}T{'t' * 19}T", id="after the tools one is left over"),
+        pytest.param(f"||u{'t' * 39}T{'t' * 19}T{'t' * 19}T{'t' * 19}T", id="the start of a very long turn gets none"),
+        pytest.param(f"F||uT at u{'t' * 29}T{'t' * 19}T", id="after the tools one is left over"),
+        pytest.param(f"F||u{'t' * 29}T{'t' * 19}T{'t' * 19}T", id="two are, where there is no turn before it"),
         pytest.param(f"||uT a{'c' * 50} u{'r' * 49}R", id="a run of calls or of results is one position"),
         pytest.param(f"||utT{'o' * 10}{'t' * 9}T", id="blocks that cannot be marked are positions too"),
         pytest.param(f"||ut{'o' * 25}T{'t' * 8}T", id="where a mark cannot stand the one before it does"),
@@ -125,7 +155,7 @@ def test_the_lifetime(extended: bool) -> None:
     assert [block["cache_control"] for block in blocks] == [mark] * 4
 
 
-TOOL, TEXT = (len(msgspec.json.encode(block)) for block in ({"name": "f"}, {"type": "text", "at": "here"}))
+TOOL, TEXT = (len(msgspec.json.encode(block)) for block in (ToolDefinition(name="f", input_schema={}), Text(text="x")))
 
 
 @pytest.mark.parametrize(
@@ -150,7 +180,7 @@ LAYOUTS = st.builds(
     st.sampled_from(["", "t"]),
     st.lists(
         st.one_of(
-            st.text("tidrso", min_size=1, max_size=30).map("u".__add__),
+            st.text("tidro", min_size=1, max_size=30).map("u".__add__),
             st.text("tckxo", min_size=1, max_size=30).map("a".__add__),
         ),
         min_size=1,
@@ -160,22 +190,23 @@ LAYOUTS = st.builds(
 
 
 @settings(max_examples=200, deadline=None)
-@given(LAYOUTS, st.booleans(), st.integers(0, 400))
-def test_what_marks_never_do(layout: str, extended: bool, min_tokens: int) -> None:
-    """Never five, nor two lifetimes, nor where the API takes none, nor on too little; and nothing else changes."""
-    after = marked(layout, extended=extended, min_tokens=min_tokens)
+@given(LAYOUTS, st.booleans(), st.integers(0, 400), st.sampled_from([4, 4, 4, 3, 2, 1, 0, -1]))
+def test_what_marks_never_do(layout: str, extended: bool, min_tokens: int, slots: int) -> None:
+    """Never more than the slots, nor two lifetimes, nor where the API takes none, nor on too little; else no change."""
+    after = marked(layout, extended=extended, min_tokens=min_tokens, slots=slots)
     found = drawn(after)
-    assert sum(map(str.isupper, found)) <= 4
+    assert sum(map(str.isupper, found)) <= max(0, slots)
+    assert slots == 4 or "F" not in found
     assert not set(found) & {"K", "X", "O"}
     size, lifetimes = 0, set()
     for part, letters in zip(after, found.split("|"), strict=True):
         blocks = [block for turn in part for block in turn.get("content", [turn])]
-        marks = [block.pop("cache_control") for block in blocks if isinstance(block, dict) and "cache_control" in block]
+        marks = [block.pop("cache_control") for block in blocks if "cache_control" in block]
         lifetimes |= {mark.get("ttl", "5m") for mark in marks}
         size += sum(len(msgspec.json.encode(block)) for block in blocks)
         assert letters.islower() or not letters or size >= min_tokens
     assert lifetimes <= {"1h" if extended else "5m"}
-    assert after == prompt(layout)
+    assert after == written(prompt(layout))
 
 
 @settings(max_examples=200, deadline=None)
@@ -187,8 +218,39 @@ def test_what_marks_always_do(layout: str) -> None:
     words = messages.split()
     newest = max((place for place, word in enumerate(words) if word[0] == "u"), default=-1)
     assert all(word.islower() for word in words[newest + 1 :])
-    markable = [letter for letter in words[newest] if letter.lower() in "tidrs"] if newest >= 0 else []
+    markable = [letter for letter in words[newest] if letter.lower() in "tidr"] if newest >= 0 else []
     assert not markable or markable[-1].isupper()
+
+
+def test_a_message_with_only_an_own_block_leaves_the_mark_to_the_one_before() -> None:
+    """Of two user messages in a row the earlier gets the mark, when nothing in the later one can take it."""
+    own = OpaquePart(vendor="anthropic", data='{"type":"opaque"}')
+    history = [Message("user", "a"), Message("assistant", "b"), Message("user", "c"), Message("user", [own])]
+    body = msgspec.json.decode(encode("", history, Options(), Model("claude-x", ModelInfo())))
+    assert drawn(([], [], body["messages"])) == "||uT at uT uo"
+
+
+@pytest.mark.parametrize(
+    ("theirs", "layout"),
+    [
+        pytest.param(0, "F|T|ut at uT at uT", id="none"),
+        pytest.param(1, "Ff|T|ut at uT at uT", id="one, in place of ours on the tools"),
+        pytest.param(2, "FFf|T|ut at ut at uT", id="two"),
+        pytest.param(3, "FFFf|T|ut at ut at ut", id="three"),
+        pytest.param(4, "FFFFf|t|ut at ut at ut", id="four, all there are"),
+        pytest.param(5, "FFFFFf|t|ut at ut at ut", id="more than there are, for the API to refuse"),
+    ],
+)
+@pytest.mark.parametrize("schema", [{}, {"input_schema": {"type": "object"}}], ids=["a vendor's", "a client's"])
+def test_marks_on_the_callers_own_tools_are_counted(theirs: int, layout: str, schema: dict[str, Any]) -> None:
+    """What they take of the four is not set by us, so that the API does not refuse a fifth."""
+    own = {"name": "own", **schema, "cache_control": {"type": "ephemeral"}}
+    history = [Message("assistant" if place % 2 else "user", "x") for place in range(5)]
+    options = Options(tools=[*[own] * theirs, Tool(name="f")])
+    raw = encode("be kind", history, options, Model("claude-x", ModelInfo()))
+    body = msgspec.json.decode(raw)
+    assert drawn((body["tools"], body["system"], body["messages"])) == layout
+    assert raw.count(b"cache_control") == max(4, theirs)
 
 
 SYSTEM = "You are a careful engineer who reads before writing. " * 20

@@ -124,6 +124,11 @@ def test_max_tokens(options: Options, model: Model, most: int) -> None:
         pytest.param(Options(temperature=0.0), "2023-06-01", id="the old one for a temperature, of 0 too"),
         pytest.param(Options(top_p=1.0), "2023-06-01", id="the old one for top_p, at its default too"),
         pytest.param(Options(top_k=1), "2023-06-01", id="the old one for top_k"),
+        *(
+            pytest.param(Options(extra={name: 1}), "2023-06-01", id=f"the old one for a raw {name}")
+            for name in ("temperature", "top_p", "top_k")
+        ),
+        pytest.param(Options(extra={"container": "c"}), "2026-10-21", id="the new one for other raw fields"),
     ],
 )
 @pytest.mark.parametrize("fast", [False, True], ids=["standard speed", "fast"])
@@ -175,7 +180,7 @@ REFUSED = [
     pytest.param(
         Options(reasoning=2048),
         OPUS,
-        "claude-opus-5-5 takes no budget, but one of low, medium, high, xhigh, max",
+        "option `reasoning`: claude-opus-5-5 takes one of low, medium, high, xhigh, max",
         id="a budget where there are efforts only",
     ),
     pytest.param(
@@ -190,6 +195,22 @@ REFUSED = [
         HAIKU_4_5,
         "'high', but claude-haiku-4-5 takes a budget of 1024 tokens or more",
         id="an effort where there are budgets only",
+    ),
+    pytest.param(
+        Options(reasoning="xhigh"),
+        OPUS_4_5,
+        "'xhigh', but claude-opus-4-5 takes one of low, medium, high or a budget of 1024 tokens or more",
+        id="an effort that is not one of those beside a budget",
+    ),
+    *(
+        pytest.param(
+            options,
+            Model("plain-1", ModelInfo(reasoning_modes=modes, efforts=efforts)),
+            f"option `reasoning`: {said}plain-1 takes neither an effort nor a budget",
+            id=f"{options.reasoning} on a model that does not reason, {modes}",
+        )
+        for modes, efforts in (((), ()), ([], []))
+        for options, said in ((Options(reasoning=2048), ""), (Options(reasoning="high"), "'high', but "))
     ),
     pytest.param(
         Options(reasoning="off"),
@@ -229,6 +250,12 @@ def test_what_cannot_be_expressed_is_refused(options: Options, model: Model, sai
     assert said in refused.value.message
     assert refused.value.message.startswith("option `")
     assert refused.value.status is None
+
+
+@pytest.mark.parametrize("modes", [(), []], ids=["a tuple", "a list"])
+def test_what_never_reasons_is_not_told_to_stop(modes: Any) -> None:
+    """A model of no modes of reasoning is off already, and may not know the word."""
+    assert fields(Options(reasoning="off"), Model("plain-1", ModelInfo(reasoning_modes=modes))) == {}
 
 
 # An example of each option; those of the second set are not this function's.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -221,15 +222,73 @@ def test_tools(tool: Any, written: dict[str, Any], cache: Any) -> None:
     assert tool == before
 
 
+@pytest.mark.parametrize("wrap", [dict, MappingProxyType], ids=["a dictionary", "a read-only view"])
+@pytest.mark.parametrize("cache", ["off", "auto", "extended"])
+def test_a_callers_mapping_of_a_clients_tool_stays_as_it_was(wrap: Callable[[Any], Any], cache: Any) -> None:
+    """A tool given as the API has it is sent so, and gets no mark: it is the caller's."""
+    inside = {"name": "f", "input_schema": {"type": "object", "required": ["b", "a"]}}
+    before = copy.deepcopy(inside)
+    tool: Mapping[str, object] = wrap(inside)
+    options = Options(tools=[tool], cache=cache)
+    first = encode("", [HELLO], options, UNKNOWN)
+    assert inside == before
+    assert msgspec.json.decode(first)["tools"] == [before]
+    assert encode("", [HELLO], options, UNKNOWN) == first
+
+
+def ids(foreign: Sequence[str]) -> list[str]:
+    """What the calls are sent with; their results are sent in the opposite order."""
+    calls = [ToolCallPart(id=id_, name="f") for id_ in foreign]
+    results = [ToolResultPart(id=id_, content="r") for id_ in reversed(foreign)]
+    messages = sent([HELLO, Message("assistant", calls), Message("user", results)])["messages"]
+    written = [block["id"] for block in messages[1]["content"]]
+    assert [block["tool_use_id"] for block in messages[2]["content"]] == written[::-1]
+    return written
+
+
 @settings(max_examples=100, deadline=None)
-@given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=60))
+@given(st.text(st.characters(codec="utf-8"), max_size=60))
 def test_any_vendors_call_and_its_result_have_one_legal_id(id_: str) -> None:
     """Whatever another vendor called it, the id is one that the API takes, and the same in both places."""
-    call, result = ToolCallPart(id=id_, name="f"), ToolResultPart(id=id_, content="r")
-    messages = sent([HELLO, Message("assistant", [call]), Message("user", [result])])["messages"]
-    (written,), (answered,) = messages[1]["content"], messages[2]["content"]
-    assert written["id"] == answered["tool_use_id"]
-    assert re.fullmatch("[a-zA-Z0-9_-]+", written["id"])
+    (written,) = ids([id_])
+    assert re.fullmatch("[a-zA-Z0-9_-]+", written)
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        pytest.param(["a.b", "a:b", "a b"], id="three that differ in what the API does not take"),
+        pytest.param(["a_b", "a.b"], id="one that another already has"),
+        pytest.param(["a.b", "a_b"], id="one that another was given"),
+        pytest.param(["a.b", "a:b", "a_b_"], id="one that another was given in the second place"),
+        pytest.param(["", "call"], id="the one in place of an empty one"),
+        pytest.param(["call", ""], id="an empty one after it"),
+    ],
+)
+def test_ids_that_would_be_the_same_stay_distinct(foreign: list[str]) -> None:
+    """Each call keeps its own id, and each result finds its call; one that is sent again gets the same."""
+    written = ids(foreign)
+    assert len(set(written)) == len(foreign)
+    assert all(re.fullmatch("[a-zA-Z0-9_-]+", id_) for id_ in written)
+    assert ids([*foreign, *foreign]) == written * 2
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.text("a_.:", max_size=3), min_size=1, max_size=12, unique=True))
+def test_any_ids_stay_distinct_and_legal(foreign: list[str]) -> None:
+    """However many of them would be the same; and those that come later do not change those before."""
+    written = ids(foreign)
+    assert len(set(written)) == len(foreign)
+    assert all(re.fullmatch("[a-zA-Z0-9_-]+", id_) for id_ in written)
+    assert ids(foreign[:-1] or foreign) == (written[:-1] or written)
+
+
+@pytest.mark.parametrize("system", ["", " ", " \n\t"], ids=["empty", "a space", "blank lines"])
+@pytest.mark.parametrize("cache", ["off", "auto"])
+def test_a_blank_system_prompt_is_not_sent(system: str, cache: Any) -> None:
+    """The API refuses an empty text, and a blank one says nothing."""
+    assert list(sent([HELLO], Options(cache=cache), system=system)) == ["model", "max_tokens", "stream", "messages"]
+    assert sent([HELLO], system=" a\n")["system"] == [{"type": "text", "text": " a\n"}]
 
 
 @pytest.mark.parametrize(
@@ -263,8 +322,40 @@ def test_a_mark_of_ones_own_replaces_ours() -> None:
 
 
 PDF = DocumentPart(data=b"%PDF", media_type="application/pdf")
+SYSTEM_ROLE: Any = "system"
+WRONG_IN_RESULTS: list[tuple[Any, str]] = [
+    (CALL, "a ToolCallPart has no place in a tool result"),
+    (ReasoningPart(text="hm"), "a ReasoningPart has no place in a tool result"),
+    (OpaquePart(vendor="anthropic", data="{}"), "a OpaquePart has no place in a tool result"),
+    (ToolResultPart(id="toolu_1", content="r"), "a ToolResultPart has no place in a tool result"),
+    ("text", "a str has no place in a tool result"),
+    (ImagePart(), "give either data with its media_type, or a url"),
+]
 REFUSED_HISTORIES = [
     pytest.param([], "the history is empty", id="an empty history"),
+    *(
+        pytest.param([message], "the history is empty", id=f"nothing left of {id_}")
+        for message, id_ in (
+            (Message("assistant", " \n"), "a blank answer"),
+            (Message("assistant", [TextPart(" \n")]), "a blank part"),
+            (Message("assistant", [ReasoningPart(text="hm")]), "nobody's reasoning"),
+            (Message("assistant", [OpaquePart(vendor="openai", data="{}")]), "another vendor's block"),
+            (Message("user", [OpaquePart(vendor="openai", data="{}")]), "a user's block of another vendor"),
+        )
+    ),
+    pytest.param(
+        [Message("assistant", " "), Message("assistant", [ReasoningPart(text="hm", proof="p", vendor="openai")])],
+        "the history is empty",
+        id="nothing left of two answers",
+    ),
+    *(
+        pytest.param(
+            [HELLO, Message(SYSTEM_ROLE, content)],
+            "messages[1]: the role is 'system', expected user or assistant",
+            id=f"an unknown role with {id_}",
+        )
+        for content, id_ in (("be kind", "text"), ([TextPart("be kind")], "parts"))
+    ),
     pytest.param([Message("user", "")], "messages[0]: the text is empty", id="an empty text"),
     pytest.param([Message("user", " \n")], "messages[0]: the text is empty", id="a blank text of the user's"),
     pytest.param([HELLO, Message("assistant", "")], "messages[1]: the text is empty", id="an empty answer"),
@@ -274,6 +365,14 @@ REFUSED_HISTORIES = [
         [*ASKED, Message("user", [ToolResultPart(id="toolu_1", content=[PDF, TextPart("")])])],
         "messages[2].content[0].content[1]: the text is empty",
         id="an empty text in a result",
+    ),
+    *(
+        pytest.param(
+            [*ASKED, Message("user", [TextPart("a"), ToolResultPart(id="toolu_1", content=[PDF, wrong])])],
+            f"messages[2].content[1].content[1]: {said}",
+            id=f"in a result {said}",
+        )
+        for wrong, said in WRONG_IN_RESULTS
     ),
     pytest.param(
         [*ASKED, Message("user", [ToolResultPart(id="toolu_9", content="r")])],
@@ -355,7 +454,7 @@ ENDLESS.append(ENDLESS)
     ("value", "said"),
     [
         pytest.param(object(), "objects of type object is unsupported", id="an object"),
-        pytest.param({(1, 2): 3}, "str-like or number-like keys", id="a key that is no text"),
+        pytest.param({(1, 2): 3}, "Encoding objects of type tuple is unsupported", id="a key that is no text"),
         pytest.param(ENDLESS, "maximum recursion depth exceeded", id="a list in itself"),
     ],
 )
@@ -363,6 +462,57 @@ def test_what_json_cannot_hold_is_refused(value: object, said: str) -> None:
     """It is an error of ours, whatever the encoder raises."""
     with pytest.raises(InvalidRequestError, match=f"the request cannot be written as JSON: .*{said}"):
         encode("", [HELLO], Options(cache="off", extra={"container": value}), UNKNOWN)
+
+
+CYCLE: dict[str, object] = {"type": "object"}
+CYCLE["properties"] = {"child": CYCLE}
+NOT_JSON = "the request cannot be written as JSON: "
+
+
+@pytest.mark.parametrize(
+    ("messages", "options", "said"),
+    [
+        pytest.param([Message("user", "\ud800")], Options(), f"{NOT_JSON}'utf-8' codec", id="a user's text"),
+        pytest.param(
+            [*ASKED, Message("user", [ToolResultPart(id="toolu_1", content="\ud800")])],
+            Options(),
+            f"{NOT_JSON}'utf-8' codec",
+            id="a tool's result",
+        ),
+        pytest.param(
+            [HELLO, Message("assistant", [ToolCallPart(id="c", name="f", arguments='{"a": "\ud800"}')]), HELLO],
+            Options(),
+            "messages[1].content[0]: the arguments of the call c are not a JSON object",
+            id="the arguments of a call",
+        ),
+        pytest.param(
+            [HELLO, Message("assistant", [OpaquePart(vendor="anthropic", data='{"a": "\ud800"}')]), HELLO],
+            Options(),
+            "messages[1].content[0]: the data is not a JSON object",
+            id="an own block",
+        ),
+        *(
+            pytest.param([HELLO], Options(tools=[tool]), f"{NOT_JSON}{said}", id=f"{id_} in the schema of {whose}")
+            for schema, said, id_ in (
+                ({"type": object()}, "Encoding objects of type object is unsupported", "an object"),
+                (CYCLE, "maximum recursion depth exceeded", "a cycle"),
+            )
+            for whose, tool in (
+                ("a tool", Tool(name="f", parameters=schema)),
+                ("a mapping", {"name": "f", "input_schema": schema}),
+            )
+        ),
+    ],
+)
+@pytest.mark.parametrize("least", [None, 1, 1024], ids=["no minimum", "a low minimum", "a minimum"])
+def test_caching_does_not_change_what_is_refused(
+    messages: list[Message], options: Options, said: str, least: int | None
+) -> None:
+    """Where marks are placed, and the prompt is measured for that, the error is the same."""
+    with pytest.raises(InvalidRequestError) as refused:
+        encode("be kind", messages, options, Model("claude-x", ModelInfo(min_cache_tokens=least)))
+    assert refused.value.message.startswith(said)
+    assert refused.value.status is None
 
 
 PREFILL = [HELLO, Message("assistant", "{")]

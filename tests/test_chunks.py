@@ -195,7 +195,8 @@ def test_many_fields_are_given_by_name(kind: type[msgspec.Struct]) -> None:
 
 
 counts = st.integers(-(10**30), 10**30)
-costs = st.none() | st.decimals(-(10**9), 10**9, places=12)
+wide = st.builds("{}e{}".format, st.integers(-(10**30), 10**30), st.integers(-999, 999)).map(Decimal)
+costs = st.none() | st.decimals(-(10**9), 10**9, places=12) | wide
 usages = st.builds(
     UsageChunk,
     input_tokens=counts,
@@ -232,7 +233,7 @@ def test_the_sum_is_the_bill(increments: list[UsageChunk]) -> None:
     for name in set(UsageChunk.__struct_fields__) - {"cost"}:
         assert getattr(total, name) == sum(getattr(increment, name) for increment in increments), name
     known = [increment.cost for increment in increments if increment.cost is not None]
-    with localcontext(prec=100):
+    with localcontext(prec=5000):
         assert total.cost == (sum(known, Decimal(0)) if len(known) == len(increments) else None)
     assert total.prompt_tokens == sum(increment.prompt_tokens for increment in increments)
 
@@ -262,6 +263,15 @@ def test_adding_is_deaf_to_the_callers_decimal_context() -> None:
     a, b = UsageChunk(cost=Decimal("1000.000001")), UsageChunk(cost=Decimal("0.0000004"))
     with localcontext(prec=3):
         assert str((a + b).cost) == "1000.0000014"
+
+
+@pytest.mark.parametrize("sign", ["", "-"], ids=["a charge", "a correction"])
+def test_adding_is_exact_over_any_distance(sign: str) -> None:
+    """The smallest of costs is not lost beside the largest, nor found again when that is taken back."""
+    huge, tiny = UsageChunk(cost=Decimal(f"{sign}1e999")), UsageChunk(cost=Decimal(f"{sign}1e-999"))
+    back = UsageChunk(cost=Decimal("1e999" if sign else "-1e999"))
+    assert (huge + tiny).cost == Decimal(f"{sign}1{'0' * 999}.{'0' * 998}1")
+    assert (huge + tiny + back).cost == tiny.cost
 
 
 @pytest.mark.parametrize("other", [1, 0.5, None, "1", TextChunk("a")])

@@ -95,6 +95,13 @@ def used(text: str) -> UsageChunk:
         pytest.param("0 0 0 0 5", ModelInfo(**prices("1 1 1 1 - 1")), None, id="a read without a price"),
         pytest.param("0 0 0 0 0 5", ModelInfo(**prices("1 1 1 1 1 -")), None, id="a search without a price"),
         pytest.param("3", ModelInfo(**prices("0.0000000000000000001")), "3E-25", id="tiny prices are exact"),
+        pytest.param("3", ModelInfo(**prices("1e999")), f"3{'0' * 993}", id="a huge price is exact"),
+        pytest.param(
+            "3 7",
+            ModelInfo(**prices("1e999 1e-999")),
+            f"3{'0' * 993}.{'0' * 1004}7",
+            id="huge and tiny prices together",
+        ),
         pytest.param(f"{10**60 + 1}", PLAIN, f"2{'0' * 54}.000002", id="huge counts are exact"),
     ],
 )
@@ -206,6 +213,7 @@ def test_nonsense_is_not_a_price(kind: type[Prices], price: Any) -> None:
 
 counts = st.integers(0, 10**20)
 known = st.decimals(0, 10**6, places=9)
+any_price = known | st.builds("{}e{}".format, st.integers(0, 10**30), st.integers(-999, 999)).map(Decimal)
 usages = st.builds(
     UsageChunk,
     input_tokens=counts,
@@ -217,7 +225,7 @@ usages = st.builds(
 )
 
 
-@given(usages, st.lists(known, min_size=6, max_size=6), st.integers(1, 5))
+@given(usages, st.lists(any_price, min_size=6, max_size=6), st.integers(1, 5))
 @settings(max_examples=100, deadline=None)
 def test_cost_is_exact(usage: UsageChunk, price: list[Decimal], digits: int) -> None:
     """The cost equals the same sum in fractions, even in a program whose decimals have one digit and trap rounding."""
@@ -344,6 +352,20 @@ def test_once_unknown_the_cost_stays_unknown(
             [("1000000", "3"), ("0", "-1")],
             id="without the vendor's cost the prices count again",
         ),
+        *(
+            pytest.param(
+                [("1000000", {"reported_cost": Decimal(cost)}), ("2000000", {"reported_cost": Decimal(3)})],
+                [("1000000", None), ("1000000", None)],
+                id=f"a cost that is none: {cost}",
+            )
+            for cost in ("-1", "-1e-9", "NaN", "sNaN", "-NaN", "Infinity", "-Infinity")
+        ),
+        pytest.param(
+            [("1000000", {}), ("1000000", {"reported_cost": Decimal(-1), "other_cost": Decimal(1)}), ("1000000", {})],
+            [("1000000", "2"), ("0", None), None],
+            id="a cost that is none, after a known one",
+        ),
+        pytest.param([("1000000", {"reported_cost": Decimal(0)})], [("1000000", "0")], id="free is a cost"),
         pytest.param([("1", {"variant": "fast"})], [("1", None)], id="a variant without a price"),
         pytest.param([("0 0 5 9", {})], [("0 0 5 5", "0.00002")], id="no more extended writes than writes"),
         pytest.param([("-5 -5 -5 -5 -5 -5", {})], [None], id="negative counts are none"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -12,9 +13,10 @@ import msgspec
 
 __all__ = ["explained", "near", "quoted"]
 
+_encode = msgspec.json.Encoder(decimal_format="number").encode
 _AT: Final = re.compile(r" - at `(.*?)`$")
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[(\.\.\.)\]")
-_UNKNOWN: Final = re.compile(r"unknown field `(.*)`")
+_UNKNOWN: Final = re.compile(r"unknown field `(.*)`", re.DOTALL)
 _REFUSED: Final = re.compile(r"^`(\w+)` is (.*)")  # by a struct's own check, which knows its Python names only
 _LIKE_A_KEY: Final = re.compile(r"\bsk-|[\w-]{24,}")
 _SECRET: Final = re.compile(r"apiKey|headers")
@@ -23,14 +25,17 @@ _SECRET: Final = re.compile(r"apiKey|headers")
 def explained(data: bytes, type_: type[msgspec.Struct], error: Exception) -> tuple[str | None, str]:
     """The path in the document (None when it is no JSON) and what is wrong there, found and expected."""
     try:
-        document = json.loads(data)
+        document = json.loads(data, parse_float=Decimal)  # a float could not be written again as it was
     except (ValueError, RecursionError) as broken:
         where = f"line {broken.lineno}, column {broken.colno}" if isinstance(broken, json.JSONDecodeError) else "it"
         return None, f"not JSON: {where}: {getattr(broken, 'msg', broken)}"
     found_at = _AT.search(str(error))
     said = _AT.sub("", str(error))
     steps = list(_steps(found_at[1] if found_at else "$"))
-    path, value = _followed(document, steps, type_, error)
+    try:
+        path, value = _followed(document, steps, type_, error)
+    except (LookupError, TypeError, StopIteration):  # a key that stands there twice: of that, only the decoder knows
+        return found_at[1] if found_at else "$", said
     unknown = _UNKNOWN.search(said)
     if unknown is not None:
         known = _fields(type_, path)
@@ -56,7 +61,7 @@ def near(word: str, known: Iterable[str]) -> str:
 
 def quoted(value: object) -> str:
     """*value* for a message; but not what may be a key that stands in the wrong place."""
-    text = json.dumps(value)
+    text = _encode(value).decode()
     return "a text that may be a key and is not shown" if _LIKE_A_KEY.search(text) else text
 
 
@@ -77,6 +82,7 @@ def _followed(
             # Alone, the key that is wrong is wrong in the same way.
             wrong = (key for key in value if _failure(_only(document, path, key), type_) == str(error))
             step = next(wrong, next(iter(value)))
+            document = _only(document, path, step)
         path.append(step)
         value = value[step]
     return path, value
@@ -88,14 +94,14 @@ def _only(document: Any, path: list[str | int], key: str) -> Any:
         return {key: document[key]}
     head, *rest = path
     inner = _only(document[head], rest, key)
-    if isinstance(document, list):
+    if isinstance(head, int):
         return [*document[:head], inner]
     return {**document, head: inner}
 
 
 def _failure(document: Any, type_: type) -> str | None:
     try:
-        msgspec.json.decode(json.dumps(document), type=type_)
+        msgspec.json.decode(_encode(document), type=type_)
     except msgspec.DecodeError as error:
         return str(error)
     return None
@@ -116,7 +122,15 @@ def _words(type_: Any, path: list[str | int]) -> list[object]:
     for step in path:
         found = _inner(found, step)
     kinds = found.types if isinstance(found, msgspec.inspect.UnionType) else [found]
-    return [word for kind in kinds if isinstance(kind, msgspec.inspect.LiteralType) for word in kind.values]
+    words: list[object] = []
+    for kind in kinds:
+        if isinstance(kind, msgspec.inspect.LiteralType):
+            words += kind.values
+        elif isinstance(kind, msgspec.inspect.BoolType):
+            words += ["true", "false"]
+        elif not isinstance(kind, msgspec.inspect.NoneType):
+            return []
+    return words if words != ["true", "false"] else []
 
 
 def _inner(found: Any, step: str | int) -> Any:
@@ -129,7 +143,8 @@ def _inner(found: Any, step: str | int) -> Any:
 def _plain(found: Any) -> Any:
     """Without the None of an optional."""
     if isinstance(found, msgspec.inspect.UnionType):
-        return next(kind for kind in found.types if not isinstance(kind, msgspec.inspect.NoneType))
+        kinds = [kind for kind in found.types if not isinstance(kind, msgspec.inspect.NoneType)]
+        return kinds[0] if len(kinds) == 1 else found
     return found
 
 

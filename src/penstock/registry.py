@@ -65,9 +65,10 @@ def save_models(config: ModelsConfig, path: str | os.PathLike[str] | None = None
 
     Raises ConfigError when there is neither, or when what would be written could not be read again.
     """
-    file = Path(path).resolve() if path is not None else config.source
-    if file is None:
+    named = Path(path) if path is not None else config.source
+    if named is None:
         raise ConfigError("these models did not come from a file: say where to save them")
+    file = named.resolve()  # through a link, not in place of it
     plain = ModelsFile(active=config.active, models=config.models, schema_url=config.schema_url)
     data = msgspec.json.format(_encode(plain), indent=2) + b"\n"
     _checked(_decoded(file, data), file)
@@ -159,10 +160,9 @@ def _key(text: str, file: Path | None, where: str) -> str:
             raise _error(file, where, f"the environment variable {match[1]} is not set{near(match[1], os.environ)}")
         return found
 
-    found = _VARIABLE.sub(value, text)
-    if "${" in found:
+    if "${" in _VARIABLE.sub("", text):
         raise _error(file, where, "expected the name of an environment variable between `${` and `}`")
-    return found
+    return _VARIABLE.sub(value, text)
 
 
 def _from_keyring(text: str, file: Path | None, where: str) -> str:
@@ -186,7 +186,7 @@ def _decoded(file: Path, data: bytes) -> ModelsFile:
         return msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"), type=ModelsFile)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         where, said = explained(data, ModelsFile, error)
-        raise _error(file, where, said) from error
+        raise _error(file, where, said) from None  # the decoder's own error may quote a key
 
 
 def _checked(plain: ModelsFile, file: Path) -> ModelsConfig:
@@ -211,7 +211,7 @@ def _unknown(config: ModelsConfig, alias: str, where: str = "$.models") -> Confi
     return _error(
         config.source,
         where,
-        f"no model has the alias {alias!r}, expected one of: {', '.join(names)}{near(alias, names)}",
+        f"no model has the alias {quoted(alias)}, expected one of: {', '.join(names)}{near(alias, names)}",
     )
 
 

@@ -11,9 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-import msgspec
-
-from penstock.wire.anthropic_blocks import Markable, ToolDefinition, ToolResult, ToolUse, Turn
+from penstock.wire.anthropic_blocks import Markable, ToolDefinition, ToolResult, ToolUse, Turn, to_json
 
 __all__ = ["place_marks"]
 
@@ -57,7 +55,7 @@ def _size(blocks: Iterable[object], enough: int) -> int:
     for block in blocks:
         if size >= enough:
             break
-        size += len(msgspec.json.encode(block))
+        size += len(to_json(block))
     return size
 
 

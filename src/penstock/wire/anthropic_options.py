@@ -96,15 +96,16 @@ def _reasoning(options: Options, model: Model, max_tokens: int) -> dict[str, Any
                 f"max_tokens, which is {max_tokens}"
             )
         return {"thinking": {"type": "enabled", "budget_tokens": wanted}}
-    if efforts is not None and wanted not in efforts:
+    if (efforts is not None and wanted not in efforts) or (modes is not None and not modes):
         raise InvalidRequestError(f"option `reasoning`: {wanted!r}, but {model.id} takes {_choices(model)}")
     adaptive = {"thinking": {"type": "adaptive"}} if modes is None or "adaptive" in modes else {}
     return {**adaptive, "output_config": {"effort": wanted}}
 
 
 def _choices(model: Model) -> str:
-    ways = ["one of " + ", ".join(model.info.efforts)] if model.info.efforts else []
-    if model.info.reasoning_modes is not None and "budget" in model.info.reasoning_modes:
+    efforts, modes = model.info.efforts, model.info.reasoning_modes
+    ways = ["an effort"] if efforts is None and modes else ["one of " + ", ".join(efforts)] if efforts else []
+    if modes is None or "budget" in modes:
         ways.append(f"a budget of {_MIN_BUDGET} tokens or more")
     return " or ".join(ways) or "neither an effort nor a budget"
 

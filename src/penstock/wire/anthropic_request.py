@@ -38,6 +38,7 @@ from penstock.wire.anthropic_blocks import (
     ToolResult,
     ToolUse,
     Turn,
+    to_json,
 )
 from penstock.wire.anthropic_cache import MAX_MARKS, place_marks
 from penstock.wire.anthropic_options import option_fields
@@ -47,7 +48,6 @@ __all__ = ["encode"]
 
 _IMAGES: Final = ("image/jpeg", "image/png", "image/gif", "image/webp")
 _FOREIGN: Final = re.compile(r"[^a-zA-Z0-9_-]")  # what the id of a tool call may not hold; other vendors' do
-_encode = msgspec.json.Encoder().encode
 
 
 def encode(system_prompt: str, messages: Sequence[Message], options: Options, model: Model) -> bytes:
@@ -62,16 +62,18 @@ def encode(system_prompt: str, messages: Sequence[Message], options: Options, mo
     body["messages"] = turns = _History(model).turns(messages)
     try:
         if options.cache != "off" and "cache_control" not in options.extra:
-            theirs = sum("cache_control" in tool for tool in tools if isinstance(tool, dict))
+            theirs = [tool["cache_control"] for tool in tools if isinstance(tool, dict) and "cache_control" in tool]
+            long_lived = all(isinstance(mark, Mapping) and mark.get("ttl") == "1h" for mark in theirs)
             place_marks(
                 [tool for tool in tools if isinstance(tool, ToolDefinition)],
                 system,
                 turns,
-                extended=options.cache == "extended",
+                # Longer lifetimes come first, and the tools are in front of all that we mark.
+                extended=options.cache == "extended" and long_lived,
                 min_tokens=model.info.min_cache_tokens or 0,
-                slots=MAX_MARKS - theirs,
+                slots=MAX_MARKS - len(theirs),
             )
-        return _encode(_merged(body, options.extra))
+        return to_json(_merged(body, options.extra))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidRequestError(f"the request cannot be written as JSON: {error}") from error
 

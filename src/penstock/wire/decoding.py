@@ -79,5 +79,6 @@ def broken_call(id_: str, name: str, arguments: str) -> MalformedResponseError:
 
 def shown(data: bytes | str, most: int = 200) -> str:
     """The first *most* characters, for an error message."""
-    text = data if isinstance(data, str) else data[: 4 * most].decode("utf-8", "replace")
+    piece = data[: 4 * most] if isinstance(data, bytes) else data[: most + 1].encode("utf-8", "replace")
+    text = piece.decode("utf-8", "replace")
     return text if len(text) <= most else f"{text[:most]}…"

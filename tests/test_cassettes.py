@@ -1,0 +1,369 @@
+"""Recorded exchanges, replayed with the network blocked. `nox -s record` makes the cassettes again.
+
+The same scenarios are recorded from llama.cpp's server, from the emulator, and from the real API wherever a key is set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+from vcr.cassette import Cassette
+
+from penstock import (
+    AuthenticationError,
+    Chunk,
+    ImagePart,
+    Message,
+    NotFoundError,
+    OpaqueChunk,
+    OpaquePart,
+    Options,
+    OverloadedError,
+    ProviderError,
+    RateLimitError,
+    ReasoningChunk,
+    ReasoningPart,
+    TextPart,
+    TokenLimitError,
+    Tool,
+    ToolCallPart,
+    ToolResultPart,
+)
+from penstock.testing import DemoModel, Reply, Request, anthropic_error, anthropic_message
+from reading import calls_of, reasoning_of, stop_of, text_of, usage_of
+from recording import SOURCES, talking_to
+
+pytestmark = pytest.mark.anyio
+
+CASSETTES = Path(__file__).parent.parent / "cassettes"
+ALL = "llama.cpp", "emulator", "anthropic"
+
+WEATHER = Tool(
+    name="get_weather",
+    description="The weather in a city.",
+    parameters={
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "unit": {"type": "string"}},
+        "required": ["city"],
+    },
+)
+TIME = Tool(
+    name="get_time",
+    description="The time in a time zone, as Europe/Paris.",
+    parameters={"type": "object", "properties": {"timezone": {"type": "string"}}, "required": ["timezone"]},
+)
+PING = Tool(name="ping", description="Takes no arguments.")
+WRITE = Tool(
+    name="write_file",
+    description="Writes a file.",
+    parameters={
+        "type": "object",
+        "properties": {"path": {"type": "string"}, "content": {"type": "string"}},
+        "required": ["path", "content"],
+    },
+)
+# One black pixel.
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b550000000a49444154789c6360000000020001"
+    "48afa4710000000049454e44ae426082"
+)
+RULES = "\n".join(f"Rule {number}: answer in one short sentence, and be polite about it." for number in range(1, 61))
+
+
+class Scenario(NamedTuple):
+    """What is asked, where, and what must hold. replies: what the emulator says. Each turn is one call."""
+
+    sources: Sequence[str]
+    turns: Sequence[Callable[[list[list[Chunk]]], list[Message]]]
+    check: Callable[[list[list[Chunk]]], None]
+    replies: Sequence[Reply | Callable[[Request], Reply]] = ()
+    options: Options = Options(max_tokens=200)
+    system: str = ""
+    error: type[ProviderError] | None = None
+    key: str | None = None
+
+
+def ask(*parts: Any) -> Callable[[list[list[Chunk]]], list[Message]]:
+    """One user message."""
+    return lambda _: [Message("user", parts[0] if isinstance(parts[0], str) else list(parts))]
+
+
+def then(question: str) -> Callable[[list[list[Chunk]]], list[Message]]:
+    """A second turn after the first one's answer."""
+    return lambda before: [
+        Message("user", "Hello there."),
+        Message("assistant", text_of(before[0])),
+        Message("user", question),
+    ]
+
+
+def answered(before: list[list[Chunk]]) -> list[Message]:
+    """The results of the first turn's tool calls, after its answer with all that it brought."""
+    parts: list[Any] = []
+    for chunk in before[0]:
+        if isinstance(chunk, ReasoningChunk) and chunk.proof:
+            text = "" if chunk.redacted else reasoning_of(before[0])
+            parts.append(ReasoningPart(text=text, proof=chunk.proof, redacted=chunk.redacted, vendor=chunk.vendor))
+    if text := text_of(before[0]):
+        parts.append(TextPart(text))
+    calls = calls_of(before[0])
+    parts += [ToolCallPart(id=call.id, name=call.name, arguments=call.arguments) for call in calls]
+    results = [ToolResultPart(id=call.id, content="It is sunny, 21 degrees.") for call in calls]
+    return [Message("user", "THINKTOOL: what is the weather in Rome?"), Message("assistant", parts),
+            Message("user", results)]  # fmt: skip
+
+
+def searched(before: list[list[Chunk]]) -> list[Message]:
+    """The first turn sent back, cited text and server tool's blocks included."""
+    parts = [OpaquePart(vendor=chunk.vendor, data=chunk.data, text=chunk.text)
+             for chunk in before[0] if isinstance(chunk, OpaqueChunk)]  # fmt: skip
+    return [Message("user", "Search the web: what is a penstock?"), Message("assistant", parts),
+            Message("user", "Thanks. And in one word?")]  # fmt: skip
+
+
+def says(reason: str, *words: str) -> Callable[[list[list[Chunk]]], None]:
+    """The last answer has these words and stopped for this reason."""
+
+    def check(answers: list[list[Chunk]]) -> None:
+        assert stop_of(answers[-1]).reason == reason
+        assert all(word in text_of(answers[-1]) for word in words)
+        assert usage_of(answers[-1]).output_tokens > 0
+
+    return check
+
+
+def calls(*expected: tuple[str, Sequence[str]]) -> Callable[[list[list[Chunk]]], None]:
+    """The first answer calls these tools, with arguments of these names."""
+
+    def check(answers: list[list[Chunk]]) -> None:
+        made = calls_of(answers[0])
+        assert [call.name for call in made] == [name for name, _ in expected]
+        for call, (_, names) in zip(made, expected, strict=True):
+            assert set(names) <= set(msgspec.json.decode(call.arguments))
+        assert stop_of(answers[0]).reason == "tool_calls"
+        assert len({call.id for call in made}) == len(made)
+
+    return check
+
+
+def writes_then_reads(answers: list[list[Chunk]]) -> None:
+    first, second = map(usage_of, answers)
+    assert first.cache_write_tokens > 0
+    assert second.cache_read_tokens >= first.cache_write_tokens
+    assert first.cost is not None
+
+
+def reads_again(answers: list[list[Chunk]]) -> None:
+    assert usage_of(answers[1]).cache_read_tokens > 0
+    assert usage_of(answers[1]).input_tokens < usage_of(answers[0]).prompt_tokens
+
+
+def thinks(answers: list[list[Chunk]]) -> None:
+    assert reasoning_of(answers[0])
+    says("stop")(answers)
+
+
+def keeps_its_signature(answers: list[list[Chunk]]) -> None:
+    proofs = [chunk for chunk in answers[0] if isinstance(chunk, ReasoningChunk) and chunk.proof]
+    assert proofs
+    assert all(chunk.vendor == "anthropic" for chunk in proofs)
+    says("stop")(answers)
+
+
+def writes_exactly(answers: list[list[Chunk]]) -> None:
+    calls(("write_file", ["path", "content"]))(answers)
+    content = msgspec.json.decode(calls_of(answers[0])[0].arguments)["content"]
+    assert '"' in content
+    assert "\n" in content
+
+
+def cites(answers: list[list[Chunk]]) -> None:
+    kept = [chunk for chunk in answers[0] if isinstance(chunk, OpaqueChunk)]
+    kinds = [msgspec.json.decode(chunk.data)["type"] for chunk in kept]
+    assert "server_tool_use" in kinds
+    assert "web_search_tool_result" in kinds
+    assert usage_of(answers[0]).web_searches > 0
+    says("stop")(answers)
+
+
+def text(words: str, **options: Any) -> Reply:
+    return Reply(anthropic_message({"type": "text", "text": words}, **options))
+
+
+def use(*tools: tuple[str, dict[str, Any]], before: Sequence[dict[str, Any]] = ()) -> Reply:
+    blocks = [{"type": "tool_use", "id": f"toolu_{place}", "name": name, "input": arguments}
+              for place, (name, arguments) in enumerate(tools)]  # fmt: skip
+    return Reply(anthropic_message(*before, *blocks, stop_reason="tool_use"))
+
+
+def nothing(answers: list[list[Chunk]]) -> None:
+    assert not answers
+
+
+CITED = {"type": "text", "text": "A penstock is a pipe.",
+         "citations": [{"type": "web_search_result_location", "url": "https://example.com", "cited_text": "a pipe",
+                        "encrypted_index": "E", "title": "Penstock"}]}  # fmt: skip
+SEARCH: list[dict[str, Any]] = [
+    {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "penstock"}},
+    {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1",
+     "content": [{"type": "web_search_result", "url": "https://example.com", "title": "Penstock",
+                  "encrypted_content": "E", "page_age": None}]},
+    CITED,
+]  # fmt: skip
+REDACTED = {"type": "redacted_thinking", "data": "EmwK"}
+THOUGHT = {"type": "thinking", "thinking": "Two and two.", "signature": "EqQBCkYIBxgCKkAemulated"}
+
+SCENARIOS = {
+    "text": Scenario(ALL, [ask("Hello there.")], says("stop"), [text("Hello! How can I help you today?")]),
+    "system prompt": Scenario(ALL, [ask("Hello there.")], says("stop"), [text("Good day.")], system=RULES[:200]),
+    "split characters": Scenario(
+        ALL, [ask("UNICODE: answer with the word Café, one Chinese character and an emoji.")], says("stop", "é"),
+        [text("Café is 漢 and 😀 done.", piece=3)],
+    ),
+    "thinking": Scenario(["llama.cpp"], [ask("THINK: what is two plus two?")], thinks),
+    "thinking with a signature": Scenario(
+        ["emulator", "anthropic"], [ask("What is two plus two?")], keeps_its_signature,
+        [Reply(anthropic_message(THOUGHT, REDACTED, {"type": "text", "text": "4"}))],
+        Options(max_tokens=2000, reasoning="low", extra={"thinking": {"display": "summarized"}}),
+    ),
+    "one tool call": Scenario(
+        ALL, [ask("TOOL1: use the tool: what is the weather in Paris?")], calls(("get_weather", ["city"])),
+        [use(("get_weather", {"city": "Paris"}))], Options(max_tokens=300, tools=[WEATHER, TIME]),
+    ),
+    "two parallel tool calls": Scenario(
+        ALL, [ask("TOOL2: use both tools at once: the weather in Paris and the time there.")],
+        calls(("get_weather", ["city"]), ("get_time", ["timezone"])),
+        [use(("get_weather", {"city": "Paris"}), ("get_time", {"timezone": "Europe/Paris"}))],
+        Options(max_tokens=400, tools=[WEATHER, TIME]),
+    ),
+    "a call without arguments": Scenario(
+        ALL, [ask("NOARGS: call the tool ping.")], calls(("ping", [])), [use(("ping", {}))],
+        Options(max_tokens=300, tools=[PING]),
+    ),
+    "escapes in arguments": Scenario(
+        ALL, [ask('ESCAPE: write a file a.txt of two lines, with the word "one" in double quotes in the first.')],
+        writes_exactly, [use(("write_file", {"path": "a.txt", "content": 'line "one"\n\tline two é \\ end'}))],
+        Options(max_tokens=400, tools=[WRITE]),
+    ),
+    "thinking, a call and its result": Scenario(
+        ALL, [ask("THINKTOOL: what is the weather in Rome?"), answered], says("stop", "21"),
+        [use(("get_weather", {"city": "Rome"}), before=[THOUGHT]), text("It is sunny and 21 degrees.")],
+        Options(max_tokens=2000, tools=[WEATHER]),
+    ),
+    "the length limit": Scenario(
+        ALL, [ask("LONG: tell a very long story.")], says("length"),
+        [text("Once upon a time there was", stop_reason="max_tokens")], Options(max_tokens=16),
+    ),
+    "cache read": Scenario(["llama.cpp"], [ask("Hello there."), then("Hello again.")], reads_again, system=RULES[:600]),
+    "cache write, then cache read": Scenario(
+        ["emulator", "anthropic"], [ask("Hello there."), then("And now?")], writes_then_reads,
+        [DemoModel(min_cache_tokens=512)], Options(max_tokens=100), system=RULES,
+    ),
+    "cache with the longer lifetime": Scenario(
+        ["emulator", "anthropic"], [ask("Hello there."), then("And now?")], writes_then_reads,
+        [DemoModel(min_cache_tokens=512)], Options(max_tokens=100, cache="extended"), system=RULES + "\nExtended.",
+    ),
+    "an image": Scenario(
+        ["emulator", "anthropic"],
+        [ask(ImagePart(data=PNG, media_type="image/png"), TextPart("What colour is this? One word."))], says("stop"),
+        [text("Black.")],
+    ),
+    "a refusal": Scenario(["emulator"], [ask("Refuse.")], says("refusal"), [text("I can", stop_reason="refusal")]),
+    "a pause": Scenario(["emulator"], [ask("Pause.")], says("pause"), [text("Let me", stop_reason="pause_turn")]),
+    "server tools and citations": Scenario(
+        ["emulator", "anthropic"], [ask("Search the web: what is a penstock?"), searched], cites,
+        [Reply(anthropic_message(*SEARCH, final_usage={"server_tool_use": {"web_search_requests": 1}})), text("Pipe.")],
+        Options(max_tokens=1000, tools=[{"type": "web_search_20250305", "name": "web_search", "max_uses": 1}]),
+    ),
+    "a wrong key": Scenario(
+        ALL, [ask("Hello there.")], nothing, [anthropic_error(401, "authentication_error", "invalid x-api-key")],
+        error=AuthenticationError, key="sk-wrong-key",
+    ),
+    "a prompt that is too long": Scenario(
+        ["llama.cpp", "emulator"], [ask("Hello there. " * 600)], nothing,
+        [anthropic_error(400, "invalid_request_error", "prompt is too long: 208310 tokens > 200000 maximum")],
+        error=TokenLimitError,
+    ),
+    "an unknown model": Scenario(
+        ["emulator", "anthropic"], [ask("Hello there.")], nothing,
+        [anthropic_error(404, "not_found_error", "model: claude-nobody")],
+        Options(max_tokens=20, extra={"model": "claude-nobody"}), error=NotFoundError,
+    ),
+    "a rate limit": Scenario(
+        ["emulator"], [ask("Hello there.")], nothing,
+        [anthropic_error(429, "rate_limit_error", "slow down", headers={"retry-after": "12"})], error=RateLimitError,
+    ),
+    "an overload": Scenario(
+        ["emulator"], [ask("Hello there.")], nothing, [anthropic_error(529, "overloaded_error", "Overloaded")],
+        error=OverloadedError,
+    ),
+}  # fmt: skip
+
+CASES = [
+    pytest.param(name, source, id=f"{source}: {name}")
+    for name, scenario in SCENARIOS.items()
+    for source in scenario.sources
+]
+
+
+@pytest.fixture
+def vcr_cassette_dir(request: pytest.FixtureRequest) -> str:
+    """A folder for each source."""
+    parameters = getattr(request.node, "callspec", None)
+    return str(CASSETTES / parameters.params["source"]) if parameters else str(CASSETTES)
+
+
+@pytest.fixture
+def default_cassette_name(request: pytest.FixtureRequest) -> str:
+    """One cassette for both event loops."""
+    return file_name(request.node.callspec.params["name"])
+
+
+@pytest.fixture
+def recording(record_mode: str, default_cassette_name: str, source: str) -> bool:
+    """Whether cassettes are being made. Skips where there is none to replay: only the real API's may be missing."""
+    path = CASSETTES / source / f"{default_cassette_name}.yaml"
+    if record_mode == "none" and not path.is_file():
+        assert source == "anthropic", f"{path} is missing: `nox -s record -- {source}` makes it"
+        pytest.skip("no cassette of the real API: nobody with a key has run `nox -s record -- anthropic` yet")
+    return record_mode != "none"
+
+
+def file_name(scenario: str) -> str:
+    return scenario.replace(" ", "-").replace(",", "")
+
+
+@pytest.mark.vcr
+@pytest.mark.parametrize(("name", "source"), CASES)
+async def test_replay(name: str, source: str, recording: bool, vcr: Cassette) -> None:
+    """Each recorded scenario comes out as it must, and its cassette is played to the end."""
+    scenario = SCENARIOS[name]
+    answers: list[list[Chunk]] = []
+    failed: ProviderError | None = None
+    async with talking_to(source, list(scenario.replies), key=scenario.key, recording=recording) as provider:
+        try:
+            for turn in scenario.turns:
+                async with provider.stream(scenario.system, turn(answers), scenario.options) as chunks:
+                    answers.append([chunk async for chunk in chunks])
+        except ProviderError as error:
+            failed = error
+    if failed is not None and scenario.error is None:
+        raise failed
+    assert type(failed) is (scenario.error or type(None))
+    scenario.check(answers)
+    assert recording or vcr.all_played
+
+
+def test_every_cassette_says_what_it_was_recorded_from() -> None:
+    """In its first line; and none is there that no scenario plays."""
+    known = {(source, file_name(name)) for name, one in SCENARIOS.items() for source in one.sources}
+    found = sorted(CASSETTES.rglob("*.yaml"))
+    assert {(path.parent.name, path.stem) for path in found} <= known
+    for path in found:
+        first = path.read_text().splitlines()[0]
+        assert first.startswith("# Recorded on 20")
+        assert SOURCES[path.parent.name].what in first

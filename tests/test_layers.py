@@ -1,0 +1,130 @@
+"""The shape of the package: who may import whom, what importing it loads, and what is public."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import penstock
+
+# A file imports only from lower levels; within a level, from the files named before it.
+LEVELS = [
+    ["chunks", "errors", "messages", "models", "cost", "provider"],
+    [
+        "wire",
+        "wire.decoding",
+        "wire.sse",
+        "wire.reader",
+        "wire.anthropic_blocks",
+        "wire.anthropic_errors",
+        "wire.anthropic_usage",
+        "wire.anthropic_messages",
+        "wire.anthropic_options",
+        "wire.anthropic_cache",
+        "wire.anthropic_request",
+    ],
+    ["deadlines", "transport", "providers", "providers.anthropic"],
+    ["config_check", "registry", "testing.emulator", "testing.anthropic", "testing.demo", "testing"],
+    ["cli", "__main__"],
+]
+ORDER = [f"penstock.{name}" for level in LEVELS for name in level]
+STDLIB_AND = {
+    "level 0": {"msgspec"},
+    "wire": {"msgspec"},
+    "transport": {"msgspec", "anyio", "httpx2"},
+    "providers": {"anthropic"},
+    "registry": {"msgspec", "keyring"},
+    "testing": {"msgspec", "anyio", "h11"},
+    "cli": {"msgspec", "anyio"},
+}
+ROOT = Path(penstock.__file__).parent
+
+
+def imports(name: str) -> set[str]:
+    """What a module imports, also inside functions and for types only."""
+    path = ROOT.joinpath(*name.split(".")[1:])
+    source = path.with_suffix(".py") if path.with_suffix(".py").is_file() else path / "__init__.py"
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+def test_every_module_has_its_level() -> None:
+    """A new module must be placed before it can be used."""
+    found = {module.name for module in pkgutil.walk_packages(penstock.__path__, "penstock.")}
+    assert found == set(ORDER)
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_a_file_imports_only_from_lower_levels(name: str) -> None:
+    """Nothing from above, nothing from its own level that comes later."""
+    lower = set(ORDER[: ORDER.index(name)])
+    ours = {module for module in imports(name) if module.split(".")[0] == "penstock"}
+    assert ours <= lower
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_what_a_file_may_know_beside_the_standard_library(name: str) -> None:
+    """The wires know no I/O, no event loop and no SDK; only the providers know the SDKs."""
+    short = name.removeprefix("penstock.")
+    part = short.split(".")[0]
+    group = {"deadlines": "transport", "config_check": "registry", "__main__": "cli"}.get(part, part)
+    allowed = STDLIB_AND.get(group, STDLIB_AND["level 0"])
+    outside = {module.split(".")[0] for module in imports(name)} - set(sys.stdlib_module_names) - {"penstock"}
+    assert outside <= allowed
+    if group == "wire" or short in LEVELS[0]:
+        assert not imports(name) & {"asyncio", "socket", "time", "os", "threading", "logging"}
+
+
+def test_importing_it_loads_no_sdk_and_no_http_client() -> None:
+    """Nor does asking for its version."""
+    code = "import sys, penstock; penstock.__version__; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    heavy = {"anthropic", "openai", "httpx", "httpx2", "httpcore2", "pydantic", "h11", "vcr", "trio", "keyring"}
+    assert not heavy & {module.split(".")[0] for module in loaded}
+
+
+def test_the_public_names_are_the_promised_ones() -> None:
+    """They are listed, sorted and there; an unknown one is an AttributeError."""
+    assert penstock.__all__ == sorted(penstock.__all__)
+    for name in penstock.__all__:
+        assert getattr(penstock, name) is not None
+    promised = """BaseProvider Message TextPart ImagePart DocumentPart ToolCallPart ToolResultPart ReasoningPart
+        OpaquePart Tool Options Chunk TextChunk ReasoningChunk ToolCallDeltaChunk ToolCallChunk OpaqueChunk UsageChunk
+        StopChunk ModelInfo ProviderConfig ModelsConfig load_models open_provider calculate_cost Deadlines AnthropicProvider
+        ProviderError"""
+    assert set(promised.split()) <= set(penstock.__all__)
+    assert not hasattr(penstock, "nonsense")
+
+
+@pytest.mark.parametrize("name", [name for name in ORDER if not name.endswith("__main__")])
+def test_every_module_says_what_is_public(name: str) -> None:
+    """Each `__all__` is sorted, complete as to what it names, and documented."""
+    module = importlib.import_module(name)
+    public = getattr(module, "__all__", [])
+    assert list(public) == sorted(public, key=lambda word: (not word.isupper(), not word[0].isupper(), word))
+    for word in public:
+        thing = getattr(module, word)
+        if inspect.isclass(thing) or inspect.isfunction(thing):
+            assert thing.__doc__, f"{name}.{word}"
+
+
+def test_the_signs_of_drift() -> None:
+    """Files under 400 lines; functions under 40, as a sign."""
+    for path in ROOT.rglob("*.py"):
+        text = path.read_text()
+        assert text.count("\n") < 400, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert (node.end_lineno or 0) - node.lineno < 50, (path, node.name)

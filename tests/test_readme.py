@@ -1,0 +1,71 @@
+"""What the README says is true: its code runs, its commands are the ones that are tested, its JSON is read."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import penstock
+from penstock import load_models
+from penstock.testing import DemoModel, Emulator
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("number", range(len(blocks("python"))))
+async def test_the_code_runs(number: int, monkeypatch: pytest.MonkeyPatch, anyio_backend: str) -> None:
+    """Each example, as it stands, against the emulator."""
+    import anyio
+
+    if anyio_backend != "asyncio":
+        pytest.skip("the examples choose their loop themselves")
+    async with Emulator(DemoModel()) as emulator:
+        environment = {"ANTHROPIC_API_KEY": "sk-none", "ANTHROPIC_BASE_URL": emulator.url, "PATH": ""}
+        command = [sys.executable, "-W", "error", "-c", blocks("python")[number]]
+        done = await anyio.run_process(command, env=environment, check=False)
+    assert (done.returncode, done.stderr.decode()) == (0, "")
+
+
+def test_models_json_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example file is a good one."""
+    (example,) = blocks("json")
+    path = tmp_path / "models.json"
+    path.write_text(example)
+    assert load_models().source == path
+    assert set(load_models().models) == {"sonnet", "mine"}
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    """The second command of the README and nothing else."""
+    _, test = blocks("sh")
+    assert test.strip() in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_first_command_prints_an_answer_and_a_cost(tmp_path: Path) -> None:
+    """As a newcomer sees it, once it is installed."""
+    first, _ = blocks("sh")
+    _, command = first.strip().split(" && ")
+    program, *arguments = command.replace('"', "").split(" ", 2)
+    assert program == "penstock"
+    done = subprocess.run(
+        [sys.executable, "-m", "penstock", *arguments], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert "You said: What is a penstock?" in done.stdout
+    assert re.search(r"\[\d+ in, \d+ out tokens; \$0\.\d+; first text \d\.\d+ s; \d\.\d+ s\]", done.stderr)
+
+
+def test_the_tables_name_what_there_is() -> None:
+    """Every chunk and every error of the package stands in the README."""
+    for name in penstock.__all__:
+        if name.endswith(("Chunk", "Error")) and name != "Chunk":
+            assert f"`{name}`" in README or f"`{name}`s" in README, name

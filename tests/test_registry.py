@@ -1,0 +1,451 @@
+"""The registry: models.json written back, the provider that an alias opens, its key; and the packaged catalogue."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import subprocess
+import sys
+from decimal import Decimal, localcontext
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock import (
+    AnthropicProvider,
+    ConfigError,
+    ModelEntry,
+    ModelInfo,
+    ModelsConfig,
+    PriceChange,
+    PriceSheet,
+    PriceTier,
+    ProviderConfig,
+    UsageChunk,
+    calculate_cost,
+    load_models,
+    open_provider,
+    save_models,
+)
+from penstock.models import Prices
+from penstock.registry import catalog, models_schema, resolve
+from test_models_json import CONFIG, DOCUMENT, INFO, KEY, at, edited, fits, written
+
+
+@pytest.mark.parametrize(
+    "price", ["0", "0.1", "1e-7", "1e999", "1e-999", "12345678901234567890.1234567890123456789", "0.10"]
+)
+def test_a_price_is_what_is_written(price: str) -> None:
+    """A price never goes through a float, and the program's own decimal context does not round it."""
+    file = written(edited(f"{INFO}.inputPrice", "PRICE").replace(b'"PRICE"', price.encode()))
+    with localcontext(prec=2):
+        info = resolve(models=save_models(load_models(file))).provider_config.model_info
+    assert info is not None
+    assert info.input_price == Decimal(price)
+
+
+EVERYTHING = ModelsConfig(
+    active="mine",
+    models={"mine": msgspec.convert(DOCUMENT, ModelsConfig).models["mine"], "sonnet": catalog().models["sonnet"]},
+    schema_url="models.schema.json",
+)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(ModelsConfig(active="sonnet", models={}), id="nothing of its own"),
+        pytest.param(EVERYTHING, id="everything"),
+        pytest.param(catalog(), id="the whole catalogue"),
+    ],
+)
+def test_what_is_saved_is_read_again(config: ModelsConfig) -> None:
+    """A config comes back equal from the file that it was saved to; keys stand in it as they were."""
+    file = save_models(config, "models.json")
+    again = load_models()
+    assert again == msgspec.structs.replace(config, source=again.source)
+    before = file.read_bytes()
+    assert save_models(again) == again.source, "without a path it goes to where it came from"
+    assert file.read_bytes() == before
+
+
+def test_what_is_not_said_is_not_written() -> None:
+    """A file has no `"$schema"` when the config names none, and an editor's line stays when it does."""
+    config = msgspec.structs.replace(EVERYTHING, schema_url=None)
+    assert list(json.loads(save_models(config, "models.json").read_bytes())) == ["active", "models"]
+    assert load_models() == msgspec.structs.replace(config, source=Path.cwd() / "models.json")
+    assert json.loads(save_models(EVERYTHING, "models.json").read_bytes())["$schema"] == "models.schema.json"
+
+
+dollars = st.none() | st.decimals(0, 10**12, places=15) | st.decimals(0, allow_nan=False, allow_infinity=False)
+sheets = dict.fromkeys(("input_price", "output_price", "cache_reads_price", "web_search_price"), dollars)
+words = st.text(min_size=1, max_size=8)
+infos = st.builds(
+    ModelInfo,
+    tiers=st.none() | st.lists(st.builds(PriceTier, above_input_tokens=st.integers(0), **sheets), max_size=2),
+    variants=st.dictionaries(words, st.builds(PriceSheet, **sheets), max_size=2),
+    changes=st.lists(st.builds(PriceChange, from_date=st.dates(), **sheets), max_size=2),
+    max_tokens=st.none() | st.integers(1),
+    **sheets,
+)
+
+
+@given(st.dictionaries(words, infos, min_size=1, max_size=2), words)
+@settings(max_examples=50, deadline=None)
+def test_any_config_survives_saving(models: dict[str, ModelInfo], key: str) -> None:
+    """Any name, key and price can be written and read again, and prices are written as numbers."""
+    entries = {
+        alias: ModelEntry(
+            provider="anthropic", provider_config=ProviderConfig(model_id=alias, model_info=info, api_key=key)
+        )
+        for alias, info in models.items()
+    }
+    file = save_models(ModelsConfig(active=min(entries), models=entries), "any.json")
+    assert load_models(file).models == entries
+    for entry in json.loads(file.read_bytes())["models"].values():
+        prices = [value for name, value in entry["providerConfig"]["modelInfo"].items() if name.endswith("Price")]
+        assert all(isinstance(price, int | float) for price in prices)
+
+
+WRONG_TYPE: Any = 5
+
+
+@pytest.mark.parametrize(
+    ("config", "path"),
+    [
+        pytest.param(ModelsConfig(active="nobody", models={}), "$.active", id="an alias that is not there"),
+        pytest.param(ModelsConfig(active=WRONG_TYPE, models={}), "$.active", id="an alias that is no text"),
+        pytest.param(
+            ModelsConfig(
+                active="a", models={"a": ModelEntry(provider="nope", provider_config=ProviderConfig(model_id="m"))}
+            ),
+            "$.models.a.provider",
+            id="an unknown provider",
+        ),
+        pytest.param(
+            ModelsConfig(
+                active="a", models={"a": ModelEntry(provider="anthropic", provider_config=ProviderConfig(model_id=""))}
+            ),
+            "$.models.a.providerConfig.modelId",
+            id="an empty model id",
+        ),
+        pytest.param(
+            ModelsConfig(active="sonnet", models={"a": WRONG_TYPE}), "$.models.a", id="a model that is a number"
+        ),
+    ],
+)
+def test_nonsense_is_not_saved(config: ModelsConfig, path: str) -> None:
+    """What could not be read again is refused, and the file that was there stays, with nothing beside it."""
+    file = written(DOCUMENT)
+    before = file.read_bytes()
+    with pytest.raises(ConfigError) as caught:
+        save_models(config, file)
+    assert (caught.value.file, caught.value.path) == (file, path)
+    assert file.read_bytes() == before
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_config_from_nowhere_needs_a_place() -> None:
+    """What was not read from a file is not saved without saying where."""
+    with pytest.raises(ConfigError, match="say where"):
+        save_models(catalog())
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666, 0o400], ids=oct)
+def test_a_file_is_replaced_in_one_step(mode: int) -> None:
+    """Who has the old file open reads it to its end, nothing is left beside the new one, and its mode stays."""
+    file = written(DOCUMENT)
+    file.chmod(mode)
+    with file.open("rb") as old:
+        save_models(EVERYTHING, file)
+        assert json.loads(old.read()) == DOCUMENT
+    assert load_models(file).models == EVERYTHING.models
+    assert file.stat().st_mode & 0o777 == mode
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_new_file_is_its_owners_alone() -> None:
+    """A file that may hold a key is made readable for nobody else, whatever the umask."""
+    before = os.umask(0)
+    try:
+        file = save_models(EVERYTHING, "new.json")
+    finally:
+        os.umask(before)
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["to a file", "to nothing yet"])
+def test_a_link_is_written_through(there: bool, tmp_path: Path) -> None:
+    """Where the path is a link, the file that it points to is replaced, and the link stays."""
+    link, file = tmp_path / "models.json", tmp_path / "dotfiles/mine.json"
+    file.parent.mkdir()
+    link.symlink_to("dotfiles/mine.json")
+    if there:
+        file.write_bytes(b"{}")
+    assert save_models(EVERYTHING, link) == file
+    assert link.is_symlink()
+    assert load_models(file).models == load_models(link).models == EVERYTHING.models
+    assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        pytest.param("folder", "Is a directory", id="a folder"),
+        pytest.param("nowhere/models.json", "No such file or directory", id="no folder"),
+        pytest.param("file/models.json", "Not a directory", id="a file for a folder"),
+    ],
+)
+def test_a_save_that_fails_leaves_nothing(path: str, said: str, tmp_path: Path) -> None:
+    """When the file cannot be put in place, a ConfigError says why and the half-made one goes away."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError) as caught:
+        save_models(EVERYTHING, tmp_path / path)
+    assert (caught.value.file, caught.value.path) == (tmp_path / path, None)
+    assert str(caught.value) == f"{tmp_path / path}: cannot be written: {said}"
+    assert isinstance(caught.value.__cause__, OSError)
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "file", tmp_path / "folder"]
+
+
+@pytest.mark.parametrize(
+    ("alias", "model_id"),
+    [
+        pytest.param(None, "my-model", id="none is the active one"),
+        pytest.param("other", "claude-haiku-5-5", id="an alias of the file"),
+        pytest.param("opus", "claude-opus-5-5", id="an alias of the catalogue"),
+        pytest.param("claude-opus-4-1", "claude-opus-4-1", id="a model id of the catalogue"),
+    ],
+)
+def test_an_alias_opens_its_model(alias: str | None, model_id: str) -> None:
+    """An alias is looked up in the file and then in the catalogue, however the file is given."""
+    file = written(DOCUMENT)
+    for models in (None, file, str(file), load_models(file)):
+        provider = open_provider(alias, models=models)
+        assert isinstance(provider, AnthropicProvider)
+        assert provider.get_model().id == model_id
+
+
+@pytest.mark.parametrize(
+    ("config", "price"),
+    [
+        pytest.param({"modelId": "claude-opus-5-5"}, Decimal(4), id="what the catalogue knows"),
+        pytest.param({"modelId": "claude-opus-5-5", "modelInfo": None}, Decimal(4), id="null is nothing known"),
+        pytest.param({"modelId": "claude-opus-5-5", "modelInfo": {"inputPrice": 7}}, Decimal(7), id="its own"),
+        pytest.param({"modelId": "claude-opus-5-5", "modelInfo": {}}, None, id="its own, without a price"),
+        pytest.param({"modelId": "who-knows"}, None, id="what nobody knows is unknown"),
+    ],
+)
+def test_a_model_without_info_has_the_catalogues(config: dict[str, Any], price: Decimal | None) -> None:
+    """A model's own info counts whole; without one it has that of the catalogue's entry of the same id."""
+    written({"active": "mine", "models": {"mine": {"provider": "anthropic", "providerConfig": config}}})
+    assert open_provider().calculate_cost(UsageChunk(input_tokens=10**6)) == price
+
+
+@pytest.mark.parametrize(
+    ("written_key", "key"),
+    [
+        pytest.param(None, None, id="none is the SDK's own search"),
+        pytest.param(KEY, KEY, id="a literal"),
+        pytest.param("${PENSTOCK_KEY}", "k-1", id="a variable"),
+        pytest.param("Bearer ${PENSTOCK_KEY}-${PENSTOCK_MORE}", "Bearer k-1-k-${2}", id="a text around two variables"),
+        pytest.param("$PENSTOCK_KEY", "$PENSTOCK_KEY", id="without braces it is a literal"),
+    ],
+)
+def test_a_key_is_looked_up(written_key: str | None, key: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`${NAME}` stands for the environment variable, once, and shows in no repr."""
+    monkeypatch.setenv("PENSTOCK_KEY", "k-1")
+    monkeypatch.setenv("PENSTOCK_MORE", "k-${2}")
+    written(edited(f"{CONFIG}.apiKey", written_key))
+    entry = resolve()
+    assert entry.provider_config.api_key == key
+    assert "k-1" not in repr(entry)
+
+
+@pytest.mark.parametrize(
+    ("data", "alias", "path", "said"),
+    [
+        pytest.param(
+            edited("active", "mine"),
+            "sonnt",
+            "$.models",
+            ['alias "sonnt"', "expected one of: other, mine, sonnet", "did you mean 'sonnet'?"],
+            id="an alias nobody knows",
+        ),
+        pytest.param(
+            edited("models.mine.enabled", False), None, "$.models.mine", ["disabled", "expected true"], id="disabled"
+        ),
+        pytest.param(
+            edited(f"{CONFIG}.apiKey", "${PENSTOCK_KYE}"),
+            "mine",
+            at(f"{CONFIG}.apiKey"),
+            ["the environment variable PENSTOCK_KYE is not set", "did you mean 'PENSTOCK_KEY'?"],
+            id="a variable that is not set",
+        ),
+        pytest.param(
+            edited(f"{CONFIG}.apiKey", "${PENSTOCK_KEY}${PENSTOCK_EMPTY}"),
+            "mine",
+            at(f"{CONFIG}.apiKey"),
+            ["PENSTOCK_EMPTY is not set"],
+            id="a variable that is empty",
+        ),
+    ],
+)
+def test_what_cannot_be_opened_says_why(
+    data: bytes, alias: str | None, path: str, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that is not there, not enabled or has no key gives a ConfigError before anything is sent."""
+    monkeypatch.setenv("PENSTOCK_KEY", KEY)
+    monkeypatch.setenv("PENSTOCK_EMPTY", "")
+    file = written(data)
+    with pytest.raises(ConfigError) as caught:
+        open_provider(alias)
+    assert (caught.value.file, caught.value.path) == (file, path)
+    assert str(caught.value).startswith(f"{file}, at {path}: ")
+    assert [words for words in said if words not in str(caught.value)] == []
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "a b", "1A", "A-B", KEY, "A.B", " A", "É", "A:-x"])
+@pytest.mark.parametrize("around", ["${%s}", "x${PENSTOCK_KEY}y${%s}z", "${%s"], ids=["alone", "after one", "no end"])
+def test_a_variable_has_a_name(text: str, around: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands between the braces and is no name may be a key: it is refused, and in no message."""
+    monkeypatch.setenv("PENSTOCK_KEY", "k-1")
+    key = around % text
+    file = written(edited(f"{CONFIG}.apiKey", key))
+    with pytest.raises(ConfigError) as caught:
+        open_provider()
+    assert (caught.value.file, caught.value.path) == (file, at(f"{CONFIG}.apiKey"))
+    said = "expected the name of an environment variable between `${` and `}`"
+    assert str(caught.value) == f"{file}, at {at(CONFIG)}.apiKey: {said}"
+
+
+@pytest.mark.parametrize("ask", [open_provider, resolve])
+def test_a_provider_nobody_knows_is_refused(ask: Any) -> None:
+    """A config that was made in Python is checked as well: what it names must exist."""
+    entry = ModelEntry(provider="antropic", provider_config=ProviderConfig(model_id="m", api_key=KEY))
+    with pytest.raises(ConfigError) as caught:
+        ask("a", models=ModelsConfig(active="a", models={"a": entry}))
+    assert (caught.value.file, caught.value.path) == (None, "$.models.a.provider")
+    said = "unknown provider \"antropic\", expected one of: anthropic; did you mean 'anthropic'?"
+    assert str(caught.value) == f"$.models.a.provider: {said}"
+
+
+def test_a_model_nobody_opens_needs_no_key() -> None:
+    """A variable that is not set troubles only who opens its model."""
+    written(edited(f"{CONFIG}.apiKey", "${NOWHERE_TO_BE_FOUND}"))
+    assert open_provider("other").get_model().id == "claude-haiku-5-5"
+
+
+KEYRING_ERRORS = """
+class KeyringError(Exception): ...
+class NoKeyringError(KeyringError, RuntimeError): ...
+"""
+KEYRING = "def get_password(service, user): return {('a team', 'me/x'): 'found'}.get((service, user))"
+
+BROKEN_KEYRING = "import keyring.errors\ndef get_password(*_): raise keyring.errors.{}('locked')"
+
+
+@pytest.mark.parametrize(
+    ("keyring", "entry", "code", "said"),
+    [
+        pytest.param(KEYRING, "a team/me/x", 0, "found", id="service and user are parted at the first slash"),
+        pytest.param(KEYRING, "a team/you", 1, "no entry for service 'a team' and user 'you'", id="no such entry"),
+        pytest.param(KEYRING, "a team", 1, "no entry for service 'a team' and user ''", id="no user"),
+        pytest.param(BROKEN_KEYRING.format("KeyringError"), "a/b", 1, "does not answer: locked", id="it is locked"),
+        pytest.param(BROKEN_KEYRING.format("NoKeyringError"), "a/b", 1, "does not answer: locked", id="no backend"),
+        pytest.param("raise ImportError", "a/b", 1, "pip install 'penstock[keyring]'", id="the extra is not installed"),
+    ],
+)
+def test_a_key_may_be_in_the_keyring(keyring: str, entry: str, code: int, said: str) -> None:
+    """A key is asked of the `keyring` module, here a small one of the test's own; what is missing is named."""
+    file = written(edited(f"{CONFIG}.apiKey", f"keyring:{entry}"))
+    Path("keyring").mkdir()  # `python -c` looks into its working directory first
+    Path("keyring/__init__.py").write_text(keyring)
+    Path("keyring/errors.py").write_text(KEYRING_ERRORS)
+    script = "from penstock.registry import resolve; print(resolve().provider_config.api_key)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert said in (done.stderr or done.stdout)
+    assert code == 0 or f"ConfigError: {file}, at {at(CONFIG)}.apiKey: " in done.stderr
+
+
+PRICED = {
+    alias: info for alias, entry in catalog().models.items() if (info := entry.provider_config.model_info) is not None
+}
+each_priced = pytest.mark.parametrize("info", [pytest.param(info, id=alias) for alias, info in PRICED.items()])
+TOKEN_PRICES = [name for name in Prices.__struct_fields__ if name != "web_search_price"]
+
+
+def test_the_catalogue_is_a_good_models_json() -> None:
+    """The packaged file is one that a workspace could have: the loader reads it and the schema accepts it."""
+    data = files("penstock").joinpath("models.json").read_bytes()
+    schema = models_schema()
+    assert fits(json.loads(data), schema, schema["$defs"])
+    assert load_models(written(data)).models == catalog().models
+
+
+@pytest.mark.parametrize("alias", list(catalog().models))
+def test_every_alias_of_the_catalogue_opens(alias: str) -> None:
+    """Each alias leads to a model with a price for all that is billed, read on a day that is said."""
+    info = open_provider(alias).get_model().info
+    used = UsageChunk(
+        input_tokens=1, output_tokens=1, cache_write_tokens=2, cache_write_extended_tokens=1, cache_read_tokens=1
+    )
+    assert calculate_cost(used, info) is not None
+    assert info.prices_as_of is not None
+    assert info.context_window is not None
+
+
+@each_priced
+def test_prices_of_the_catalogue_keep_their_proportions(info: ModelInfo) -> None:
+    """Cache writes cost 1.25 and 2 times the input, fast mode twice, a batch half, the United States 1.1 of all."""
+    tenfold = {"batch": 5, "fast": 20, "us": 11}
+    assert set(info.variants) <= set(tenfold)
+    for sheet in (info, *info.variants.values()):
+        for prices in (sheet, *(sheet.tiers or ())):
+            assert prices.input_price is not None
+            assert prices.cache_writes_price == prices.input_price * 5 / 4
+            assert prices.cache_writes_extended_price == prices.input_price * 2
+    for name, variant in info.variants.items():
+        assert len(variant.tiers or ()) == len(info.tiers or ())
+        for special, plain in zip((variant, *(variant.tiers or ())), (info, *(info.tiers or ())), strict=True):
+            for price in TOKEN_PRICES:
+                assert getattr(special, price) * 10 == getattr(plain, price) * tenfold[name], (name, price)
+            assert special.web_search_price == plain.web_search_price
+
+
+# The worked example and the cliff of prices.md, 2026-11-21; input, output, write, extended of these, read.
+@pytest.mark.parametrize(
+    ("alias", "variant", "counts", "dollars"),
+    [
+        pytest.param("claude-opus-5-5", None, (4000, 100, 6000, 1000, 90_000), "0.069", id="the worked example"),
+        pytest.param("opus", "fast", (4000, 100, 6000, 1000, 90_000), "0.138", id="the same in fast mode"),
+        pytest.param("claude-opus-5-5", "us", (4000, 100, 6000, 1000, 90_000), "0.0759", id="the same in the US"),
+        pytest.param("claude-opus-5-5", "fast+us", (4000, 100, 6000, 1000, 90_000), None, id="both: not represented"),
+        pytest.param("haiku", None, (100_000, 1000, 0, 0, 0), "0.0105", id="haiku at the cliff"),
+        pytest.param("haiku", None, (100_001, 1000, 0, 0, 0), "0.0525005", id="haiku above the cliff"),
+        pytest.param("sonnet", None, (0, 0, 0, 0, 10**6), "0.1", id="a read is not always a tenth"),
+        pytest.param("fable", None, (0, 0, 0, 0, 10**6), "0.2", id="nor a twentieth"),
+    ],
+)
+def test_the_catalogue_bills_as_prices_md_says(
+    alias: str, variant: str | None, counts: tuple[int, int, int, int, int], dollars: str | None
+) -> None:
+    """The packaged prices give the sums that were worked out by hand."""
+    fresh, output, write, extended, read = counts
+    usage = UsageChunk(
+        input_tokens=fresh,
+        output_tokens=output,
+        cache_write_tokens=write,
+        cache_write_extended_tokens=extended,
+        cache_read_tokens=read,
+    )
+    cost = calculate_cost(usage, open_provider(alias).get_model().info, variant=variant, on=dt.date(2026, 11, 21))
+    assert cost == (None if dollars is None else Decimal(dollars))
