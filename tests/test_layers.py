@@ -100,10 +100,12 @@ def test_the_public_names_are_the_promised_ones() -> None:
     assert penstock.__all__ == sorted(penstock.__all__)
     for name in penstock.__all__:
         assert getattr(penstock, name) is not None
-    promised = """BaseProvider Message TextPart ImagePart DocumentPart ToolCallPart ToolResultPart ReasoningPart
-        OpaquePart Tool Options Chunk TextChunk ReasoningChunk ToolCallDeltaChunk ToolCallChunk OpaqueChunk UsageChunk
-        StopChunk ModelInfo ProviderConfig ModelsConfig load_models open_provider calculate_cost Deadlines AnthropicProvider
-        ProviderError"""
+    promised = """
+        BaseProvider Message TextPart ImagePart DocumentPart ToolCallPart ToolResultPart ReasoningPart OpaquePart
+        Tool Options Chunk TextChunk ReasoningChunk ToolCallDeltaChunk ToolCallChunk OpaqueChunk UsageChunk StopChunk
+        ModelInfo ProviderConfig ModelsConfig load_models open_provider calculate_cost Deadlines AnthropicProvider
+        ProviderError
+    """
     assert set(promised.split()) <= set(penstock.__all__)
     assert not hasattr(penstock, "nonsense")
 
