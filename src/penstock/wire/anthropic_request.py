@@ -139,29 +139,36 @@ class _History:
             _refuse(f": the role is {message.role!r}, expected user or assistant")
         content = message.content
         if isinstance(content, str):
-            try:
-                block = writers[TextPart](self, TextPart(content))
-            except _RefusedError as refused:
-                _refuse(f": {refused}")
-            return [] if block is None else [block]
+            if content and not content.isspace():
+                return [Text(content)]
+            if content and message.role == "assistant":
+                return []
+            _refuse(": the text is empty; leave it out")
         if not content:
             _refuse(" is empty: leave it out")
-        return self._parts(content, writers, f"a message of the {message.role}")
+        return self._parts(content, writers)
 
-    def _parts(self, parts: Sequence[Part], writers: _Writers, owner: str) -> list[Any]:
-        blocks = []
-        number = 0
+    def _parts(self, parts: Sequence[Part], writers: _Writers) -> list[Any]:
         try:
-            for number, part in enumerate(parts):  # noqa: B007 - the error needs the last one
-                block = writers[type(part)](self, part)
-                if block is not None:
-                    blocks.append(block)
+            return [block for part in parts if (block := writers[type(part)](self, part)) is not None]
+        except (_RefusedError, KeyError):
+            # Once more, and slowly, for the place: most histories have nothing to refuse.
+            for number, part in enumerate(parts):
+                self._place(number, part, writers)
+            raise
+
+    def _place(self, number: int, part: Part, writers: _Writers) -> None:
+        write = writers.get(type(part))
+        if write is None:
+            owner = next(
+                (f"a message of the {role}" for role in _WRITERS if _WRITERS[role] is writers), "a tool result"
+            )
+            _refuse(f".content[{number}]: a {type(part).__name__} has no place in {owner}")
+        try:
+            write(self, part)
         except _RefusedError as refused:
             why = str(refused)
             _refuse(f".content[{number}]{why}" if why.startswith(".") else f".content[{number}]: {why}")
-        except KeyError:
-            _refuse(f".content[{number}]: a {type(parts[number]).__name__} has no place in {owner}")
-        return blocks
 
     def _text(self, part: TextPart) -> Block:
         if not part.text or part.text.isspace():
@@ -211,7 +218,7 @@ class _History:
             _refuse(f"a result for the tool call {part.id!r}, which no message before it makes")
         content = part.content
         if not isinstance(content, str):
-            content = self._parts(content, _IN_RESULTS, "a tool result")
+            content = self._parts(content, _IN_RESULTS)
         return ToolResult(id_, content or None, part.is_error)
 
     def _reasoning(self, part: ReasoningPart) -> Block | None:
