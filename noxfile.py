@@ -46,7 +46,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Mypy, strict, over the package, its tests and this file."""
-    session.install(*GROUPS["types"], "nox", ".")
+    session.install(*GROUPS["types"], "nox", ".[keyring]")
     session.run("mypy")
 
 
