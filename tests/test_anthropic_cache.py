@@ -244,9 +244,9 @@ def test_a_message_with_only_an_own_block_leaves_the_mark_to_the_one_before() ->
 @pytest.mark.parametrize("schema", [{}, {"input_schema": {"type": "object"}}], ids=["a vendor's", "a client's"])
 def test_marks_on_the_callers_own_tools_are_counted(theirs: int, layout: str, schema: dict[str, Any]) -> None:
     """What they take of the four is not set by us, so that the API does not refuse a fifth."""
-    own = {"name": "own", **schema, "cache_control": {"type": "ephemeral"}}
+    own = [{"name": f"own{n}", **schema, "cache_control": {"type": "ephemeral"}} for n in range(theirs)]
     history = [Message("assistant" if place % 2 else "user", "x") for place in range(5)]
-    options = Options(tools=[*[own] * theirs, Tool(name="f")])
+    options = Options(tools=[*own, Tool(name="f")])
     raw = encode("be kind", history, options, Model("claude-x", ModelInfo()))
     body = msgspec.json.decode(raw)
     assert drawn((body["tools"], body["system"], body["messages"])) == layout

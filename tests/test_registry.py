@@ -292,7 +292,7 @@ def test_a_key_is_looked_up(written_key: str | None, key: str | None, monkeypatc
             edited(f"{CONFIG}.apiKey", "${PENSTOCK_KEY}${PENSTOCK_EMPTY}"),
             "mine",
             at(f"{CONFIG}.apiKey"),
-            ["PENSTOCK_EMPTY is not set"],
+            ["PENSTOCK_EMPTY is empty"],
             id="a variable that is empty",
         ),
     ],
@@ -388,7 +388,29 @@ def test_the_catalogue_is_a_good_models_json() -> None:
     data = files("penstock").joinpath("models.json").read_bytes()
     schema = models_schema()
     assert fits(json.loads(data), schema, schema["$defs"])
-    assert load_models(written(data)).models == catalog().models
+    read = load_models(written(data)).models
+    assert read.keys() == catalog().models.keys()
+    for alias, entry in catalog().models.items():
+        assert entry.provider_config.model_info is not None
+        assert read[alias].provider_config.model_info in (None, entry.provider_config.model_info)
+
+
+@pytest.mark.parametrize(
+    ("model_id", "known_as"),
+    [
+        pytest.param("claude-sonnet-4-5-20250929", "claude-sonnet-4-5", id="a dated id"),
+        pytest.param("claude-sonnet-4-5@20250929", "claude-sonnet-4-5", id="a dated id as another cloud writes it"),
+        pytest.param("claude-sonnet-4-20250514", "claude-sonnet-4-0", id="a dated id without its zero"),
+        pytest.param("claude-3-7-sonnet-20250219", "claude-3-7-sonnet-latest", id="a dated id of a latest one"),
+        pytest.param("claude-opus-5-5-latest", "claude-opus-5-5", id="the latest"),
+        pytest.param("claude-sonet-5-5", None, id="nobody's id"),
+    ],
+)
+def test_dated_ids_are_known(model_id: str, known_as: str | None) -> None:
+    """Production pins ids by date, and their prices and limits are those of the plain id."""
+    entry = ModelEntry(provider="anthropic", provider_config=ProviderConfig(model_id=model_id))
+    info = resolve("a", models=ModelsConfig(active="a", models={"a": entry})).provider_config.model_info
+    assert info == (catalog().models[known_as].provider_config.model_info if known_as else None)
 
 
 @pytest.mark.parametrize("alias", list(catalog().models))

@@ -24,6 +24,7 @@ from penstock import (
     InvalidRequestError,
     MalformedResponseError,
     Message,
+    ModelInfo,
     NetworkError,
     NotFoundError,
     Options,
@@ -39,6 +40,8 @@ from penstock import (
     StreamInterruptedError,
     TextChunk,
     TokenLimitError,
+    Tool,
+    ToolCallPart,
 )
 from penstock.testing import (
     Cut,
@@ -126,6 +129,36 @@ async def test_a_refused_request_is_never_sent() -> None:
         with pytest.raises(InvalidRequestError, match="empty") as raised:
             await anext(provider.create_message("", []))
         assert (raised.value.vendor, raised.value.model, raised.value.status) == ("anthropic", "m", None)
+        assert not emulator.requests
+
+
+WRONG_TYPES: list[Any] = [
+    pytest.param({"system_prompt": None}, "the system prompt is a NoneType", id="no text for the system prompt"),
+    pytest.param(
+        {"messages": [{"role": "user", "content": "x"}]}, r"messages\[0\] is a dict", id="a dict for a message"
+    ),
+    pytest.param({"messages": ["x"]}, r"messages\[0\] is a str", id="a text for a message"),
+    pytest.param({"messages": [Message("user", 5)]}, r"messages\[0\]", id="a number for the content"),  # type: ignore[arg-type]
+    pytest.param(
+        {"messages": [Message("assistant", [ToolCallPart(id="c", name="f", arguments={"a": 1})])]},  # type: ignore[arg-type]
+        r"messages\[0\].content\[0\]: the ToolCallPart holds a value of a wrong type",
+        id="a dict for the arguments",
+    ),
+    pytest.param({"options": Options(max_tokens=-1)}, "max_tokens", id="a negative number of tokens"),
+    pytest.param({"options": Options(max_tokens=10**9)}, "max_tokens.*128000", id="more tokens than the model can"),
+    pytest.param({"options": Options(cache="on")}, "cache.*'on'", id="a word that is none"),  # type: ignore[arg-type]
+    pytest.param({"options": Options(tools=[Tool(name="f"), Tool(name="f")])}, "two tools", id="two tools of one name"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "said"), WRONG_TYPES)
+async def test_what_is_of_a_wrong_type_is_refused_by_name(wrong: dict[str, Any], said: str) -> None:
+    """As an InvalidRequestError, also where mypy would have said so."""
+    info = ModelInfo(max_tokens=128000)
+    async with asking(Reply(HELLO), model_info=info) as (emulator, provider):
+        arguments: dict[str, Any] = {"system_prompt": "", "messages": ASK} | wrong
+        with pytest.raises(InvalidRequestError, match=said):
+            await anext(provider.create_message(**arguments))
         assert not emulator.requests
 
 
@@ -361,7 +394,7 @@ async def test_connection_refused_is_a_network_error() -> None:
     assert error.retryable
 
 
-@pytest.mark.parametrize("url", ["ftp://127.0.0.1", "http://", "not a url", "http://[::1"])
+@pytest.mark.parametrize("url", ["http://", "http://[::1", "http://a b"])
 async def test_a_wrong_base_url_is_a_typed_error(url: str) -> None:
     """Whatever the HTTP library makes of it."""
     assert isinstance(await failure(base_url=url), ProviderError)

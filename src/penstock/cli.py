@@ -17,7 +17,7 @@ from pathlib import Path
 import anyio
 import msgspec
 
-from penstock.chunks import TextChunk, UsageChunk
+from penstock.chunks import StopChunk, TextChunk, UsageChunk
 from penstock.errors import ConfigError, ProviderError
 from penstock.messages import Message, Options
 from penstock.models import ModelEntry, ModelInfo, ModelsConfig, ProviderConfig
@@ -60,6 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read the answer has had enough; without this, Python complains once more while it shuts down.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"penstock: cannot write the answer: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return status
 
 
@@ -98,7 +102,7 @@ def _chat(arguments: argparse.Namespace) -> int:
         )
     chat = _Chat(arguments, demo)
     if arguments.prompt is not None or not sys.stdin.isatty():
-        prompt = arguments.prompt if arguments.prompt is not None else sys.stdin.read()
+        prompt = arguments.prompt if arguments.prompt is not None else _piped()
         anyio.run(chat.turn, prompt)
         return 0
     while True:
@@ -120,6 +124,16 @@ def _chat(arguments: argparse.Namespace) -> int:
             print(f"penstock: {error}", file=sys.stderr)
 
 
+def _piped() -> str:
+    try:
+        prompt = sys.stdin.buffer.read().decode().rstrip("\n")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"standard input is not UTF-8: {error}") from None
+    if not prompt.strip():
+        raise ConfigError("there is no prompt: give one as an argument or on standard input")
+    return prompt
+
+
 class _Chat:
     """A conversation at the terminal: the history, and how to reach the model."""
 
@@ -135,6 +149,7 @@ class _Chat:
         usage = UsageChunk()
         answer: list[str] = []
         first: float | None = None
+        stopped = ""
         async with self._provider() as provider:
             start = time.monotonic()
             try:
@@ -145,6 +160,8 @@ class _Chat:
                         elif isinstance(chunk, TextChunk):
                             first = first or time.monotonic()
                             answer.append(chunk.text)
+                        elif isinstance(chunk, StopChunk) and chunk.reason != "stop":
+                            stopped = f"; stopped: {chunk.reason}"
                         self._show(chunk)
             except ProviderError as error:
                 usage = error.usage
@@ -152,7 +169,7 @@ class _Chat:
             finally:
                 if answer and not self._arguments.json:
                     print(flush=True)
-                print(_summary(usage, start, first), file=sys.stderr)
+                print(_summary(usage, start, first) + stopped, file=sys.stderr)
         if answer:
             self._history = [*asked, Message("assistant", "".join(answer))]
 
@@ -235,7 +252,7 @@ def _init(arguments: argparse.Namespace) -> int:
     path: Path = arguments.path
     if path.exists() and not arguments.force:
         raise ConfigError(f"{path} is there already; --force replaces it")
-    aliases = [alias for alias, entry in catalog().models.items() if entry.provider_config.model_info is None]
+    aliases = [alias for alias, entry in catalog().models.items() if entry.provider_config.model_id != alias]
     models = {
         alias: ModelEntry(
             provider=catalog().models[alias].provider,

@@ -17,6 +17,7 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 _AT: Final = re.compile(r" - at `(.*?)`$")
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[(\.\.\.)\]")
 _UNKNOWN: Final = re.compile(r"unknown field `(.*)`", re.DOTALL)
+_MISSING: Final = re.compile(r"missing required field `(.*)`")
 _REFUSED: Final = re.compile(r"^`(\w+)` is (.*)")  # by a struct's own check, which knows its Python names only
 _LIKE_A_KEY: Final = re.compile(r"\bsk-|[\w-]{24,}")
 _SECRET: Final = re.compile(r"apiKey|headers")
@@ -41,6 +42,10 @@ def explained(data: bytes, type_: type[msgspec.Struct], error: Exception) -> tup
         known = _fields(type_, path)
         word = unknown[1]
         return _written(path), f"unknown key {quoted(word)}, expected one of: {', '.join(known)}{near(word, known)}"
+    missing = _MISSING.search(said)
+    if missing is not None and isinstance(value, dict):
+        there = ", ".join(map(quoted, value)) or "nothing"
+        return _written(path), f"the key `{missing[1]}` is missing; found {there}"
     refused = _REFUSED.search(said)
     if refused is not None:
         head, *tail = refused[1].split("_")

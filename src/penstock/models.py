@@ -130,6 +130,10 @@ class ProviderConfig(
     deadlines: Deadlines = Deadlines()
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.base_url is not None and not str(self.base_url).startswith(("http://", "https://")):
+            raise ConfigError(f"`base_url` is {self.base_url!r}, expected one that begins with http:// or https://")
+
     def __repr__(self) -> str:
         """All fields but the key and the headers, which may hold one."""
         key = "'***'" if self.api_key else None

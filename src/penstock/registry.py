@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -26,6 +26,7 @@ ENVIRONMENT: Final = "PENSTOCK_MODELS"
 """The environment variable that names the file, in place of the search."""
 
 _PROVIDERS: dict[str, Callable[[ProviderConfig], BaseProvider]] = {"anthropic": AnthropicProvider}
+_DATED: Final = re.compile(r"[-@]\d{8}$|-latest$")
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_]\w*)\}")
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -99,7 +100,13 @@ def catalog() -> ModelsConfig:
     """The packaged default: the vendors' current models with dated prices and limits."""
     data = files("penstock").joinpath(FILE_NAME).read_bytes()
     plain = msgspec.json.decode(data, type=ModelsFile)
-    return ModelsConfig(active=plain.active, models=plain.models)
+    models = {}
+    for alias, entry in plain.models.items():
+        found = entry.provider_config
+        info = found.model_info or _known(entry.provider, found.model_id, plain.models)
+        complete = msgspec.structs.replace(found, model_info=info)
+        models[alias] = msgspec.structs.replace(entry, provider_config=complete)
+    return ModelsConfig(active=plain.active, models=models)
 
 
 def models_schema() -> dict[str, Any]:
@@ -136,16 +143,20 @@ def resolve(alias: str | None = None, *, models: ModelsConfig | str | os.PathLik
         raise _error(config.source, where, "the model is disabled; found `enabled` false, expected true")
     found = entry.provider_config
     key = None if found.api_key is None else _key(found.api_key, config.source, f"{where}.providerConfig.apiKey")
-    info = found.model_info if found.model_info is not None else _known(entry.provider, found.model_id)
+    info = (
+        found.model_info if found.model_info is not None else _known(entry.provider, found.model_id, catalog().models)
+    )
     return msgspec.structs.replace(entry, provider_config=msgspec.structs.replace(found, api_key=key, model_info=info))
 
 
-def _known(provider: str, model_id: str) -> ModelInfo | None:
-    for entry in catalog().models.values():
-        if entry.provider == provider and entry.provider_config.model_id == model_id:
-            info = entry.provider_config.model_info
-            if info is not None:
-                return info
+def _known(provider: str, model_id: str, models: Mapping[str, ModelEntry]) -> ModelInfo | None:
+    """What *models* know of a model, also under a dated id: `claude-sonnet-4-5-20250929` is `claude-sonnet-4-5`."""
+    plain = _DATED.sub("", model_id)
+    for wanted in (model_id, plain, f"{plain}-0", f"{plain}-latest"):
+        for entry in models.values():
+            found = entry.provider_config
+            if entry.provider == provider and found.model_id == wanted and found.model_info is not None:
+                return found.model_info
     return None
 
 
@@ -157,7 +168,8 @@ def _key(text: str, file: Path | None, where: str) -> str:
     def value(match: re.Match[str]) -> str:
         found = os.environ.get(match[1])
         if not found:
-            raise _error(file, where, f"the environment variable {match[1]} is not set{near(match[1], os.environ)}")
+            how = "is empty" if found == "" else f"is not set{near(match[1], os.environ)}"
+            raise _error(file, where, f"the environment variable {match[1]} {how}")
         return found
 
     if "${" in _VARIABLE.sub("", text):

@@ -41,9 +41,16 @@ def option_fields(options: Options, model: Model) -> dict[str, Any]:
         if getattr(options, name) is not None:
             raise InvalidRequestError(f"option `{name}`: Anthropic's Messages API has none; it works with {where}")
     max_tokens = options.max_tokens if options.max_tokens is not None else model.info.max_tokens
+    if max_tokens is None:
+        max_tokens = _DEFAULT_MAX_TOKENS
+    if max_tokens < 0 or (model.info.max_tokens is not None and max_tokens > model.info.max_tokens):
+        most = model.info.max_tokens or "as many as the model can"
+        raise InvalidRequestError(f"option `max_tokens`: {max_tokens}, expected 0 (only fill the cache) to {most}")
+    if options.cache not in ("auto", "extended", "off"):
+        raise InvalidRequestError(f"option `cache`: {options.cache!r}, expected auto, extended or off")
     fields: dict[str, Any] = {
         "model": model.id,
-        "max_tokens": _DEFAULT_MAX_TOKENS if max_tokens is None else max_tokens,
+        "max_tokens": max_tokens,
         "stream": True,
     }
     for name in _SAMPLING:

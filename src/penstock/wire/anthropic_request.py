@@ -54,8 +54,11 @@ def encode(system_prompt: str, messages: Sequence[Message], options: Options, mo
     """The body of the request. Raises InvalidRequestError for what the API or this model is known to refuse."""
     body = option_fields(options, model)
     tools = [_tool(tool) for tool in options.tools]
+    _distinct(options.tools)
     if tools:
         body["tools"] = tools
+    if not isinstance(system_prompt, str):
+        raise InvalidRequestError(f"the system prompt is a {type(system_prompt).__name__}, expected text")
     system = [Text(system_prompt)] if system_prompt.strip() else []
     if system:
         body["system"] = system
@@ -82,6 +85,13 @@ def _tool(tool: Tool | Mapping[str, object]) -> ToolDefinition | dict[str, objec
     if isinstance(tool, Tool):
         return ToolDefinition(tool.name, tool.parameters, tool.description, tool.strict)
     return dict(tool)
+
+
+def _distinct(tools: Sequence[Tool | Mapping[str, object]]) -> None:
+    names = [tool.name if isinstance(tool, Tool) else tool.get("name") for tool in tools]
+    twice = next((name for name in names if name is not None and names.count(name) > 1), None)
+    if twice is not None:
+        raise InvalidRequestError(f"option `tools`: two tools are called {twice!r}")
 
 
 def _merged(body: Mapping[str, Any], extra: Mapping[str, object]) -> dict[str, Any]:
@@ -119,6 +129,11 @@ class _History:
                 content = self._content(message)
             except _RefusedError as refused:
                 raise InvalidRequestError(f"messages[{place}]{refused}") from None
+            except (AttributeError, TypeError):
+                kind = type(message).__name__
+                raise InvalidRequestError(
+                    f"messages[{place}] is a {kind} that is no Message of text or parts"
+                ) from None
             if content:
                 turns.append(Turn(message.role, content))
         if not turns:
@@ -151,7 +166,7 @@ class _History:
     def _parts(self, parts: Sequence[Part], writers: _Writers) -> list[Any]:
         try:
             return [block for part in parts if (block := writers[type(part)](self, part)) is not None]
-        except (_RefusedError, KeyError):
+        except (_RefusedError, KeyError, TypeError, AttributeError):
             # Once more, and slowly, for the place: most histories have nothing to refuse.
             for number, part in enumerate(parts):
                 self._place(number, part, writers)
@@ -166,6 +181,8 @@ class _History:
             _refuse(f".content[{number}]: a {type(part).__name__} has no place in {owner}")
         try:
             write(self, part)
+        except (TypeError, AttributeError) as error:
+            _refuse(f".content[{number}]: the {type(part).__name__} holds a value of a wrong type ({error})")
         except _RefusedError as refused:
             why = str(refused)
             _refuse(f".content[{number}]{why}" if why.startswith(".") else f".content[{number}]: {why}")
