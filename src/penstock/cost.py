@@ -77,7 +77,7 @@ class Meter:
 
     def price(self, usage: UsageChunk, variant: str | None) -> Decimal | None:
         """What *usage* costs on the day of this call; see calculate_cost."""
-        return calculate_cost(usage, self._info, variant=variant, on=self._on)
+        return calculate_cost(_sane(usage), self._info, variant=variant, on=self._on)
 
     def report(
         self,

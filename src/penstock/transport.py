@@ -7,6 +7,7 @@ which the key would go along.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
@@ -22,12 +23,15 @@ from penstock.cost import Meter
 from penstock.deadlines import Watch
 from penstock.errors import (
     AuthenticationError,
+    ConfigError,
+    InvalidRequestError,
     MalformedResponseError,
     NetworkError,
     ProviderError,
     StreamInterruptedError,
 )
 from penstock.messages import Deadlines
+from penstock.redaction import check_secrets, redact, secret_headers
 from penstock.wire.reader import AnswerReader
 
 if TYPE_CHECKING:
@@ -39,8 +43,6 @@ _DRAIN: Final = 0.1
 """Seconds to wait, after the message is complete, for the end of the body: only then is the connection used again."""
 _CLOSE: Final = 1.0
 """Seconds that closing may take, cancelled or not."""
-_MIN_KEY: Final = 8
-"""Shorter keys (`none`, `sk-test`) are no secrets, and would be found in ordinary words."""
 
 
 class SDKClient(Protocol):
@@ -76,6 +78,7 @@ class Transport:
         *,
         vendor: str,
         model: str,
+        headers: Mapping[str, str],
     ) -> None:
         import httpx2  # here and not above: `import penstock` loads no HTTP client
 
@@ -86,7 +89,10 @@ class Transport:
         self._response_error = response_error
         self._vendor = vendor
         self._model = model
-        self._clients: anyio.lowlevel.RunVar[SDKClient | None] = anyio.lowlevel.RunVar("penstock client")
+        self._header_secrets = secret_headers(headers)
+        # The client of the loop that ran last in this thread. It is let go of with its loop's successor: a table of
+        # loops would keep each loop alive, as its client knows it.
+        self._local = threading.local()
         self._failures = (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, self._sdk_error, OSError)
 
     async def exchange(self, prepare: Callable[[], Exchange]) -> AsyncGenerator[Chunk, None]:
@@ -96,7 +102,7 @@ class Transport:
         response: httpx2.Response | None = None
         body: AsyncGenerator[bytes, None] | None = None
         try:
-            call = prepare()
+            call = self._prepared(prepare)
             watch = Watch(call.deadlines)
             response = await self._send(call, watch)
             # Without compression the raw bytes are the same, and one generator cheaper for each read.
@@ -104,10 +110,11 @@ class Transport:
             body = response.aiter_bytes() if compressed else response.aiter_raw()
             while not call.reader.done:
                 data = await watch.read(body)
-                last: Chunk | None = None
-                for last in call.reader.close() if data is None else call.reader.feed(data):
-                    yield last
-                if last is not None and type(last) is not UsageChunk:
+                held, content = call.reader.held, False
+                for chunk in call.reader.close() if data is None else call.reader.feed(data):
+                    content = content or type(chunk) is not UsageChunk
+                    yield chunk
+                if content or call.reader.held != held:
                     watch.got_content()
         except ProviderError as error:
             self._complete(error, call, response)
@@ -122,32 +129,60 @@ class Transport:
 
     async def aclose(self) -> None:
         """Close this event loop's client."""
-        client = self._clients.get(None)
+        client = self._client()
         if client is not None:
-            self._clients.set(None)
+            del self._local.held
             with anyio.move_on_after(_CLOSE, shield=True):
                 await client.close()
 
-    async def _send(self, call: Exchange, watch: Watch) -> httpx2.Response:
-        client = self._clients.get(None)
-        if client is None:
+    def _client(self) -> SDKClient | None:
+        """This event loop's client, if it has one already."""
+        token, client = getattr(self._local, "held", (None, None))
+        return client if token == anyio.lowlevel.current_token() else None
+
+    def _new_client(self) -> SDKClient:
+        try:
             client = self._make_client()
-            _check_key(client.api_key)
-            self._clients.set(client)
+        except (ImportError, TypeError, ValueError, AttributeError, OSError) as error:
+            if isinstance(error, ProviderError):
+                raise
+            # A proxy of an unknown kind, a certificate file that is not there: wrong again at every try.
+            raise ConfigError(f"the HTTP client cannot be made ({type(error).__name__}: {error})") from error
+        self._local.held = (anyio.lowlevel.current_token(), client)
+        return client
+
+    def _secrets(self, client: SDKClient | None) -> list[str]:
+        keys = [getattr(client, name, None) for name in ("api_key", "auth_token")]
+        return [*(key for key in keys if key is not None), *self._header_secrets]
+
+    @staticmethod
+    def _prepared(prepare: Callable[[], Exchange]) -> Exchange:
+        try:
+            return prepare()
+        except (TypeError, ValueError, AttributeError, LookupError) as error:
+            if isinstance(error, ProviderError):
+                raise
+            said = f"{type(error).__name__}: {error}"
+            raise InvalidRequestError(f"a message or an option holds a value of a wrong type ({said})") from error
+
+    async def _send(self, call: Exchange, watch: Watch) -> httpx2.Response:
+        client = self._client() or self._new_client()
+        check_secrets(self._secrets(client))
         limits = call.deadlines
+        options = {
+            "headers": call.headers,
+            "timeout": self._httpx.Timeout(limits.first_chunk, connect=limits.connect, pool=limits.connect),
+            "follow_redirects": False,
+        }
+        stream_cls = self._sdk.AsyncStream[Any]
         with watch.sending():
-            stream = await client.post(
-                call.path,
-                cast_to=object,
-                content=call.body,
-                stream=True,
-                stream_cls=self._sdk.AsyncStream[Any],
-                options={
-                    "headers": call.headers,
-                    "timeout": self._httpx.Timeout(limits.first_chunk, connect=limits.connect, pool=limits.connect),
-                    "follow_redirects": False,
-                },
-            )
+            try:
+                stream = await client.post(
+                    call.path, cast_to=object, content=call.body, stream=True, stream_cls=stream_cls, options=options
+                )
+            except (TypeError, ValueError, AttributeError) as error:
+                # A header that is no text, say: nothing has been sent.
+                raise InvalidRequestError(f"the request cannot be built ({type(error).__name__}: {error})") from error
         response: httpx2.Response = stream.response
         # httpx2 reads this once, when the body is first asked for.
         response.request.extensions["timeout"]["read"] = watch.body_timeout()
@@ -204,17 +239,9 @@ class Transport:
             error.usage = call.meter.total
         if response is not None and error.request_id is None:
             error.request_id = response.headers.get("request-id") or response.headers.get("x-request-id")
-        client = self._clients.get(None)
-        key = client.api_key if client is not None else None
-        if key and len(key) >= _MIN_KEY:
-            for one in (error, theirs):
-                _redact(one, key, set())
-
-
-def _check_key(key: str | None) -> None:
-    # The HTTP library's own error would show the key, and in a form in which it cannot be found and replaced.
-    if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
-        raise AuthenticationError("the API key holds a character that no header can carry: a line end, perhaps")
+        secrets = self._secrets(self._client())
+        redact(error, secrets)
+        redact(theirs, secrets)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
@@ -230,7 +257,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
     try:
         when = email.utils.parsedate_to_datetime(said)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return max(0.0, when.timestamp() - time.time())
 
@@ -241,27 +268,3 @@ def _number(text: str | None) -> float | None:
     except ValueError:
         return None
     return number if 0 <= number < float("inf") else None
-
-
-def _redact(error: BaseException | None, key: str, seen: set[int]) -> None:
-    """Replace *key* in the texts of *error* and of all it was raised from: a server may echo what it was sent."""
-    if error is None or id(error) in seen:
-        return
-    seen.add(id(error))
-    error.args = tuple(_without(arg, key) for arg in error.args)
-    for name in ("message", "body", "api_message", "code"):
-        value = vars(error).get(name)
-        if value is not None:
-            setattr(error, name, _without(value, key))
-    _redact(error.__cause__, key, seen)
-    _redact(error.__context__, key, seen)
-
-
-def _without(value: Any, key: str) -> Any:
-    if isinstance(value, str):
-        return value.replace(key, "***")
-    if isinstance(value, dict):
-        return {_without(name, key): _without(inner, key) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_without(inner, key) for inner in value)
-    return value

@@ -48,7 +48,9 @@ class AnthropicProvider(BaseProvider):
 
         self._config = config
         self._model = Model(config.model_id, config.model_info or ModelInfo())
-        self._transport = Transport(anthropic, make_client, response_error, vendor=VENDOR, model=config.model_id)
+        self._transport = Transport(
+            anthropic, make_client, response_error, vendor=VENDOR, model=config.model_id, headers=config.headers
+        )
 
     def create_message(
         self, system_prompt: str, messages: Sequence[Message], options: Options | None = None

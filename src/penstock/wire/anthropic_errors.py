@@ -26,7 +26,7 @@ from penstock.errors import (
     ServerError,
     TokenLimitError,
 )
-from penstock.wire.decoding import UNDECODABLE, shown
+from penstock.wire.decoding import UNDECODABLE, is_object, shown
 
 __all__ = ["response_error", "stream_error"]
 
@@ -58,10 +58,10 @@ _BY_TYPE: dict[str, type[ProviderError]] = {
 _QUOTA: Final = re.compile(r"credit balance is too low|spend limit|spending limit|_spend_limit_reached", re.IGNORECASE)
 # Phrases of an overflow: the API's own two, Bedrock's, llama.cpp's. Numbers: tokens asked for, then the limit.
 _OVERFLOW: Final = (
-    re.compile(r"prompt is too long(?:: (?P<tokens>\d+) tokens > (?P<limit>\d+) maximum)?"),
-    re.compile(r"exceed context limit: (?P<tokens>\d+ \+ \d+) > (?P<limit>\d+)"),
+    re.compile(r"prompt is too long(?:: (?P<tokens>\d{1,15}) tokens > (?P<limit>\d{1,15}) maximum)?"),
+    re.compile(r"exceed context limit: (?P<tokens>\d{1,15} \+ \d{1,15}) > (?P<limit>\d{1,15})"),
     re.compile(r"[Ii]nput is too long for requested model"),
-    re.compile(r"\((?P<tokens>\d+) tokens\) exceeds the available context size \((?P<limit>\d+) tokens\)"),
+    re.compile(r"\((?P<tokens>\d{1,15}) tokens\) exceeds the available context size \((?P<limit>\d{1,15}) tokens\)"),
 )
 
 
@@ -103,6 +103,8 @@ def stream_error(data: bytes) -> ProviderError:
     try:
         parsed = _body.decode(data)
     except UNDECODABLE:
+        if is_object(data.decode("utf-8", "replace")) and b'"error"' in data:
+            return ServerError(f"the vendor reports an error: {shown(data)}")
         return MalformedResponseError(f"neither an answer nor an error of this API: {shown(data)}")
     error = _refined(_BY_TYPE.get(parsed.error.type or "", ServerError), parsed.error)
     error.request_id = parsed.request_id

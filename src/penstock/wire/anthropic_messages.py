@@ -22,10 +22,10 @@ from penstock.chunks import (
     ToolCallDeltaChunk,
 )
 from penstock.cost import Meter
-from penstock.errors import StreamInterruptedError
+from penstock.errors import MalformedResponseError, StreamInterruptedError
 from penstock.wire.anthropic_errors import stream_error
 from penstock.wire.anthropic_usage import Usage, UsageState
-from penstock.wire.decoding import UNDECODABLE, broken_call, decode, event_type, is_object, repaired
+from penstock.wire.decoding import UNDECODABLE, broken_call, decode, event_type, is_object, repaired, shown
 from penstock.wire.sse import Event
 
 __all__ = ["VENDOR", "AnthropicDecoder"]
@@ -160,6 +160,8 @@ class AnthropicDecoder:
     def __init__(self, meter: Meter) -> None:
         self.done = False
         """The vendor has said that the message is complete; what comes after that is not looked at."""
+        self.held = 0
+        """How many deltas have brought content that waits for the end of its block."""
         self._usage = UsageState(meter)
         self._blocks: dict[int | None, _Block] = {}  # that have not ended
         self._latest: _Block | None = None
@@ -229,7 +231,9 @@ class AnthropicDecoder:
 
     def _block_start(self, data: bytes) -> Iterator[Chunk]:
         event = decode(_block_start_event, b"content_block_start", data)
-        return self._begin(event.index, bytes(event.content_block))
+        raw = bytes(event.content_block)
+        # Kept blocks are sent back as text, so they must be text.
+        return iter(()) if raw == b"null" else self._begin(event.index, raw.decode("utf-8", "replace").encode())
 
     def _begin(self, index: int | None, raw: bytes) -> Iterator[Chunk]:
         before = self._latest
@@ -266,21 +270,30 @@ class AnthropicDecoder:
 
     def _delta(self, index: int | None, delta: _Delta, data: bytes) -> Iterator[Chunk]:
         block = self._blocks.get(index)
+        if block is None and index is None and self._latest is not None and not self._latest.ended:
+            block = self._latest
         if delta.type == "thinking_delta" and delta.thinking:
             yield ReasoningChunk(text=delta.thinking)
         elif delta.type == "signature_delta" and delta.signature:
             yield ReasoningChunk(proof=delta.signature, vendor=VENDOR)
-        elif block is None:
-            return
         elif delta.type == "input_json_delta" and delta.partial_json:
+            if block is None:
+                # Dropping it would leave a call that parses and means something else.
+                raise MalformedResponseError(f"a piece of a tool's input belongs to no open block: {shown(data)}")
             block.json.append(delta.partial_json)
+            self.held += 1
             if block.is_call:
                 yield ToolCallDeltaChunk(id=block.id, name=block.name, arguments=delta.partial_json)
-        elif delta.type == "citations_delta" and block.text is not None:
+        elif block is not None:
+            self.held += 1
+            self._rare_delta(block, delta.type, data)
+
+    def _rare_delta(self, block: _Block, kind: str | None, data: bytes) -> None:
+        if kind == "citations_delta" and block.text is not None:
             rare = decode(_rare_delta, _DELTA, data).delta
             if rare.citation:
                 block.citations.append(rare.citation)
-        elif delta.type == "compaction_delta":
+        elif kind == "compaction_delta":
             rare = decode(_rare_delta, _DELTA, data).delta
             for field in ("content", "encrypted_content"):
                 value = getattr(rare, field)

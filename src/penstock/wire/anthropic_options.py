@@ -5,6 +5,7 @@ Source: the API's documentation and the types of the anthropic SDK 2.11, read 20
 
 from __future__ import annotations
 
+import math
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -53,12 +54,7 @@ def option_fields(options: Options, model: Model) -> dict[str, Any]:
         "max_tokens": max_tokens,
         "stream": True,
     }
-    for name in _SAMPLING:
-        value = getattr(options, name)
-        if value is not None:
-            if model.info.supports_sampling is False:
-                raise InvalidRequestError(f"option `{name}`: {model.id} takes no sampling parameters")
-            fields[name] = value
+    fields |= _sampling(options, model)
     if options.stop:
         fields["stop_sequences"] = [options.stop] if isinstance(options.stop, str) else options.stop
     if options.user is not None:
@@ -69,6 +65,16 @@ def option_fields(options: Options, model: Model) -> dict[str, Any]:
         output = fields.setdefault("output_config", {})
         output["format"] = {"type": "json_schema", "schema": options.response_schema}
     return fields | _tool_choice(options, model)
+
+
+def _sampling(options: Options, model: Model) -> dict[str, float]:
+    values = {name: value for name in _SAMPLING if (value := getattr(options, name)) is not None}
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise InvalidRequestError(f"option `{name}`: {value}, expected a finite number")
+        if model.info.supports_sampling is False:
+            raise InvalidRequestError(f"option `{name}`: {model.id} takes no sampling parameters")
+    return values
 
 
 def _service_tier(options: Options) -> dict[str, Any]:

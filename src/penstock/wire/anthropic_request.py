@@ -164,6 +164,8 @@ class _History:
         return self._parts(content, writers)
 
     def _parts(self, parts: Sequence[Part], writers: _Writers) -> list[Any]:
+        if not isinstance(parts, list | tuple):
+            parts = list(parts)
         try:
             return [block for part in parts if (block := writers[type(part)](self, part)) is not None]
         except (_RefusedError, KeyError, TypeError, AttributeError):

@@ -49,7 +49,7 @@ class Usage(_Counts):
     service_tier: str | None = None
     speed: str | None = None
     inference_geo: str | None = None
-    iterations: list[_Iteration] | None = None
+    iterations: list[_Iteration | None] | None = None
 
 
 class UsageState:
@@ -59,6 +59,7 @@ class UsageState:
         self._meter = meter
         self._now = UsageChunk()
         self._variant: dict[str, str] = {}
+        self._iterations: list[_Iteration | None] = []
 
     def report(self, usage: Usage | None) -> Iterator[Chunk]:
         """The increment that *usage* makes, if any."""
@@ -72,7 +73,9 @@ class UsageState:
                 self._variant[name] = word
         special = sorted(set(self._variant.values()) - {"standard", "global", "not_available"})
         variant = "+".join(special) or None
-        other_cost, known = self._hidden(usage, variant)
+        if usage.iterations is not None:
+            self._iterations = usage.iterations
+        other_cost, known = self._hidden(variant)
         increment = self._meter.report(self._now, variant=variant, other_cost=other_cost, cost_known=known)
         if increment is not None:
             yield increment
@@ -101,15 +104,15 @@ class UsageState:
             "cache_write_extended_tokens": min(extended, written),
         }
 
-    def _hidden(self, usage: Usage, variant: str | None) -> tuple[Decimal, bool]:
+    def _hidden(self, variant: str | None) -> tuple[Decimal, bool]:
         """Dollars for what is billed but is in no count, and whether they are known.
 
         A compaction is billed beside the counts, at this model's price. An advisor or a fallback is another model's
         work, whose price this one does not know.
         """
         total = Decimal(0)
-        for part in usage.iterations or ():
-            if part.type == "message":
+        for part in self._iterations:
+            if part is None or part.type == "message":
                 continue
             if part.type != "compaction" or part.model is not None:
                 return total, False

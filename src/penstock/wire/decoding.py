@@ -20,6 +20,7 @@ UNDECODABLE: Final = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 class _Typed(msgspec.Struct):
     type: str | None = None
+    error: msgspec.Raw = msgspec.Raw()
 
 
 _typed = msgspec.json.Decoder(_Typed)
@@ -44,8 +45,9 @@ def repaired(decode: Callable[[bytes], T], name: bytes, data: bytes, error: Exce
         text = json.dumps(document, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return decode(text.encode())
     except (ValueError, RecursionError):
-        message = f"the event `{name.decode('utf-8', 'replace')}` is malformed ({error}): {shown(data)}"
-        raise MalformedResponseError(message) from error
+        pass  # raised below and not here: the error of `json` holds the whole text, and there may be a key in it
+    shown_name = name.decode("utf-8", "replace")
+    raise MalformedResponseError(f"the event `{shown_name}` is malformed ({error}): {shown(data)}") from error
 
 
 def event_type(name: bytes, data: bytes) -> bytes:
@@ -54,11 +56,14 @@ def event_type(name: bytes, data: bytes) -> bytes:
     Raises MalformedResponseError only for an event without a name: what an unknown one holds is its own business.
     """
     try:
-        return (_typed.decode(data).type or "").encode()
+        typed = _typed.decode(data)
     except UNDECODABLE as error:
-        if name or data.strip() == b"[DONE]":
+        if name or data.strip() in (b"", b"[DONE]"):
             return b""
-        return (repaired(_typed.decode, name, data, error).type or "").encode()
+        typed = repaired(_typed.decode, name, data, error)
+    if typed.type is None and typed.error not in (b"", b"null"):
+        return b"error"
+    return (typed.type or "").encode()
 
 
 def is_object(text: str) -> bool:

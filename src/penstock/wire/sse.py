@@ -121,7 +121,7 @@ class SSEDecoder:
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if field == b"data":
-            self._data_size += len(value)
+            self._data_size += len(value) + 1
             self._data.append(value)
         elif field == b"event":
             self._name = value
