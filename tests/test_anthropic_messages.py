@@ -571,6 +571,63 @@ def test_what_is_no_answer_is_an_error(body: bytes, error: type[ProviderError], 
         assert raised.type is error
 
 
+PIECE = '{"rm":"/tmp/a'
+HAZARDS = [
+    pytest.param(
+        start(0, type="server_tool_use", id="s", name="QQ", input={}).replace(b"QQ", b"\xff") + stop(0),
+        [OpaqueChunk],
+        id="invalid UTF-8 in a block that is kept",
+    ),
+    pytest.param(event("content_block_start", index=0, content_block=None) + TEXT, [TextChunk], id="a null block"),
+    pytest.param(b"data:\n\n" + TEXT + b"data: \n\n", [TextChunk], id="an empty heartbeat"),
+]
+
+
+@pytest.mark.parametrize(("events", "kinds"), HAZARDS)
+def test_hazards_that_are_tolerated(events: bytes, kinds: list[type]) -> None:
+    """None of them ends the stream."""
+    assert [type(chunk) for chunk in joined(read([begin() + events + end()]))] == kinds
+
+
+def test_a_piece_of_arguments_is_never_dropped() -> None:
+    """Without its index it belongs to the open block; for a block that is not open it is an error."""
+
+    def piece(text: str, index: int | None) -> bytes:
+        return event("content_block_delta", index=index, delta={"type": "input_json_delta", "partial_json": text})
+
+    opened = begin() + start(0, type="tool_use", id="t", name="f", input={}) + piece(PIECE, 0)
+    whole = read([opened + piece("/b", None) + piece('"}', 0) + stop(0) + end("tool_use")])
+    assert [made.arguments for made in calls_of(whole)] == ['{"rm":"/tmp/a/b"}']
+    with pytest.raises(MalformedResponseError, match="no open block"):
+        read([opened + piece("/b", 1) + piece('"}', 0) + stop(0) + end("tool_use")])
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        pytest.param(
+            b'data: {"error": {"type": "overloaded_error", "message": "Busy"}}\n\n', "Busy", id="no name, no type"
+        ),
+        pytest.param(b'event: error\ndata: {"type": "error", "error": "boom"}\n\n', "boom", id="a text for the error"),
+    ],
+)
+def test_errors_in_other_forms_are_the_vendors_all_the_same(data: bytes, said: str) -> None:
+    """A gateway's form of an error is no malformed answer: it may be tried again."""
+    _, error = attempt([begin() + TEXT + data])
+    assert isinstance(error, OverloadedError | ServerError)
+    assert said in str(error)
+
+
+def test_what_a_compaction_cost_stays_in_the_bill() -> None:
+    """Also when a later report does not repeat it; and a nonsense count earns no money."""
+    compaction = {"type": "compaction", "input_tokens": 10**6}
+    reports: list[dict[str, Any]] = [{"output_tokens": 1, "iterations": [compaction, None]}, {"output_tokens": 2}]
+    body = begin() + b"".join(event("message_delta", delta={"stop_reason": "end_turn"}, usage=one) for one in reports)
+    assert usage_of(read([body + event("message_stop")])).cost == 3 + 2 * Decimal(15) / 10**6
+    body = begin() + event("message_delta", usage={"iterations": [{"type": "compaction", "input_tokens": -(10**9)}]})
+    assert usage_of(read([body + event("message_stop")])).cost == 0
+
+
 def test_a_swallowed_last_blank_line_loses_nothing() -> None:
     """Some proxies trim it; the last event is whole all the same."""
     body = begin() + TEXT + end()

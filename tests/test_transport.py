@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import logging
 import socket
@@ -10,6 +11,7 @@ import traceback
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -20,6 +22,7 @@ from penstock import (
     AnthropicProvider,
     AuthenticationError,
     Chunk,
+    ConfigError,
     Deadlines,
     InvalidRequestError,
     MalformedResponseError,
@@ -377,6 +380,32 @@ async def test_a_slow_consumer_is_not_a_stalling_vendor() -> None:
         assert text == "Hello there, world!"
 
 
+SEARCHING = anthropic_message(
+    {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "what is a penstock, please"}},
+    piece=3,
+)
+COUNTING = [
+    event + b'event: message_delta\ndata: {"type":"message_delta","usage":{"output_tokens":%d}}\n\n' % number
+    if b"text_delta" in event
+    else event
+    for number, event in enumerate(HELLO)
+]
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        pytest.param(SEARCHING, id="the input of a server's tool gives no chunk before its end"),
+        pytest.param(COUNTING, id="usage on every event"),
+    ],
+)
+async def test_content_that_flows_is_no_stall(events: Sequence[bytes]) -> None:
+    """Whatever becomes of it, and whatever comes with it in one read."""
+    limits = Deadlines(first_chunk=0.45, stall=0.45)
+    async with asking(Reply(paced(list(events), 0.1)), deadlines=limits) as (_, provider):
+        assert isinstance((await collect(provider))[-1], StopChunk)
+
+
 async def test_options_override_the_configs_deadlines() -> None:
     """For the one call that may take longer, or less long."""
     async with asking(Reply(before=[Hang()])) as (_, provider):
@@ -405,6 +434,8 @@ TOLERATED = [
     pytest.param([b"".join(HELLO)], {}, id="everything at once"),
     pytest.param([b"".join(HELLO).replace(b"\n", b"\r\n")], {}, id="CRLF"),
     pytest.param([b"\xef\xbb\xbf", *HELLO], {}, id="a byte order mark"),
+    pytest.param([b"\xef", Pause(0.02), b"\xbb", Pause(0.02), b"\xbf", *HELLO], {}, id="a byte order mark in pieces"),
+    pytest.param([b"\n", Pause(0.02), b"\n", Pause(0.02), *HELLO], {}, id="line ends to keep the connection alive"),
     pytest.param(pieces(gzip.compress(b"".join(HELLO)), 30), {"content-encoding": "gzip"}, id="gzip"),
     pytest.param([b": hi\nretry: 3\nid: 4\n", *HELLO], {}, id="comments, ids and retry lines"),
     pytest.param(HELLO, {"content-type": "application/json"}, id="a wrong content type"),
@@ -596,6 +627,63 @@ async def test_the_key_never_shows(reply: Reply, caplog: pytest.LogCaptureFixtur
     assert not [text for text in shown if KEY in text]
 
 
+async def test_a_key_that_the_message_cuts_off_does_not_show() -> None:
+    """An error shows the first 200 characters, which may end inside the key."""
+    error = await failure(Reply([b"<html>" + b"x" * 171 + KEY.encode()]))
+    assert KEY[:10] not in str(error)
+
+
+async def test_a_key_in_place_of_a_request_id_does_not_show() -> None:
+    """Which is in every error's text."""
+    error = await failure(anthropic_error(500, "api_error", "x", headers={"request-id": f"req_{KEY}"}))
+    assert KEY not in str(error)
+
+
+async def test_a_token_or_a_header_is_redacted_like_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key can come from the environment, or in a header of the config."""
+    echo = anthropic_error(401, "authentication_error", f"who is {KEY}?")
+    error = await failure(echo, api_key="another-key-0123", headers={"authorization": f"Bearer {KEY}"})
+    assert KEY not in "".join(traceback.format_exception(error))
+    monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", KEY)
+    error = await failure(echo, api_key=None)
+    assert KEY not in "".join(traceback.format_exception(error))
+    monkeypatch.setenv("ANTHROPIC_AUTH_TOKEN", f"{KEY}\n")
+    error = await failure(echo, api_key=None)
+    assert isinstance(error, AuthenticationError)
+    assert KEY not in "".join(traceback.format_exception(error))
+
+
+# The SDK's client complains when it is let go of half-built.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    ("environment", "config", "class_"),
+    [
+        pytest.param({"ALL_PROXY": "junk://127.0.0.1"}, {}, ConfigError, id="a proxy of an unknown kind"),
+        pytest.param({"SSL_CERT_FILE": "/nowhere.pem"}, {}, ConfigError, id="a certificate file that is not there"),
+        pytest.param({}, {"headers": {"x-a": None}}, InvalidRequestError, id="a header that is no text"),
+        pytest.param({}, {"headers": {"x-é": "a"}}, ProviderError, id="a header that is not ASCII"),
+        pytest.param({}, {"api_key": b"sk-bytes-012345"}, AuthenticationError, id="a key that is no text"),
+    ],
+)
+async def test_a_client_that_cannot_be_made_is_a_typed_error(
+    environment: dict[str, str], config: dict[str, Any], class_: type[ProviderError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not one to be retried: it would be wrong again."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    error = await failure(Reply(HELLO), **config)
+    assert isinstance(error, class_)
+    assert not error.retryable
+    del error
+    gc.collect()  # here, and not in the next test
+
+
+async def test_a_date_beyond_all_calendars_is_no_date() -> None:
+    """It is left out, and the error stays what it is."""
+    headers = {"retry-after": "Mon, 01 Jan 99999999999999 00:00:00 GMT"}
+    assert (await failure(anthropic_error(429, "rate_limit_error", "x", headers=headers))).retry_after is None
+
+
 @pytest.mark.parametrize("key", ["sk-ant-canary-0123456789\n", "sk-ant canary 0123456789", "sk-ключ-0123456789"])
 async def test_a_key_that_no_header_can_carry_is_refused_unseen(key: str) -> None:
     """A key read from a file often ends with a line end."""
@@ -625,3 +713,29 @@ def test_a_provider_serves_one_loop_after_the_other(anyio_backend: str) -> None:
 
     for _ in range(3):
         assert anyio.run(once, backend=anyio_backend) == "Hello there, world!"
+
+
+# What is not closed is left to the garbage collector, which warns of it.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_provider_that_is_never_closed_does_not_keep_its_loops(anyio_backend: str) -> None:
+    """A script that starts a loop for each call must not run out of file descriptors."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    provider = AnthropicProvider(ProviderConfig(model_id="m", api_key=KEY, base_url=f"http://127.0.0.1:{port}"))
+
+    async def once() -> None:
+        async with Emulator(Reply(HELLO), port=port):
+            await collect(provider)
+
+    def descriptors() -> int:
+        gc.collect()
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("there is no /proc to count file descriptors in")
+    anyio.run(once, backend=anyio_backend)
+    before = descriptors()
+    for _ in range(10):
+        anyio.run(once, backend=anyio_backend)
+    assert descriptors() <= before + 2

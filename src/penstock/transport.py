@@ -140,6 +140,19 @@ class Transport:
         token, client = getattr(self._local, "held", (None, None))
         return client if token == anyio.lowlevel.current_token() else None
 
+    async def _let_go(self) -> None:
+        """Close the client of an earlier loop as far as that is possible.
+
+        Its sockets cannot be closed in order any more. But left to itself the SDK's client would try to in this loop,
+        when it is collected, and asyncio would print what comes of it.
+        """
+        _, client = getattr(self._local, "held", (None, None))
+        if client is not None:
+            del self._local.held
+            with suppress(RuntimeError, TypeError, AttributeError, *self._failures):
+                with anyio.move_on_after(_CLOSE, shield=True):
+                    await client.close()
+
     def _new_client(self) -> SDKClient:
         try:
             client = self._make_client()
@@ -153,7 +166,7 @@ class Transport:
 
     def _secrets(self, client: SDKClient | None) -> list[str]:
         keys = [getattr(client, name, None) for name in ("api_key", "auth_token")]
-        return [*(key for key in keys if key is not None), *self._header_secrets]
+        return [*(key for key in keys if isinstance(key, str)), *self._header_secrets]
 
     @staticmethod
     def _prepared(prepare: Callable[[], Exchange]) -> Exchange:
@@ -166,8 +179,11 @@ class Transport:
             raise InvalidRequestError(f"a message or an option holds a value of a wrong type ({said})") from error
 
     async def _send(self, call: Exchange, watch: Watch) -> httpx2.Response:
-        client = self._client() or self._new_client()
-        check_secrets(self._secrets(client))
+        client = self._client()
+        if client is None:
+            await self._let_go()
+            client = self._new_client()
+        check_secrets(key for key in (client.api_key, *self._secrets(client)) if key is not None)
         limits = call.deadlines
         options = {
             "headers": call.headers,
