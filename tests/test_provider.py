@@ -11,6 +11,7 @@ from penstock import (
     AnthropicProvider,
     BaseProvider,
     Chunk,
+    ConfigError,
     Message,
     Model,
     ModelInfo,
@@ -68,6 +69,12 @@ def test_the_model_and_the_price() -> None:
     assert provider.get_model() == Model("claude-x", info)
     assert provider.calculate_cost(UsageChunk(input_tokens=1000, output_tokens=100)) == Decimal("0.0045")
     assert provider.calculate_cost(UsageChunk(cache_read_tokens=1)) is None
+
+
+def test_a_wire_that_anthropic_has_not_is_refused() -> None:
+    """Instead of being ignored."""
+    with pytest.raises(ConfigError, match="wire"):
+        AnthropicProvider(ProviderConfig(model_id="m", api_key="k", wire="chat"))
 
 
 def test_a_config_does_not_show_its_key() -> None:

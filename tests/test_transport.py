@@ -231,6 +231,30 @@ async def test_statuses(reply: Reply, class_: type[ProviderError], retryable: bo
     assert class_.hint in str(error)
 
 
+PART = b'{"type":"error","error":{"type":"x","message":"slow down"'
+BROKEN_BODIES = [
+    pytest.param([PART, Pause(0.05), Reset()], {}, id="reset"),
+    pytest.param([PART, Cut()], {}, id="cut off"),
+    pytest.param([PART, Hang()], {}, id="never ends"),
+    pytest.param([b"junk"], {"content-encoding": "gzip"}, id="broken gzip"),
+    pytest.param([b"x" * 60_000] * 200, {}, id="far too long"),
+]
+
+
+@pytest.mark.parametrize(("body", "headers"), BROKEN_BODIES)
+@pytest.mark.parametrize(("status", "class_"), [(429, RateLimitError), (401, AuthenticationError)])
+async def test_a_broken_body_does_not_hide_the_status(
+    status: int, class_: type[ProviderError], body: list[Step], headers: dict[str, str]
+) -> None:
+    """Class, status and retry_after stand in the head; the body is read as far as it comes, and not for long."""
+    before = time.monotonic()
+    error = await failure(Reply(body, status, {"retry-after": "7", **headers}))
+    assert type(error) is class_
+    assert (error.status, error.retry_after) == (status, 7)
+    assert len(str(error)) < 1000
+    assert time.monotonic() - before < 3
+
+
 RETRY_AFTER = [
     pytest.param({"retry-after": "7"}, 7, id="seconds"),
     pytest.param({"retry-after": "0.5"}, 0.5, id="part of a second"),

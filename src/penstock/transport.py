@@ -41,8 +41,21 @@ __all__ = ["Exchange", "Transport"]
 
 _DRAIN: Final = 0.1
 """Seconds to wait, after the message is complete, for the end of the body: only then is the connection used again."""
+_ERROR_BODY: Final = 64 * 1024
+"""Most bytes that are read of an error's body, and below it the seconds: what it is, its status has said already."""
+_ERROR_SECONDS: Final = 2.0
 _CLOSE: Final = 1.0
 """Seconds that closing may take, cancelled or not."""
+
+
+class RefusedError(Exception):
+    """An answer with a failing status: the beginning of its body, as far as that came. Stays inside this module."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
+        self.headers = headers
+        self.body = body
 
 
 class SDKClient(Protocol):
@@ -73,7 +86,7 @@ class Transport:
     def __init__(
         self,
         sdk: ModuleType,
-        make_client: Callable[[], SDKClient],
+        make_client: Callable[[Any], SDKClient],
         response_error: Callable[[int, Mapping[str, str], bytes], ProviderError],
         *,
         vendor: str,
@@ -155,7 +168,7 @@ class Transport:
 
     def _new_client(self) -> SDKClient:
         try:
-            client = self._make_client()
+            client = self._make_client(self._sdk.DefaultAsyncHttpxClient(event_hooks={"response": [self._refuse]}))
         except (ImportError, TypeError, ValueError, AttributeError, OSError) as error:
             if isinstance(error, ProviderError):
                 raise
@@ -163,6 +176,18 @@ class Transport:
             raise ConfigError(f"the HTTP client cannot be made ({type(error).__name__}: {error})") from error
         self._local.held = (anyio.lowlevel.current_token(), client)
         return client
+
+    async def _refuse(self, response: httpx2.Response) -> None:
+        """Called by the HTTP client for each answer, before its body: a body that breaks must not hide the status."""
+        if response.is_success:
+            return
+        body = b""
+        with suppress(*self._failures), anyio.move_on_after(_ERROR_SECONDS):
+            async for piece in response.aiter_bytes():
+                body += piece
+                if len(body) > _ERROR_BODY:
+                    break
+        raise RefusedError(response.status_code, response.headers, body[:_ERROR_BODY])
 
     def _secrets(self, client: SDKClient | None) -> list[str]:
         keys = [getattr(client, name, None) for name in ("api_key", "auth_token")]
@@ -218,9 +243,9 @@ class Transport:
 
     def _translated(self, theirs: Exception, watch: Watch | None, *, began: bool) -> ProviderError:
         sdk, httpx = self._sdk, self._httpx
-        if isinstance(theirs, sdk.APIStatusError):
-            return self._refused(theirs.response)
         cause = theirs.__cause__ if isinstance(theirs, sdk.APIConnectionError) else theirs
+        if isinstance(cause, RefusedError):
+            return self._refused(cause)
         if isinstance(cause, httpx.TimeoutException) and watch is not None:
             connecting = isinstance(cause, httpx.ConnectTimeout | httpx.PoolTimeout)
             return watch.expired("connect" if connecting else None)
@@ -233,12 +258,13 @@ class Transport:
             return AuthenticationError(f"the SDK found no usable credentials ({said})")
         return NetworkError(f"no answer from the server ({said})")
 
-    def _refused(self, response: httpx2.Response) -> ProviderError:
-        error = self._response_error(response.status_code, response.headers, response.content)
-        if 300 <= response.status_code < 400:
-            place = response.headers.get("location", "elsewhere")
+    def _refused(self, refused: RefusedError) -> ProviderError:
+        error = self._response_error(refused.status, refused.headers, refused.body)
+        place = refused.headers.get("location")
+        if 300 <= refused.status < 400 and place:
             error.args = (f"the server redirects to {place}, which is not followed: the key would go along",)
-        error.retry_after = _retry_after(response.headers)
+        error.retry_after = _retry_after(refused.headers)
+        refused.headers, refused.body = {}, b""  # it hangs on the error that the caller sees, and may echo the key
         return error
 
     def _complete(

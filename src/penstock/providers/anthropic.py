@@ -9,7 +9,7 @@ from typing import Any
 
 from penstock.chunks import Chunk
 from penstock.cost import Meter
-from penstock.errors import AuthenticationError
+from penstock.errors import AuthenticationError, ConfigError
 from penstock.messages import Message, Options
 from penstock.models import Model, ModelInfo, ProviderConfig
 from penstock.provider import BaseProvider
@@ -31,12 +31,15 @@ class AnthropicProvider(BaseProvider):
     """
 
     def __init__(self, config: ProviderConfig) -> None:
+        if config.wire is not None:
+            raise ConfigError(f"`wire` is {config.wire!r}, but Anthropic has only its own: leave it out")
         import anthropic  # here and not above: `import penstock` loads no SDK
 
-        def make_client() -> Any:
+        def make_client(http_client: Any) -> Any:
             client = anthropic.AsyncAnthropic(
                 api_key=config.api_key,
                 base_url=config.base_url,
+                http_client=http_client,
                 max_retries=0,
                 default_headers=dict(config.headers),
                 # Its spans end when its own decoder has read the stream, which never happens here.
