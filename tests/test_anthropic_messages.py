@@ -589,6 +589,15 @@ def test_hazards_that_are_tolerated(events: bytes, kinds: list[type]) -> None:
     assert [type(chunk) for chunk in joined(read([begin() + events + end()]))] == kinds
 
 
+def test_invalid_text_in_what_is_kept_is_replaced_everywhere() -> None:
+    """In the delta of a block that is kept, and in an answer that came as one document."""
+    compaction = start(0, type="compaction", content=None) + delta(0, "compaction_delta", content="QQ") + stop(0)
+    whole = msgspec.json.encode({"type": "message", "content": [{"type": "server_tool_use", "name": "QQ"}]})
+    for body in (begin() + compaction + end(), whole):
+        kept = [chunk for chunk in read([body.replace(b"QQ", b"\xff")]) if isinstance(chunk, OpaqueChunk)]
+        assert [chunk.data.count("\ufffd") for chunk in kept] == [1]
+
+
 def test_a_piece_of_arguments_is_never_dropped() -> None:
     """Without its index it belongs to the open block; for a block that is not open it is an error."""
 

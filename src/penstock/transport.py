@@ -142,11 +142,8 @@ class Transport:
 
     async def aclose(self) -> None:
         """Close this event loop's client."""
-        client = self._client()
-        if client is not None:
-            del self._local.held
-            with anyio.move_on_after(_CLOSE, shield=True):
-                await client.close()
+        if self._client() is not None:
+            await self._let_go()
 
     def _client(self) -> SDKClient | None:
         """This event loop's client, if it has one already."""
@@ -154,10 +151,10 @@ class Transport:
         return client if token == anyio.lowlevel.current_token() else None
 
     async def _let_go(self) -> None:
-        """Close the client of an earlier loop as far as that is possible.
+        """Close the client that is held, as far as that is possible.
 
-        Its sockets cannot be closed in order any more. But left to itself the SDK's client would try to in this loop,
-        when it is collected, and asyncio would print what comes of it.
+        The sockets of an earlier loop's cannot be closed in order any more. But left to itself the SDK's client would
+        try to in this loop, when it is collected, and asyncio would print what comes of it.
         """
         _, client = getattr(self._local, "held", (None, None))
         if client is not None:

@@ -232,10 +232,10 @@ class AnthropicDecoder:
     def _block_start(self, data: bytes) -> Iterator[Chunk]:
         event = decode(_block_start_event, b"content_block_start", data)
         raw = bytes(event.content_block)
-        # Kept blocks are sent back as text, so they must be text.
-        return iter(()) if raw == b"null" else self._begin(event.index, raw.decode("utf-8", "replace").encode())
+        return iter(()) if raw == b"null" else self._begin(event.index, raw)
 
     def _begin(self, index: int | None, raw: bytes) -> Iterator[Chunk]:
+        raw = raw.decode("utf-8", "replace").encode()  # parts of it are handed on as text, so it must be text
         before = self._latest
         if before is not None and not before.is_call:
             yield from self._end_block(before)
@@ -377,7 +377,9 @@ def _with(raw: bytes, fields: dict[str, object]) -> str:
     """The block's JSON text with *fields* set; untouched if there are none."""
     if not fields:
         return raw.decode()
-    return msgspec.json.encode({**msgspec.json.decode(raw, type=dict[str, msgspec.Raw]), **fields}).decode()
+    return msgspec.json.encode({**msgspec.json.decode(raw, type=dict[str, msgspec.Raw]), **fields}).decode(
+        "utf-8", "replace"
+    )
 
 
 _HANDLERS: dict[bytes, Callable[[AnthropicDecoder, bytes], Iterator[Chunk]]] = {
