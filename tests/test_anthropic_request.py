@@ -404,7 +404,7 @@ REFUSED_HISTORIES = [
         for part, said, id_ in (
             (
                 ImagePart(data=b"", media_type="image/bmp"),
-                "an image of type 'image/bmp', expected one of image/jpeg, image/png, image/gif, image/webp",
+                "an image of type 'image/bmp', expected image/jpeg, image/png, image/gif or image/webp",
                 "an image of an unknown type",
             ),
             (ImagePart(data=b""), "an image of type None", "an image without a type"),

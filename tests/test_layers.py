@@ -22,6 +22,7 @@ LEVELS = [
         "wire.decoding",
         "wire.sse",
         "wire.reader",
+        "wire.request",
         "wire.anthropic_blocks",
         "wire.anthropic_errors",
         "wire.anthropic_usage",

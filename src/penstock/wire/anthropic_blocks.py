@@ -22,7 +22,6 @@ __all__ = [
     "ToolResult",
     "ToolUse",
     "Turn",
-    "to_json",
 ]
 
 
@@ -105,13 +104,3 @@ class Turn(msgspec.Struct, gc=False):
 
     role: str
     content: list[Block]
-
-
-def _plain(value: object) -> object:
-    # A schema may be any Mapping; msgspec knows only dict.
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
-
-
-to_json = msgspec.json.Encoder(enc_hook=_plain).encode

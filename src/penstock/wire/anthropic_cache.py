@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from penstock.wire.anthropic_blocks import Markable, ToolDefinition, ToolResult, ToolUse, Turn, to_json
+from penstock.wire.anthropic_blocks import Markable, ToolDefinition, ToolResult, ToolUse, Turn
+from penstock.wire.request import to_json
 
 __all__ = ["place_marks"]
 

@@ -211,10 +211,11 @@ class AnthropicDecoder:
         yield from self._usage.report(message.usage)
         yield from self._finish(b"")
 
-    def close(self) -> None:
-        """Raise StreamInterruptedError unless the vendor has said that the message is complete."""
+    def close(self) -> Iterator[Chunk]:
+        """No chunks. Raises StreamInterruptedError unless the vendor has said that the message is complete."""
         if not self.done:
             raise StreamInterruptedError("the stream ended before the vendor said that the message is complete")
+        return iter(())
 
     def _rare(self, name: bytes, data: bytes) -> Iterator[Chunk]:
         if name not in _HANDLERS:

@@ -5,13 +5,12 @@ Source: the API's documentation and the types of the anthropic SDK 2.11, read 20
 
 from __future__ import annotations
 
-import math
-from difflib import get_close_matches
 from typing import Any, Final
 
 from penstock.errors import InvalidRequestError
-from penstock.messages import Options, Tool
+from penstock.messages import Options
 from penstock.models import Model
+from penstock.wire.request import check_choice, check_sampling
 
 __all__ = ["option_fields", "option_headers"]
 
@@ -54,7 +53,8 @@ def option_fields(options: Options, model: Model) -> dict[str, Any]:
         "max_tokens": max_tokens,
         "stream": True,
     }
-    fields |= _sampling(options, model)
+    check_sampling(options, model)
+    fields |= {name: value for name in _SAMPLING if (value := getattr(options, name)) is not None}
     if options.stop:
         fields["stop_sequences"] = [options.stop] if isinstance(options.stop, str) else options.stop
     if options.user is not None:
@@ -65,16 +65,6 @@ def option_fields(options: Options, model: Model) -> dict[str, Any]:
         output = fields.setdefault("output_config", {})
         output["format"] = {"type": "json_schema", "schema": options.response_schema}
     return fields | _tool_choice(options, model)
-
-
-def _sampling(options: Options, model: Model) -> dict[str, float]:
-    values = {name: value for name in _SAMPLING if (value := getattr(options, name)) is not None}
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise InvalidRequestError(f"option `{name}`: {value}, expected a finite number")
-        if model.info.supports_sampling is False:
-            raise InvalidRequestError(f"option `{name}`: {model.id} takes no sampling parameters")
-    return values
 
 
 def _service_tier(options: Options) -> dict[str, Any]:
@@ -124,29 +114,15 @@ def _choices(model: Model) -> str:
 
 
 def _tool_choice(options: Options, model: Model) -> dict[str, Any]:
+    check_choice(options, model)
     choice = options.tool_choice
-    names = [tool.name if isinstance(tool, Tool) else str(tool.get("name")) for tool in options.tools]
     if choice is None and options.parallel_tool_calls is None:
         return {}
-    if not names:
-        raise InvalidRequestError("option `tool_choice` or `parallel_tool_calls` is given, but there are no tools")
     value: dict[str, Any]
     if choice in (None, "auto", "none"):
         value = {"type": choice or "auto"}
     else:
-        if choice != "required" and choice not in names:
-            near = get_close_matches(str(choice), names, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
-            raise InvalidRequestError(f"option `tool_choice`: no tool is called {choice!r}; {hint}")
-        _may_force(options, model)
         value = {"type": "any"} if choice == "required" else {"type": "tool", "name": choice}
     if options.parallel_tool_calls is False and choice != "none":
         value["disable_parallel_tool_use"] = True
     return {"tool_choice": value}
-
-
-def _may_force(options: Options, model: Model) -> None:
-    forced = model.info.supports_forced_tools
-    if forced is False or (forced == "unless_budget" and isinstance(options.reasoning, int)):
-        when = " with a budget of reasoning" if forced else ""
-        raise InvalidRequestError(f"option `tool_choice`: {model.id} cannot be forced to call a tool{when}; use `auto`")

@@ -61,7 +61,7 @@ def event_type(name: bytes, data: bytes) -> bytes:
         if name or data.strip() in (b"", b"[DONE]"):
             return b""
         typed = repaired(_typed.decode, name, data, error)
-    if typed.type is None and typed.error not in (b"", b"null"):
+    if typed.type is None and bytes(typed.error) not in (b"", b"null"):
         return b"error"
     return (typed.type or "").encode()
 

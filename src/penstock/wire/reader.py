@@ -38,8 +38,11 @@ class EventDecoder(Protocol):
     def feed_whole(self, body: bytes) -> Iterator[Chunk]:
         """The chunks of an answer that came as one JSON document."""
 
-    def close(self) -> None:
-        """Raise StreamInterruptedError unless the vendor has said that the message is complete."""
+    def close(self) -> Iterator[Chunk]:
+        """The chunks that only the end of the bytes completes.
+
+        Raises StreamInterruptedError unless the vendor has said that the message is complete.
+        """
 
 
 class AnswerReader:
@@ -81,7 +84,7 @@ class AnswerReader:
             yield from self._decoder.feed_whole(body)
         else:
             raise StreamInterruptedError("the answer is empty")
-        self._decoder.close()
+        yield from self._decoder.close()
 
     def _begin(self, data: bytes) -> Iterator[Chunk]:
         self._whole.append(data)
