@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import vcr.serializers.yamlserializer
 from vcr import VCR
 
+from penstock.wire.dialects import DIALECTS
 from recording import header
 from scrubbing import VCR_CONFIG
 
@@ -26,7 +28,11 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(autouse=True)
 def _no_key_and_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test sees the developer's own keys or models.json."""
-    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", "PENSTOCK_MODELS"):
+    named = {variable for row in DIALECTS.values() for variable in row.key_variables}
+    for name in (
+        *named,
+        *(name for name in os.environ if name.startswith(("ANTHROPIC_", "OPENAI_", "PENSTOCK_MODELS"))),
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 

@@ -16,7 +16,7 @@ import penstock
 
 # A file imports only from lower levels; within a level, from the files named before it.
 LEVELS = [
-    ["chunks", "errors", "messages", "models", "cost", "provider"],
+    ["chunks", "errors", "messages", "dialect", "models", "cost", "provider"],
     [
         "wire",
         "wire.decoding",
@@ -30,20 +30,45 @@ LEVELS = [
         "wire.anthropic_options",
         "wire.anthropic_cache",
         "wire.anthropic_request",
+        "wire.dialects",
+        "wire.openai_errors",
+        "wire.openai_usage",
+        "wire.openai_calls",
+        "wire.openai_chat",
+        "wire.openai_responses",
+        "wire.openai_options",
+        "wire.openai_chat_request",
+        "wire.openai_responses_request",
     ],
-    ["deadlines", "redaction", "transport", "providers", "providers.anthropic"],
-    ["config_check", "registry", "testing.emulator", "testing.anthropic", "testing.demo", "testing"],
-    ["cli", "__main__"],
+    ["deadlines", "redaction", "transport", "providers", "providers.anthropic", "providers.openai"],
+    [
+        "config_check",
+        "registry",
+        "testing.emulator",
+        "testing.anthropic",
+        "testing.openai",
+        "testing.demo_openai",
+        "testing.demo",
+        "testing",
+    ],
+    ["doctor", "cli", "__main__"],
 ]
 ORDER = [f"penstock.{name}" for level in LEVELS for name in level]
 STDLIB_AND = {
     "level 0": {"msgspec"},
     "wire": {"msgspec"},
     "transport": {"msgspec", "anyio", "httpx2"},
-    "providers": {"anthropic"},
+    "providers": {"anthropic", "openai"},
     "registry": {"msgspec", "keyring"},
     "testing": {"msgspec", "anyio", "h11"},
     "cli": {"msgspec", "anyio"},
+}
+GROUPS = {
+    "deadlines": "transport",
+    "redaction": "transport",
+    "config_check": "registry",
+    "__main__": "cli",
+    "doctor": "cli",
 }
 ROOT = Path(penstock.__file__).parent
 
@@ -80,9 +105,13 @@ def test_what_a_file_may_know_beside_the_standard_library(name: str) -> None:
     """The wires know no I/O, no event loop and no SDK; only the providers know the SDKs."""
     short = name.removeprefix("penstock.")
     part = short.split(".")[0]
-    group = {"deadlines": "transport", "redaction": "transport", "config_check": "registry", "__main__": "cli"}.get(
-        part, part
-    )
+    group = {
+        "deadlines": "transport",
+        "redaction": "transport",
+        "config_check": "registry",
+        "__main__": "cli",
+        "doctor": "cli",
+    }.get(part, part)
     allowed = STDLIB_AND.get(group, STDLIB_AND["level 0"])
     outside = {module.split(".")[0] for module in imports(name)} - set(sys.stdlib_module_names) - {"penstock"}
     assert outside <= allowed
@@ -107,7 +136,7 @@ def test_the_public_names_are_the_promised_ones() -> None:
         BaseProvider Message TextPart ImagePart DocumentPart ToolCallPart ToolResultPart ReasoningPart OpaquePart
         Tool Options Chunk TextChunk ReasoningChunk ToolCallDeltaChunk ToolCallChunk OpaqueChunk UsageChunk StopChunk
         ModelInfo ProviderConfig ModelsConfig load_models open_provider calculate_cost Deadlines AnthropicProvider
-        ProviderError
+        OpenAIProvider ProviderError
     """
     assert set(promised.split()) <= set(penstock.__all__)
     assert not hasattr(penstock, "nonsense")

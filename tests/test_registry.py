@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from decimal import Decimal, localcontext
+from fractions import Fraction
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from penstock import (
     ModelEntry,
     ModelInfo,
     ModelsConfig,
+    OpenAIProvider,
     PriceChange,
     PriceSheet,
     PriceTier,
@@ -34,7 +36,7 @@ from penstock import (
     save_models,
 )
 from penstock.models import Prices
-from penstock.registry import catalog, models_schema, resolve
+from penstock.registry import PROVIDERS, catalog, models_schema, resolve
 from test_models_json import CONFIG, DOCUMENT, INFO, KEY, at, edited, fits, written
 
 
@@ -333,7 +335,7 @@ def test_a_provider_nobody_knows_is_refused(ask: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         ask("a", models=ModelsConfig(active="a", models={"a": entry}))
     assert (caught.value.file, caught.value.path) == (None, "$.models.a.provider")
-    said = "unknown provider \"antropic\", expected one of: anthropic; did you mean 'anthropic'?"
+    said = f"unknown provider \"antropic\", expected one of: {', '.join(PROVIDERS)}; did you mean 'anthropic'?"
     assert str(caught.value) == f"$.models.a.provider: {said}"
 
 
@@ -376,10 +378,20 @@ def test_a_key_may_be_in_the_keyring(keyring: str, entry: str, code: int, said: 
     assert code == 0 or f"ConfigError: {file}, at {at(CONFIG)}.apiKey: " in done.stderr
 
 
+# The vendors whose prices the catalogue has. The others' models vary with the day, or run at home.
+PRICED_BY = ("anthropic", "openai", "deepseek", "xai", "google")
 PRICED = {
-    alias: info for alias, entry in catalog().models.items() if (info := entry.provider_config.model_info) is not None
+    alias: (entry.provider, info)
+    for alias, entry in catalog().models.items()
+    if (info := entry.provider_config.model_info) is not None
 }
-each_priced = pytest.mark.parametrize("info", [pytest.param(info, id=alias) for alias, info in PRICED.items()])
+
+
+def priced_by(provider: str) -> pytest.MarkDecorator:
+    models = [pytest.param(info, id=alias) for alias, (owner, info) in PRICED.items() if owner == provider]
+    return pytest.mark.parametrize("info", models)
+
+
 TOKEN_PRICES = [name for name in Prices.__struct_fields__ if name != "web_search_price"]
 
 
@@ -391,7 +403,7 @@ def test_the_catalogue_is_a_good_models_json() -> None:
     read = load_models(written(data)).models
     assert read.keys() == catalog().models.keys()
     for alias, entry in catalog().models.items():
-        assert entry.provider_config.model_info is not None
+        assert (entry.provider_config.model_info is not None) == (entry.provider in PRICED_BY)
         assert read[alias].provider_config.model_info in (None, entry.provider_config.model_info)
 
 
@@ -404,29 +416,59 @@ def test_the_catalogue_is_a_good_models_json() -> None:
         pytest.param("claude-3-7-sonnet-20250219", "claude-3-7-sonnet-latest", id="a dated id of a latest one"),
         pytest.param("claude-opus-5-5-latest", "claude-opus-5-5", id="the latest"),
         pytest.param("claude-sonet-5-5", None, id="nobody's id"),
+        pytest.param("gpt-4o-2024-08-06", "gpt-4o", id="a dated id as OpenAI writes it"),
+        pytest.param("gpt-5.4-2026-03-05", "gpt-5.4", id="a dated id with a point in it"),
+        pytest.param("gpt-5.4-mini-2026-03-17", "gpt-5.4-mini", id="a dated id of the smaller one"),
+        pytest.param("gpt-4o-2024", None, id="half a date"),
+        pytest.param("gpt-4", None, id="the beginning of an id"),
     ],
 )
 def test_dated_ids_are_known(model_id: str, known_as: str | None) -> None:
     """Production pins ids by date, and their prices and limits are those of the plain id."""
-    entry = ModelEntry(provider="anthropic", provider_config=ProviderConfig(model_id=model_id))
+    provider = "openai" if model_id.startswith("gpt") else "anthropic"
+    entry = ModelEntry(provider=provider, provider_config=ProviderConfig(model_id=model_id))
     info = resolve("a", models=ModelsConfig(active="a", models={"a": entry})).provider_config.model_info
     assert info == (catalog().models[known_as].provider_config.model_info if known_as else None)
 
 
 @pytest.mark.parametrize("alias", list(catalog().models))
 def test_every_alias_of_the_catalogue_opens(alias: str) -> None:
-    """Each alias leads to a model with a price for all that is billed, read on a day that is said."""
-    info = open_provider(alias).get_model().info
-    used = UsageChunk(
-        input_tokens=1, output_tokens=1, cache_write_tokens=2, cache_write_extended_tokens=1, cache_read_tokens=1
-    )
-    assert calculate_cost(used, info) is not None
+    """Each alias leads to its vendor's model, with a price for all that the vendor bills, read on a day that is said.
+
+    Where there is no price the cost is unknown, not 0.
+    """
+    entry = catalog().models[alias]
+    provider = open_provider(alias)
+    assert isinstance(provider, AnthropicProvider if entry.provider == "anthropic" else OpenAIProvider)
+    assert provider.get_model().id == entry.provider_config.model_id
+    info = provider.get_model().info
+    used = UsageChunk(input_tokens=1, output_tokens=1)
+    if entry.provider not in PRICED_BY:
+        assert info == ModelInfo()
+        assert provider.calculate_cost(used) is None
+        return
     assert info.prices_as_of is not None
     assert info.context_window is not None
+    assert calculate_cost(used, info) is not None
+    # OpenAI's large models have no cache; writing to it is free at others, so that nobody reports it.
+    reads = info.cache_reads_price is not None
+    assert reads != (entry.provider == "openai" and provider.get_model().id.endswith("-pro"))
+    writes = entry.provider == "anthropic" or info.supports_cache_options is True
+    cached = [(reads, UsageChunk(cache_read_tokens=1)), (writes, UsageChunk(cache_write_tokens=1))]
+    cached.append((writes, UsageChunk(cache_write_tokens=1, cache_write_extended_tokens=1)))
+    for has_price, usage in cached:
+        assert (calculate_cost(usage, info) is not None) == has_price
 
 
-@each_priced
-def test_prices_of_the_catalogue_keep_their_proportions(info: ModelInfo) -> None:
+def test_every_provider_has_an_alias_of_its_name() -> None:
+    """`-m deepseek` and so on open something, but for those that need a model's name or an address of one's own."""
+    assert set(PROVIDERS) - set(catalog().models) == {"anthropic", "azure", "vllm", "openai-compatible"}
+    for name in set(PROVIDERS) & set(catalog().models):
+        assert catalog().models[name].provider == name
+
+
+@priced_by("anthropic")
+def test_prices_of_anthropic_keep_their_proportions(info: ModelInfo) -> None:
     """Cache writes cost 1.25 and 2 times the input, fast mode twice, a batch half, the United States 1.1 of all."""
     tenfold = {"batch": 5, "fast": 20, "us": 11}
     assert set(info.variants) <= set(tenfold)
@@ -443,6 +485,104 @@ def test_prices_of_the_catalogue_keep_their_proportions(info: ModelInfo) -> None
             assert special.web_search_price == plain.web_search_price
 
 
+def times(special: Prices, plain: Prices) -> dict[str, Fraction]:
+    """How many times each price of *plain* that of *special* is; both have the same ones."""
+    ratios = {}
+    for name in TOKEN_PRICES:
+        one, other = getattr(special, name), getattr(plain, name)
+        assert (one is None) == (other is None), name
+        if one is not None:
+            ratios[name] = Fraction(one) / Fraction(other)
+    return ratios
+
+
+# What OpenAI's priority service costs, where it is not twice as much. A batch of these older ones reads for the full
+# price, and half of the price of reading gpt-5.4 is rounded up by the vendor.
+PRIORITY = {
+    "gpt-5.5": Fraction(5, 2),
+    "gpt-5-mini": Fraction(9, 5),
+    **dict.fromkeys(("gpt-4.1", "gpt-4.1-mini", "o3"), Fraction(7, 4)),
+    "gpt-4o": Fraction(17, 10),
+    "gpt-4o-mini": Fraction(5, 3),
+}
+FULL_READS = {"gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini", "o3"}
+
+
+@priced_by("openai")
+def test_prices_of_openai_keep_their_proportions(info: ModelInfo, request: pytest.FixtureRequest) -> None:
+    """From gpt-5.6 on a cache write costs 1.25 times the input, and 2.5 times for 12 hours; before, nothing.
+
+    Above 272,000 tokens input costs twice as much and output half as much again; flex and batch cost half.
+    """
+    alias = request.node.callspec.id
+    for sheet in (info, *info.variants.values()):
+        for prices in (sheet, *(sheet.tiers or ())):
+            assert prices.input_price is not None
+            writes = (
+                (prices.input_price * 5 / 4, prices.input_price * 5 / 2) if info.supports_cache_options else (None,) * 2
+            )
+            assert (prices.cache_writes_price, prices.cache_writes_extended_price) == writes
+        for tier in sheet.tiers or ():
+            assert tier.above_input_tokens == 272_000
+            ratios = times(tier, sheet)
+            assert ratios.pop("output_price") == Fraction(3, 2)
+            if sheet is info:
+                assert set(ratios.values()) == {2}
+    assert set(info.variants) <= {"batch", "flex", "priority"}
+    for name, variant in info.variants.items():
+        ratios = times(variant, info)
+        reads = ratios.pop("cache_reads_price", None)
+        factor = PRIORITY.get(alias, Fraction(2)) if name == "priority" else Fraction(1, 2)
+        assert set(ratios.values()) == {factor}
+        if alias in FULL_READS and name == "batch":
+            assert reads == 1
+        elif alias != "gpt-5.4" or name == "priority":
+            assert reads in (None, factor)
+
+
+@priced_by("deepseek")
+def test_prices_of_deepseek_double_by_day(info: ModelInfo) -> None:
+    """From 1 to 4 and from 6 to 10 o'clock UTC everything costs twice as much; nothing else is told apart."""
+    assert [(hours.from_time.hour, hours.to_time.hour) for hours in info.hours] == [(1, 4), (6, 10)]
+    for hours in info.hours:
+        assert set(times(hours, info).values()) == {2}
+    assert [*(info.tiers or ()), *info.variants, *info.changes] == []
+
+
+@priced_by("xai")
+def test_prices_of_xai_double_with_length(info: ModelInfo) -> None:
+    """From 200,000 tokens on everything costs twice as much, in a batch as well, which is a fifth cheaper."""
+    for sheet in (info, *info.variants.values()):
+        (tier,) = sheet.tiers or ()
+        assert tier.above_input_tokens == 199_999, "the border itself costs more"
+        assert set(times(tier, sheet).values()) == {2}
+    assert set(info.variants) <= {"batch"}
+    for variant in info.variants.values():
+        assert set(times(variant, info).values()) == {Fraction(4, 5)}
+
+
+@priced_by("google")
+def test_prices_of_google_keep_their_proportions(info: ModelInfo) -> None:
+    """Above 200,000 tokens input costs twice as much and output half as much again; a batch half, but for the cache.
+
+    The announced changes double everything.
+    """
+    for sheet in (info, *info.variants.values()):
+        for tier in sheet.tiers or ():
+            assert tier.above_input_tokens == 200_000
+            assert times(tier, sheet) == {"input_price": 2, "output_price": Fraction(3, 2), "cache_reads_price": 2}
+    assert set(info.variants) <= {"batch"}
+    for variant in info.variants.values():
+        ratios = times(variant, info)
+        assert Fraction(1, 2) <= ratios.pop("cache_reads_price") <= 1
+        assert set(ratios.values()) == {Fraction(1, 2)}
+    for change in info.changes:
+        assert set(times(change, info).values()) == {2}
+        assert change.variants.keys() == info.variants.keys()
+        for name, variant in change.variants.items():
+            assert set(times(variant, info.variants[name]).values()) == {2}
+
+
 # The worked example and the cliff of prices.md, 2026-11-21; input, output, write, extended of these, read.
 @pytest.mark.parametrize(
     ("alias", "variant", "counts", "dollars"),
@@ -455,6 +595,20 @@ def test_prices_of_the_catalogue_keep_their_proportions(info: ModelInfo) -> None
         pytest.param("haiku", None, (100_001, 1000, 0, 0, 0), "0.0525005", id="haiku above the cliff"),
         pytest.param("sonnet", None, (0, 0, 0, 0, 10**6), "0.1", id="a read is not always a tenth"),
         pytest.param("fable", None, (0, 0, 0, 0, 10**6), "0.2", id="nor a twentieth"),
+        pytest.param("gpt", None, (4000, 100, 6000, 1000, 90_000), "0.0355", id="OpenAI, with writes of both kinds"),
+        pytest.param("gpt", None, (272_000, 1000, 0, 0, 0), "0.554", id="OpenAI at the cliff"),
+        pytest.param("gpt", None, (272_001, 1000, 0, 0, 0), "1.103004", id="OpenAI above the cliff"),
+        pytest.param("gpt", None, (0, 0, 1, 0, 272_000), "0.054405", id="the whole prompt counts: reads and writes"),
+        pytest.param("gpt", "flex", (4000, 100, 0, 0, 0), "0.0045", id="OpenAI's slower service"),
+        pytest.param("gpt", "priority", (4000, 100, 0, 0, 0), "0.018", id="OpenAI's faster service"),
+        pytest.param("gpt-5.5", "priority", (272_001, 1, 0, 0, 0), None, id="faster and long: not known"),
+        pytest.param("gpt-5.5", None, (0, 0, 1, 0, 0), None, id="a write where none is billed: not known"),
+        pytest.param("gpt-5.4-pro", None, (0, 1, 0, 0, 1), None, id="a read where there is no cache: not known"),
+        pytest.param("grok", None, (199_999, 0, 0, 0, 0), "0.399998", id="xAI below the cliff"),
+        pytest.param("grok", None, (200_000, 0, 0, 0, 0), "0.8", id="xAI at the cliff, which is in the dear part"),
+        pytest.param("gemini-2.5-pro", None, (200_000, 0, 0, 0, 0), "0.25", id="Google at the cliff"),
+        pytest.param("gemini-2.5-pro", None, (200_001, 1000, 0, 0, 0), "0.5150025", id="Google above the cliff"),
+        pytest.param("mistral", None, (1, 1, 0, 0, 0), None, id="a vendor of which no price is known"),
     ],
 )
 def test_the_catalogue_bills_as_prices_md_says(

@@ -15,6 +15,7 @@ from penstock.chunks import (
     UsageChunk,
 )
 from penstock.cost import calculate_cost
+from penstock.dialect import Dialect
 from penstock.errors import (
     AuthenticationError,
     ConfigError,
@@ -52,12 +53,14 @@ from penstock.models import (
     ModelInfo,
     ModelsConfig,
     PriceChange,
+    PriceHours,
     PriceSheet,
     PriceTier,
     ProviderConfig,
 )
 from penstock.provider import BaseProvider
 from penstock.providers.anthropic import AnthropicProvider
+from penstock.providers.openai import OpenAIProvider
 from penstock.registry import catalog, load_models, open_provider, save_models
 
 __all__ = [
@@ -67,6 +70,7 @@ __all__ = [
     "Chunk",
     "ConfigError",
     "Deadlines",
+    "Dialect",
     "DocumentPart",
     "ImagePart",
     "InvalidRequestError",
@@ -80,11 +84,13 @@ __all__ = [
     "NotFoundError",
     "OpaqueChunk",
     "OpaquePart",
+    "OpenAIProvider",
     "Options",
     "OverloadedError",
     "Part",
     "PermissionDeniedError",
     "PriceChange",
+    "PriceHours",
     "PriceSheet",
     "PriceTier",
     "ProviderConfig",

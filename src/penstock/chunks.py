@@ -37,7 +37,7 @@ class ReasoningChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_fi
     proof: what the vendor wants back unchanged in the next request (a signature, or encrypted content); None while the
         block goes on. A block can have a proof and no text, when the vendor shows none.
     redacted: the proof is the block's encrypted content itself, not a signature of the text.
-    vendor: whose proof it is; empty without one.
+    vendor: who wants it back, with its proof or, where there is none, the text itself; empty where nobody does.
     """
 
     text: str = ""
@@ -86,7 +86,7 @@ class UsageChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field=
 
     Counts are tokens and disjoint where they are priced: `input_tokens` excludes cache reads and writes at every
     vendor, `cache_write_tokens` is all writes, `cache_write_extended_tokens` those of them with the longer lifetime
-    (1 h at Anthropic), `output_tokens` includes reasoning, `reasoning_tokens` is that part of it. `web_searches`
+    (1 h at Anthropic, 12 h at OpenAI), `output_tokens` includes reasoning, `reasoning_tokens` is that part of it. `web_searches`
     counts searches that the vendor ran and bills. A correction downwards is a negative increment; no sum is negative.
 
     cost: US dollars, exact, an increment as well; None when a price is not known, and then the sum's is None too.

@@ -1,4 +1,4 @@
-"""The command line: `penstock chat`, `penstock models`, `penstock init`.
+"""The command line: `penstock chat`, `penstock models`, `penstock init`, `penstock doctor`.
 
 The answer goes to standard output and nothing else does; what is said about it goes to standard error.
 """
@@ -18,12 +18,14 @@ import anyio
 import msgspec
 
 from penstock.chunks import StopChunk, TextChunk, UsageChunk
+from penstock.doctor import Finding, examine
 from penstock.errors import ConfigError, ProviderError
 from penstock.messages import Message, Options
 from penstock.models import ModelEntry, ModelInfo, ModelsConfig, ProviderConfig
 from penstock.provider import BaseProvider
 from penstock.providers.anthropic import AnthropicProvider
 from penstock.registry import (
+    ANTHROPIC,
     FILE_NAME,
     catalog,
     find_models,
@@ -35,6 +37,7 @@ from penstock.registry import (
 )
 from penstock.testing.demo import DemoModel
 from penstock.testing.emulator import Emulator
+from penstock.wire.dialects import DIALECTS
 
 __all__ = ["main"]
 
@@ -73,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
 
     chat = commands.add_parser("chat", help="ask a model and see the answer stream in, with its tokens and its price")
     chat.add_argument("prompt", nargs="?", help="without it: standard input, or several turns at a terminal")
-    chat.add_argument("-m", "--model", metavar="ALIAS", help="of models.json or of the packaged catalogue")
+    chat.add_argument("-m", "--model", metavar="ALIAS", help="of models.json or of the catalogue; or PROVIDER/MODEL-ID")
     chat.add_argument("--system", default="", help="the system prompt")
     chat.add_argument("--max-tokens", type=int, help="most tokens of the answer")
     chat.add_argument("--json", action="store_true", help="one chunk a line, as JSON")
@@ -88,16 +91,20 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("path", nargs="?", type=Path, default=Path(FILE_NAME))
     init.add_argument("--force", action="store_true", help="replace one that is there")
     init.set_defaults(run=_init)
+
+    doctor = commands.add_parser("doctor", help="make one tiny call to a model and say what of it works")
+    doctor.add_argument("model", nargs="?", metavar="ALIAS", help="as for chat; the active one if none is named")
+    doctor.set_defaults(run=_doctor)
     return parser
 
 
 def _chat(arguments: argparse.Namespace) -> int:
     demo = None
-    if find_models() is None and not any(os.environ.get(name) for name in _KEYS):
+    if _is_demo(arguments.model):
         demo = DemoModel(pause=0.02)
         print(
             "No models.json and no key in the environment: this is the emulator, nothing is billed. "
-            f"Set {_KEYS[0]} to ask a real model.",
+            f"Set {_KEYS[0]} to ask a real model, or name another vendor's with -m.",
             file=sys.stderr,
         )
     chat = _Chat(arguments, demo)
@@ -122,6 +129,13 @@ def _chat(arguments: argparse.Namespace) -> int:
             raise
         except ProviderError as error:
             print(f"penstock: {error}", file=sys.stderr)
+
+
+def _is_demo(alias: str | None) -> bool:
+    """Whether there is nothing to ask: no file, no key, and no word of another vendor."""
+    if find_models() is not None or any(os.environ.get(name) for name in _KEYS):
+        return False
+    return resolve(alias, models=catalog()).provider == ANTHROPIC
 
 
 def _piped() -> str:
@@ -252,16 +266,37 @@ def _init(arguments: argparse.Namespace) -> int:
     path: Path = arguments.path
     if path.exists() and not arguments.force:
         raise ConfigError(f"{path} is there already; --force replaces it")
-    aliases = [alias for alias, entry in catalog().models.items() if entry.provider_config.model_id != alias]
+    entries = catalog().models
+    aliases: dict[str, str] = {}  # the first one of each model
+    for alias, entry in entries.items():
+        if entry.provider_config.model_id != alias and entry.provider_config.model_info is not None:
+            aliases.setdefault(entry.provider_config.model_id, alias)
     models = {
         alias: ModelEntry(
-            provider=catalog().models[alias].provider,
-            provider_config=ProviderConfig(
-                model_id=catalog().models[alias].provider_config.model_id, api_key=f"${{{_KEYS[0]}}}"
-            ),
+            provider=entries[alias].provider,
+            provider_config=ProviderConfig(model_id=model_id, api_key=f"${{{_variable(entries[alias].provider)}}}"),
         )
-        for alias in aliases
+        for model_id, alias in aliases.items()
     }
     save_models(ModelsConfig(active=catalog().active, models=models), path)
-    print(f"Wrote {path} with {', '.join(models)}; the key comes from {_KEYS[0]}.", file=sys.stderr)
+    variables = dict.fromkeys(_variable(entry.provider) for entry in models.values())
+    print(f"Wrote {path} with {', '.join(models)}; the keys come from {', '.join(variables)}.", file=sys.stderr)
     return 0
+
+
+def _variable(provider: str) -> str:
+    return _KEYS[0] if provider == ANTHROPIC else DIALECTS[provider].key_variables[0]
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    async def run() -> list[Finding]:
+        async with open_provider(arguments.model) as provider:
+            return await examine(provider)
+
+    findings = anyio.run(run)
+    marks = {True: "yes", False: "NO", None: "?"}
+    for finding in findings:
+        print(f"{finding.what:<15} {marks[finding.works]:<4} {finding.said}")
+        if finding.advice:
+            print(f"{'':<20} {finding.advice}")
+    return 1 if any(finding.works is False for finding in findings) else 0

@@ -9,7 +9,7 @@ from decimal import Decimal
 import msgspec
 
 from penstock.chunks import EXACT, UsageChunk
-from penstock.models import ModelInfo, Prices, PriceSheet
+from penstock.models import DAYS, ModelInfo, Prices, PriceSheet
 
 __all__ = ["Meter", "calculate_cost"]
 
@@ -20,11 +20,12 @@ def calculate_cost(
     """What *usage*, the sum of one call, costs in US dollars: exact, never rounded; None when a price is not known.
 
     variant: the service tier or speed that the vendor says it used, None for the standard one.
-    on: the UTC date of the call, which chooses between announced prices; None for today.
+    on: the UTC date of the call, or a datetime for its start, None for now; chooses between announced prices. Where
+        the price hangs on the hour too, a date alone gives None.
     The tier follows the prompt tokens of the whole call, so a sum over several calls may fall into a wrong one.
     A count above zero without a price makes the cost None, never 0.
     """
-    prices = _prices(info, usage.prompt_tokens, variant, on or dt.datetime.now(dt.UTC).date())
+    prices = _prices(info, usage.prompt_tokens, variant, on or dt.datetime.now(dt.UTC))
     if prices is None:
         return None
     write, extended = usage.cache_write_tokens, usage.cache_write_extended_tokens
@@ -48,13 +49,17 @@ def calculate_cost(
 def _prices(info: ModelInfo, prompt_tokens: int, variant: str | None, on: dt.date) -> Prices | None:
     sheet: PriceSheet = info
     variants: Mapping[str, PriceSheet] = info.variants
+    moment = on if isinstance(on, dt.datetime) else None
+    if moment is not None:
+        moment = moment.astimezone(dt.UTC)
+        on = moment.date()
     due = [change for change in info.changes if change.from_date <= on]
     if due:
         latest = max(due, key=lambda change: change.from_date)
         sheet, variants = latest, latest.variants
     base = _tier(sheet, prompt_tokens)
     if variant is None:
-        return base
+        return base if not sheet.hours else _at(sheet, base, moment)
     special = variants.get(variant)
     if special is None or (special.tiers is None and base is not sheet):
         return None
@@ -64,6 +69,19 @@ def _prices(info: ModelInfo, prompt_tokens: int, variant: str | None, on: dt.dat
 def _tier(sheet: PriceSheet, prompt_tokens: int) -> Prices:
     reached = [tier for tier in sheet.tiers or () if prompt_tokens > tier.above_input_tokens]
     return max(reached, key=lambda tier: tier.above_input_tokens, default=sheet)
+
+
+def _at(sheet: PriceSheet, base: Prices, moment: dt.datetime | None) -> Prices | None:
+    if moment is None:
+        return None
+    now = moment.time()
+    for hours in sheet.hours:
+        start, end = hours.from_time, hours.to_time
+        if hours.days is not None and DAYS[moment.weekday()] not in hours.days:
+            continue
+        if start <= now < end if start < end else now >= start or now < end:
+            return hours
+    return base
 
 
 class Meter:

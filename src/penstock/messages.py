@@ -71,7 +71,8 @@ class ToolResultPart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
 class ReasoningPart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="reasoning"):
     """A whole block of reasoning with its proof; the fields are those of ReasoningChunk.
 
-    It goes back only to the vendor whose proof it carries. Without a proof, or at another vendor, it is left out.
+    It goes back only to the vendor that wants it: a proof, or where the vendor asks for the text, several in order.
+    Without a vendor, or at another one, it is left out.
     """
 
     text: str = ""
@@ -140,7 +141,8 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbi
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What one call wants. None leaves it to the vendor; what a wire or a model cannot do is refused, by name.
 
-    max_tokens: most tokens of the answer, reasoning included; None for the most that the model can.
+    max_tokens: most tokens of the answer, reasoning included; None for the most that the model can, or for what the
+        vendor takes then.
     temperature, top_p, top_k, presence_penalty, frequency_penalty, seed: sampling.
     stop: texts at which the answer ends. tools: Tool, or a vendor's own tool as its JSON object.
     tool_choice: `auto`, `none`, `required`, or the name of the tool that must be called.

@@ -9,25 +9,33 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias, get_args
 
 import msgspec
 
+from penstock.dialect import Dialect, Wire
 from penstock.errors import ConfigError
 from penstock.messages import Deadlines
 
 __all__ = [
+    "DAYS",
+    "Day",
     "Model",
     "ModelEntry",
     "ModelInfo",
     "ModelsConfig",
     "ModelsFile",
     "PriceChange",
+    "PriceHours",
     "PriceSheet",
     "PriceTier",
     "Prices",
     "ProviderConfig",
 ]
+
+
+Day: TypeAlias = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: tuple[Day, ...] = get_args(Day)
 
 
 class Prices(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
@@ -64,10 +72,24 @@ class PriceTier(Prices, frozen=True, kw_only=True):
     above_input_tokens: Annotated[int, msgspec.Meta(ge=0)]
 
 
+class PriceHours(Prices, frozen=True, kw_only=True):
+    """Prices of calls that begin between two UTC times of the day, the second excluded; past midnight if it is less.
+
+    days: of the week, in UTC; None for all.
+    """
+
+    from_time: Annotated[dt.time, msgspec.Meta(tz=False)] = msgspec.field(name="from")
+    to_time: Annotated[dt.time, msgspec.Meta(tz=False)] = msgspec.field(name="to")
+    days: Sequence[Day] | None = None
+
+
 class PriceSheet(Prices, frozen=True, kw_only=True):
-    """Prices with their tiers. None: no tiers are known; a variant of a tiered model then has no price in a tier."""
+    """Prices with their tiers and hours. tiers: None: none are known; a variant of a tiered model then has no price in
+    a tier. hours: times of the day at which other prices hold, without tiers.
+    """
 
     tiers: Sequence[PriceTier] | None = None
+    hours: Sequence[PriceHours] = ()
 
 
 class PriceChange(PriceSheet, frozen=True, kw_only=True):
@@ -85,8 +107,11 @@ class ModelInfo(PriceSheet, frozen=True, kw_only=True):
     prices_as_of: the day on which somebody read these prices.
     max_tokens: most output tokens. context_window: most tokens of prompt and answer.
     min_cache_tokens: the shortest prefix that the vendor caches.
-    supports_sampling: takes temperature, top_p, top_k. supports_prefill: the history may end with the assistant.
-    supports_forced_tools: tool_choice may force a call; `unless_budget` if not with a budget of reasoning.
+    supports_sampling: takes temperature, top_p, top_k; `unless_reasoning` if not with an effort of reasoning.
+    supports_prefill: the history may end with the assistant.
+    supports_forced_tools: tool_choice may force a call; `unless_budget` if not with a budget of reasoning,
+        `unless_reasoning` if only with reasoning `off`.
+    supports_cache_options: takes a lifetime and a mode for its prompt cache (OpenAI, from gpt-5.6 on).
     reasoning_modes: what turns reasoning on and off; empty: it cannot reason. efforts: the efforts it takes.
     """
 
@@ -97,9 +122,10 @@ class ModelInfo(PriceSheet, frozen=True, kw_only=True):
     context_window: Annotated[int, msgspec.Meta(ge=1)] | None = None
     min_cache_tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
     supports_images: bool | None = None
-    supports_sampling: bool | None = None
+    supports_sampling: bool | Literal["unless_reasoning"] | None = None
     supports_prefill: bool | None = None
-    supports_forced_tools: bool | Literal["unless_budget"] | None = None
+    supports_forced_tools: bool | Literal["unless_budget", "unless_reasoning"] | None = None
+    supports_cache_options: bool | None = None
     reasoning_modes: Sequence[Literal["adaptive", "budget", "off", "between_tools"]] | None = None
     efforts: Sequence[Literal["minimal", "low", "medium", "high", "xhigh", "max"]] | None = None
 
@@ -126,7 +152,7 @@ class ProviderConfig(
     model_info: ModelInfo | None = None
     api_key: Annotated[str, msgspec.Meta(min_length=1)] | None = None
     base_url: str | None = None
-    wire: Literal["chat", "responses"] | None = None
+    wire: Wire | None = None
     deadlines: Deadlines = Deadlines()
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
 
@@ -150,10 +176,15 @@ class ProviderConfig(
 class ModelEntry(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
 ):
-    """One alias of models.json."""
+    """One alias of models.json.
+
+    provider: `anthropic` or the name of a dialect. dialect: of a server that none describes; only for the provider
+        `openai-compatible`, whose row holds for what it leaves out.
+    """
 
     provider: str
     provider_config: ProviderConfig
+    dialect: Dialect | None = None
     enabled: bool = True
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +18,8 @@ from penstock.errors import ConfigError
 from penstock.models import ModelEntry, ModelInfo, ModelsConfig, ModelsFile, ProviderConfig
 from penstock.provider import BaseProvider
 from penstock.providers.anthropic import AnthropicProvider
+from penstock.providers.openai import OpenAIProvider
+from penstock.wire.dialects import DIALECTS
 
 __all__ = ["catalog", "find_models", "load_models", "models_schema", "open_provider", "resolve", "save_models"]
 
@@ -25,8 +27,11 @@ FILE_NAME: Final = "models.json"
 ENVIRONMENT: Final = "PENSTOCK_MODELS"
 """The environment variable that names the file, in place of the search."""
 
-_PROVIDERS: dict[str, Callable[[ProviderConfig], BaseProvider]] = {"anthropic": AnthropicProvider}
-_DATED: Final = re.compile(r"[-@]\d{8}$|-latest$")
+ANTHROPIC: Final = "anthropic"
+PROVIDERS: Final = (ANTHROPIC, *DIALECTS)
+"""What `provider` can be in models.json."""
+
+_DATED: Final = re.compile(r"[-@]\d{8}$|-\d{4}-\d\d-\d\d$|-latest$")
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_]\w*)\}")
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -123,11 +128,18 @@ def open_provider(
 ) -> BaseProvider:
     """The provider of a model: *alias* in models.json, else in the packaged catalogue; None for the active one.
 
+    What neither knows may be a provider and a model's id, as in `ollama/qwen3:8b` or `openrouter/openai/gpt-oss-120b`.
     models: a config, or the path of a file; None for what `load_models` finds. Without a `modelInfo` of its own a
     model has that of the catalogue; what the catalogue does not know either is unknown. Raises ConfigError.
     """
     entry = resolve(alias, models=models)
-    return _PROVIDERS[entry.provider](entry.provider_config)
+    return _build(entry)
+
+
+def _build(entry: ModelEntry) -> BaseProvider:
+    if entry.provider == ANTHROPIC:
+        return AnthropicProvider(entry.provider_config)
+    return OpenAIProvider(entry.provider_config, entry.dialect or entry.provider)
 
 
 def resolve(alias: str | None = None, *, models: ModelsConfig | str | os.PathLike[str] | None = None) -> ModelEntry:
@@ -135,10 +147,13 @@ def resolve(alias: str | None = None, *, models: ModelsConfig | str | os.PathLik
     config = models if isinstance(models, ModelsConfig) else load_models(models)
     name = alias or config.active
     entry = config.models.get(name) or catalog().models.get(name)
+    provider, _, model_id = name.partition("/")
+    if entry is None and model_id and provider in PROVIDERS:
+        entry = ModelEntry(provider=provider, provider_config=ProviderConfig(model_id=model_id))
     if entry is None:
         raise _unknown(config, name)
     where = f"$.models.{name}"
-    _check_provider(entry.provider, config.source, name)
+    _check_provider(entry, config.source, name)
     if not entry.enabled:
         raise _error(config.source, where, "the model is disabled; found `enabled` false, expected true")
     found = entry.provider_config
@@ -205,26 +220,36 @@ def _checked(plain: ModelsFile, file: Path) -> ModelsConfig:
     """What the types cannot say: known providers, and aliases that exist."""
     config = ModelsConfig(active=plain.active, models=plain.models, schema_url=plain.schema_url, source=file)
     for alias, entry in config.models.items():
-        _check_provider(entry.provider, file, alias)
+        _check_provider(entry, file, alias)
     if config.active not in config.models and config.active not in catalog().models:
         raise _unknown(config, config.active, "$.active")
     return config
 
 
-def _check_provider(provider: str, file: Path | None, alias: str) -> None:
-    if provider not in _PROVIDERS:
-        known = ", ".join(sorted(_PROVIDERS))
-        said = f"unknown provider {quoted(provider)}, expected one of: {known}{near(provider, _PROVIDERS)}"
-        raise _error(file, f"$.models.{alias}.provider", said)
+def _check_provider(entry: ModelEntry, file: Path | None, alias: str) -> None:
+    provider, config, where = entry.provider, entry.provider_config, f"$.models.{alias}"
+    if provider not in PROVIDERS:
+        said = (
+            f"unknown provider {quoted(provider)}, expected one of: {', '.join(PROVIDERS)}{near(provider, PROVIDERS)}"
+        )
+        raise _error(file, f"{where}.provider", said)
+    if entry.dialect is not None and provider != "openai-compatible":
+        raise _error(file, f"{where}.dialect", "only the provider openai-compatible takes a dialect of its own")
+    row = entry.dialect or DIALECTS.get(provider)
+    if config.wire is not None and (row is None or config.wire not in row.wires):
+        known = ", ".join(row.wires) if row is not None else "none"
+        raise _error(file, f"{where}.providerConfig.wire", f"{provider} has no wire {config.wire!r}, expected {known}")
+    if row is not None and row.base_url is None and config.base_url is None:
+        raise _error(file, f"{where}.providerConfig.baseUrl", f"{provider} has no usual one: give it, with its /v1")
 
 
 def _unknown(config: ModelsConfig, alias: str, where: str = "$.models") -> ConfigError:
     names = list(dict.fromkeys((*config.models, *catalog().models)))
-    return _error(
-        config.source,
-        where,
-        f"no model has the alias {quoted(alias)}, expected one of: {', '.join(names)}{near(alias, names)}",
-    )
+    short = [name for name in names if name in config.models or catalog().models[name].provider_config.model_id != name]
+    said = f"no model has the alias {quoted(alias)}, expected one of: {', '.join(short)}, a model of the catalogue, or "
+    _, slash, model_id = alias.partition("/")
+    likely = [*names, *(f"{provider}/{model_id}" for provider in PROVIDERS if slash)]
+    return _error(config.source, where, f"{said}PROVIDER/MODEL-ID{near(alias, likely)}")
 
 
 def _error(file: Path | None, where: str | None, said: str) -> ConfigError:

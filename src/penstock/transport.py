@@ -106,7 +106,14 @@ class Transport:
         # The client of the loop that ran last in this thread. It is let go of with its loop's successor: a table of
         # loops would keep each loop alive, as its client knows it.
         self._local = threading.local()
-        self._failures = (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, self._sdk_error, OSError)
+        self._failures = (
+            RefusedError,
+            httpx2.HTTPError,
+            httpx2.StreamError,
+            httpx2.InvalidURL,
+            self._sdk_error,
+            OSError,
+        )
 
     async def exchange(self, prepare: Callable[[], Exchange]) -> AsyncGenerator[Chunk, None]:
         """Prepare the request, send it, and yield the chunks of the answer. Raises a ProviderError."""

@@ -70,7 +70,7 @@ class AnthropicProvider(BaseProvider):
         await self._transport.aclose()
 
     def _prepare(self, system_prompt: str, messages: Sequence[Message], options: Options) -> Exchange:
-        meter = Meter(self._model.info, dt.datetime.now(dt.UTC).date())
+        meter = Meter(self._model.info, dt.datetime.now(dt.UTC))
         headers = option_headers(options)
         betas = [value for name, value in self._config.headers.items() if name.lower() == "anthropic-beta"]
         if betas and "anthropic-beta" in headers:

@@ -3,8 +3,19 @@
 from penstock.testing.anthropic import anthropic_error, anthropic_events, anthropic_message
 from penstock.testing.demo import DemoModel
 from penstock.testing.emulator import Cut, Emulator, Exchange, Hang, Pause, Reply, Request, Reset, Step, pieces
+from penstock.testing.openai import (
+    ChatForm,
+    chat_completion,
+    chat_document,
+    chat_events,
+    openai_error,
+    responses_document,
+    responses_events,
+    responses_message,
+)
 
 __all__ = [
+    "ChatForm",
     "Cut",
     "DemoModel",
     "Emulator",
@@ -18,5 +29,12 @@ __all__ = [
     "anthropic_error",
     "anthropic_events",
     "anthropic_message",
+    "chat_completion",
+    "chat_document",
+    "chat_events",
+    "openai_error",
     "pieces",
+    "responses_document",
+    "responses_events",
+    "responses_message",
 ]

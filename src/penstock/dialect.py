@@ -1,0 +1,93 @@
+"""How a server that speaks OpenAI's APIs differs from OpenAI: data, of which one struct is one vendor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from penstock.errors import ConfigError
+from penstock.messages import Options
+
+__all__ = ["Dialect", "Wire"]
+
+Wire: TypeAlias = Literal["chat", "responses"]
+
+# What has no field of its own: those of the history, of the tools, and those that are no part of the body.
+_ELSEWHERE: Final = ("tools", "tool_choice", "cache", "deadlines", "extra")
+_OPTIONS: Final = (*(name for name in Options.__struct_fields__ if name not in _ELSEWHERE), "reasoning_budget")
+
+
+class Dialect(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
+):
+    """One vendor. The defaults are OpenAI's own, so a row states only differences.
+
+    name: what stands as `vendor` on errors and on what goes back to it. source: where the differences were read, when.
+
+    base_url: None when there is no usual one. key_variables: environment variables that may hold the key, the first
+        that is set. needs_key: a call without one is refused; None if there is a variable for it.
+        key_header: the header of the key; None for `Authorization: Bearer`.
+    wires: the APIs it has, its best one first.
+
+    Of the chat wire's requests:
+    stream_usage: usage comes in a stream only if `stream_options` asks for it; False where the field is refused.
+    option_fields: for each of Options' names the body's field, with dots between objects; None where there is none.
+        `reasoning` is an effort, `reasoning_budget` a budget of tokens.
+    reasoning_off: raw fields that turn reasoning off, None where it cannot be.
+    chat_efforts: the efforts that its chat wire takes; None for any that the model takes.
+    tool_choices: what a choice of tools can be; `named` is a tool's name. required_word: its word for `required`.
+    reasoning_echo: what of the reasoning goes back: the text in that field, on every message with calls; the vendor's
+        `reasoning_details`; or the `extra_content` of a call. foreign_extra: the `extra_content` for a call that
+        another vendor's model made, None for none.
+    call_id_length: ids of tool calls must have so many letters and digits, 8 to 64; None for any up to 40 characters.
+    user_after_tool: a user's message may follow a tool's result. image_urls: images may be URLs that it fetches.
+    chat_documents: takes documents on the chat wire.
+    encrypted_reasoning: on the Responses API, reasoning comes encrypted only if it is asked for.
+    cache: what it has beside caching by itself: OpenAI's options, or a mark at the top level as on OpenRouter.
+
+    Of its answers:
+    cache_priced: the cached tokens that it reports are a part of the prompt, with a price of their own.
+    output_is_rest: output is what the total has beyond the prompt, as reasoning is in no other count.
+    says_end: a stream ends with a finish reason or `[DONE]`; False where a plain end is one too.
+    """
+
+    name: Annotated[str, msgspec.Meta(min_length=1)] = "openai"
+    source: str = ""
+    base_url: str | None = None
+    key_variables: Sequence[str] = ("OPENAI_API_KEY",)
+    needs_key: bool | None = None
+    key_header: str | None = None
+    wires: Annotated[Sequence[Wire], msgspec.Meta(min_length=1)] = ("responses", "chat")
+    stream_usage: bool = True
+    option_fields: Mapping[str, str | None] = msgspec.field(default_factory=dict)
+    reasoning_off: Mapping[str, Any] | None = msgspec.field(default_factory=lambda: {"reasoning_effort": "none"})
+    chat_efforts: Sequence[str] | None = ("minimal", "low", "medium", "high", "xhigh")
+    tool_choices: Sequence[Literal["auto", "none", "required", "named"]] = ("auto", "none", "required", "named")
+    required_word: str = "required"
+    reasoning_echo: Literal["reasoning_content", "reasoning", "reasoning_details", "extra_content"] | None = None
+    foreign_extra: Mapping[str, Any] | None = None
+    call_id_length: int | None = None
+    user_after_tool: bool = True
+    image_urls: bool = True
+    chat_documents: bool = True
+    encrypted_reasoning: bool = False
+    cache: Literal["options", "top_level"] | None = "options"
+    cache_priced: bool = True
+    output_is_rest: bool = False
+    says_end: bool = True
+
+    def __post_init__(self) -> None:
+        if self.base_url is not None and not str(self.base_url).startswith(("http://", "https://")):
+            raise ConfigError(f"`base_url` is {self.base_url!r}, expected one that begins with http:// or https://")
+        if self.call_id_length is not None and not 8 <= self.call_id_length <= 64:
+            # Fewer would not keep the calls of a long history apart; more than the digits of a hash there are not.
+            raise ConfigError(f"`call_id_length` is {self.call_id_length}, expected 8 to 64")
+        for name in self.option_fields:
+            if name not in _OPTIONS:
+                near = "".join(f"; did you mean {word!r}?" for word in get_close_matches(name.lower(), _OPTIONS, 1))
+                raise ConfigError(
+                    f"`option_fields` is a mapping with {name!r}, expected only: {', '.join(_OPTIONS)}{near}"
+                )
