@@ -93,22 +93,20 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def record(session: nox.Session) -> None:
-    """Make the cassettes again: `nox -s record`, or `nox -s record -- llama.cpp`.
+    """Make the cassettes again: `nox -s record`, or of one server: `nox -s record -- --server llama.cpp`.
 
     Without an argument: from the emulator, from llama.cpp's server (built first where it is not, which takes some
-    minutes; PENSTOCK_LLAMACPP names a folder with one), and from the real API if ANTHROPIC_API_KEY is set.
+    minutes; PENSTOCK_LLAMACPP names a folder with one), and from each real API whose key is set. All of a server's
+    wires are recorded.
     """
     session.install(*GROUPS["tests"], "-e", ".")
-    wanted = session.posargs or [
-        "emulator",
-        "llama.cpp",
-        *(["anthropic"] if os.environ.get("ANTHROPIC_API_KEY") else []),
-    ]
-    for source in wanted:
+    keys = {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY"}
+    wanted = [name for name in session.posargs if name != "--server"]
+    for source in wanted or ["emulator", "llama.cpp", *(name for name in keys if os.environ.get(keys[name]))]:
         if source == "llama.cpp":
             record_llama(session)
-        elif source == "anthropic" and not os.environ.get("ANTHROPIC_API_KEY"):
-            session.error("ANTHROPIC_API_KEY is not set: the real API cannot be recorded without a key")
+        elif source in keys and not os.environ.get(keys[source]):
+            session.error(f"{keys[source]} is not set: the real API cannot be recorded without a key")
         else:
             record_from(session, source)
     session.run("pytest", "-q", "tests/test_cassettes.py", "tests/test_scrubbing.py")
@@ -135,6 +133,7 @@ def record_llama(session: nox.Session) -> None:
             except OSError:
                 time.sleep(0.1)
         record_from(session, "llama.cpp")
+        session.run("pytest", "-q", "tests/test_llamacpp_live.py", env={"PENSTOCK_LLAMACPP_LIVE": "1"})
     finally:
         server.terminate()
         server.wait()

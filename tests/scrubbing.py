@@ -14,7 +14,8 @@ from vcr.request import Request
 REQUEST_HEADERS = ("content-type", "anthropic-version", "anthropic-beta")
 RESPONSE_HEADERS = ("content-type", "retry-after", "retry-after-ms")
 # Read once, before any test forgets the environment: the keys that this recording may use.
-KEYS = [os.environ[name].encode() for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN") if os.environ.get(name)]
+_VARIABLES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "OPENAI_API_KEY")
+KEYS = [os.environ[name].encode() for name in _VARIABLES if os.environ.get(name)]
 
 _SECRETS = (
     (re.compile(rb"\bsk-[\w-]{8,}"), b"sk-scrubbed"),

@@ -5,6 +5,7 @@ The same scenarios are recorded from llama.cpp's server, from the emulator, and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ import msgspec
 import pytest
 from vcr.cassette import Cassette
 
+from cassette_replies import REPLIES
+from dialects import SCRIPTS
 from penstock import (
     AuthenticationError,
     Chunk,
@@ -24,6 +27,7 @@ from penstock import (
     Options,
     OverloadedError,
     ProviderError,
+    QuotaExceededError,
     RateLimitError,
     ReasoningChunk,
     ReasoningPart,
@@ -35,12 +39,14 @@ from penstock import (
 )
 from penstock.testing import DemoModel, Reply, Request, anthropic_error, anthropic_message
 from reading import calls_of, reasoning_of, stop_of, text_of, usage_of
-from recording import SOURCES, talking_to
+from recording import REAL_KEYS, SOURCES, talking_to
 
 pytestmark = pytest.mark.anyio
 
 CASSETTES = Path(__file__).parent.parent / "cassettes"
-ALL = "llama.cpp", "emulator", "anthropic"
+LLAMA = "llama.cpp", "llama.cpp-chat", "llama.cpp-responses"
+OPENAI = "emulator-chat", "emulator-responses"
+ALL = *LLAMA, "emulator", *OPENAI, "anthropic", "openai"
 
 WEATHER = Tool(
     name="get_weather",
@@ -75,7 +81,10 @@ RULES = "\n".join(f"Rule {number}: answer in one short sentence, and be polite a
 
 
 class Scenario(NamedTuple):
-    """What is asked, where, and what must hold. replies: what the emulator says. Each turn is one call."""
+    """What is asked, where, and what must hold. Each turn is one call.
+
+    replies: what the emulator says over Anthropic's API; for the others see cassette_replies.
+    """
 
     sources: Sequence[str]
     turns: Sequence[Callable[[list[list[Chunk]]], list[Message]]]
@@ -104,10 +113,14 @@ def then(question: str) -> Callable[[list[list[Chunk]]], list[Message]]:
 def answered(before: list[list[Chunk]]) -> list[Message]:
     """The results of the first turn's tool calls, after its answer with all that it brought."""
     parts: list[Any] = []
-    for chunk in before[0]:
-        if isinstance(chunk, ReasoningChunk) and chunk.proof:
-            text = "" if chunk.redacted else reasoning_of(before[0])
-            parts.append(ReasoningPart(text=text, proof=chunk.proof, redacted=chunk.redacted, vendor=chunk.vendor))
+    text = reasoning_of(before[0])
+    thoughts = [chunk for chunk in before[0] if isinstance(chunk, ReasoningChunk)]
+    proofs = [chunk for chunk in thoughts if chunk.proof]
+    if not proofs and thoughts and thoughts[-1].vendor:  # the vendor wants the text itself back
+        parts.append(ReasoningPart(text=text, vendor=thoughts[-1].vendor))
+    for chunk in proofs:
+        shown = "" if chunk.redacted else text
+        parts.append(ReasoningPart(text=shown, proof=chunk.proof, redacted=chunk.redacted, vendor=chunk.vendor))
     if text := text_of(before[0]):
         parts.append(TextPart(text))
     calls = calls_of(before[0])
@@ -170,7 +183,7 @@ def thinks(answers: list[list[Chunk]]) -> None:
 def keeps_its_signature(answers: list[list[Chunk]]) -> None:
     proofs = [chunk for chunk in answers[0] if isinstance(chunk, ReasoningChunk) and chunk.proof]
     assert proofs
-    assert all(chunk.vendor == "anthropic" for chunk in proofs)
+    assert all(chunk.vendor in ("anthropic", "openai") for chunk in proofs)
     says("stop")(answers)
 
 
@@ -224,11 +237,11 @@ SCENARIOS = {
         ALL, [ask("UNICODE: answer with the word Café, one Chinese character and an emoji.")], says("stop", "é"),
         [text("Café is 漢 and 😀 done.", piece=3)],
     ),
-    "thinking": Scenario(["llama.cpp"], [ask("THINK: what is two plus two?")], thinks),
+    "thinking": Scenario(LLAMA, [ask("THINK: what is two plus two?")], thinks),
     "thinking with a signature": Scenario(
-        ["emulator", "anthropic"], [ask("What is two plus two?")], keeps_its_signature,
+        ["emulator", "emulator-responses", "anthropic", "openai"], [ask("What is two plus two?")], keeps_its_signature,
         [Reply(anthropic_message(THOUGHT, REDACTED, {"type": "text", "text": "4"}))],
-        Options(max_tokens=2000, reasoning="low", extra={"thinking": {"display": "summarized"}}),
+        Options(max_tokens=2000, reasoning="low"),
     ),
     "one tool call": Scenario(
         ALL, [ask("TOOL1: use the tool: what is the weather in Paris?")], calls(("get_weather", ["city"])),
@@ -254,11 +267,15 @@ SCENARIOS = {
         [use(("get_weather", {"city": "Rome"}), before=[THOUGHT]), text("It is sunny and 21 degrees.")],
         Options(max_tokens=2000, tools=[WEATHER]),
     ),
+    # llama.cpp's Responses API calls an answer that was cut off completed.
     "the length limit": Scenario(
-        ALL, [ask("LONG: tell a very long story.")], says("length"),
+        [source for source in ALL if source != "llama.cpp-responses"], [ask("LONG: tell a very long story.")],
+        says("length"),
         [text("Once upon a time there was", stop_reason="max_tokens")], Options(max_tokens=16),
     ),
-    "cache read": Scenario(["llama.cpp"], [ask("Hello there."), then("Hello again.")], reads_again, system=RULES[:600]),
+    "cache read": Scenario(
+        [*LLAMA, *OPENAI], [ask("Hello there."), then("Hello again.")], reads_again, system=RULES[:600],
+    ),
     "cache write, then cache read": Scenario(
         ["emulator", "anthropic"], [ask("Hello there."), then("And now?")], writes_then_reads,
         [DemoModel(min_cache_tokens=512)], Options(max_tokens=100), system=RULES,
@@ -268,11 +285,13 @@ SCENARIOS = {
         [DemoModel(min_cache_tokens=512)], Options(max_tokens=100, cache="extended"), system=RULES + "\nExtended.",
     ),
     "an image": Scenario(
-        ["emulator", "anthropic"],
+        ["emulator", *OPENAI, "anthropic", "openai"],
         [ask(ImagePart(data=PNG, media_type="image/png"), TextPart("What colour is this? One word."))], says("stop"),
         [text("Black.")],
     ),
-    "a refusal": Scenario(["emulator"], [ask("Refuse.")], says("refusal"), [text("I can", stop_reason="refusal")]),
+    "a refusal": Scenario(
+        ["emulator", *OPENAI], [ask("Refuse.")], says("refusal"), [text("I can", stop_reason="refusal")],
+    ),
     "a pause": Scenario(["emulator"], [ask("Pause.")], says("pause"), [text("Let me", stop_reason="pause_turn")]),
     "server tools and citations": Scenario(
         ["emulator", "anthropic"], [ask("Search the web: what is a penstock?"), searched], cites,
@@ -284,25 +303,41 @@ SCENARIOS = {
         error=AuthenticationError, key="sk-wrong-key",
     ),
     "a prompt that is too long": Scenario(
-        ["llama.cpp", "emulator"], [ask("Hello there. " * 600)], nothing,
+        [*LLAMA, "emulator", *OPENAI], [ask("Hello there. " * 600)], nothing,
         [anthropic_error(400, "invalid_request_error", "prompt is too long: 208310 tokens > 200000 maximum")],
         error=TokenLimitError,
     ),
     "an unknown model": Scenario(
-        ["emulator", "anthropic"], [ask("Hello there.")], nothing,
+        ["emulator", *OPENAI, "anthropic", "openai"], [ask("Hello there.")], nothing,
         [anthropic_error(404, "not_found_error", "model: claude-nobody")],
-        Options(max_tokens=20, extra={"model": "claude-nobody"}), error=NotFoundError,
+        Options(max_tokens=20, extra={"model": "nobody"}), error=NotFoundError,
     ),
     "a rate limit": Scenario(
-        ["emulator"], [ask("Hello there.")], nothing,
+        ["emulator", *OPENAI], [ask("Hello there.")], nothing,
         [anthropic_error(429, "rate_limit_error", "slow down", headers={"retry-after": "12"})], error=RateLimitError,
     ),
     "an overload": Scenario(
         ["emulator"], [ask("Hello there.")], nothing, [anthropic_error(529, "overloaded_error", "Overloaded")],
         error=OverloadedError,
     ),
+    "an exhausted quota": Scenario(OPENAI, [ask("Hello there.")], nothing, error=QuotaExceededError),
 }  # fmt: skip
 
+# One ordinary answer of each vendor that has a form of its own.
+DIALECT_SCRIPTS = [
+    "deepseek: reasoning, and usage beside the finish reason",
+    "xai: reasoning beside the output, a call in one piece",
+    "groq: usage in x_groq",
+    "openrouter: reasoning twice, and the cost",
+    "mistral: a list for content, a whole call",
+    "google: two calls without an index",
+    "azure: filter results before, between and after",
+    "vllm: usage on every event",
+    "ollama: the role on every event",
+    "together: the end of the sequence",
+    "fireworks: usage beside the finish reason",
+    "cerebras: all in the last event",
+]
 CASES = [
     pytest.param(name, source, id=f"{source}: {name}")
     for name, scenario in SCENARIOS.items()
@@ -328,13 +363,13 @@ def recording(record_mode: str, default_cassette_name: str, source: str) -> bool
     """Whether cassettes are being made. Skips where there is none to replay: only the real API's may be missing."""
     path = CASSETTES / source / f"{default_cassette_name}.yaml"
     if record_mode == "none" and not path.is_file():
-        assert source == "anthropic", f"{path} is missing: `nox -s record -- {source}` makes it"
-        pytest.skip("no cassette of the real API: nobody with a key has run `nox -s record -- anthropic` yet")
+        assert source in REAL_KEYS, f"{path} is missing: `nox -s record -- {source}` makes it"
+        pytest.skip(f"no cassette of the real API: nobody with a key has run `nox -s record -- {source}` yet")
     return record_mode != "none"
 
 
 def file_name(scenario: str) -> str:
-    return scenario.replace(" ", "-").replace(",", "")
+    return re.sub(r"[^a-z0-9]+", "-", scenario.lower()).strip("-")
 
 
 @pytest.mark.vcr
@@ -344,7 +379,8 @@ async def test_replay(name: str, source: str, recording: bool, vcr: Cassette) ->
     scenario = SCENARIOS[name]
     answers: list[list[Chunk]] = []
     failed: ProviderError | None = None
-    async with talking_to(source, list(scenario.replies), key=scenario.key, recording=recording) as provider:
+    replies = list(REPLIES.get(source, {}).get(name, scenario.replies))
+    async with talking_to(source, replies, key=scenario.key, recording=recording) as provider:
         try:
             for turn in scenario.turns:
                 async with provider.stream(scenario.system, turn(answers), scenario.options) as chunks:
@@ -358,9 +394,34 @@ async def test_replay(name: str, source: str, recording: bool, vcr: Cassette) ->
     assert recording or vcr.all_played
 
 
+@pytest.mark.vcr
+@pytest.mark.parametrize(("name", "source"), [
+    pytest.param(name, "emulator-dialects", id=f"emulator-dialects: {name}") for name in DIALECT_SCRIPTS
+])  # fmt: skip
+async def test_replay_a_dialect(name: str, source: str, recording: bool, vcr: Cassette) -> None:
+    """An answer of each vendor in its own form, through its row, as the table says that it must be read."""
+    script = SCRIPTS[f"chat, {name}"]
+    reply = Reply([script.body])
+    asked = [Message("user", f"Hello {script.dialect}.")]
+    async with (
+        talking_to(source, [reply], recording=recording, dialect=script.dialect) as provider,
+        provider.stream("", asked, Options(max_tokens=50)) as stream,
+    ):
+        chunks = [chunk async for chunk in stream]
+    assert text_of(chunks) == script.text
+    assert reasoning_of(chunks) == script.reasoning
+    assert [(call.name, call.arguments) for call in calls_of(chunks)] == [call[1:] for call in script.calls]
+    assert stop_of(chunks).reason == script.reason
+    if script.usage is not None:
+        usage = usage_of(chunks)
+        assert (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens) == script.usage[:3]
+    assert recording or vcr.all_played
+
+
 def test_every_cassette_says_what_it_was_recorded_from() -> None:
     """In its first line; and none is there that no scenario plays."""
     known = {(source, file_name(name)) for name, one in SCENARIOS.items() for source in one.sources}
+    known |= {("emulator-dialects", file_name(name)) for name in DIALECT_SCRIPTS}
     found = sorted(CASSETTES.rglob("*.yaml"))
     assert {(path.parent.name, path.stem) for path in found} <= known
     for path in found:
