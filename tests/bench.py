@@ -2,7 +2,7 @@
 
 A number means little without the one beside it: both sides are measured in the same run, by turns, and each counts
 with the best of its rounds. CPU is that of this process alone; the server, which speaks HTTP over bare sockets, is
-another one. All of it is asyncio on Linux, and takes under a minute.
+another one. All of it is asyncio on Linux, and takes a few minutes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from decimal import Decimal
-from itertools import cycle, islice
+from itertools import count, cycle, islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
@@ -31,14 +31,21 @@ from typing import Final, NamedTuple, TypeAlias
 import msgspec
 
 from penstock.cost import Meter
+from penstock.dialect import Wire
 from penstock.messages import Message, Options, ReasoningPart, TextPart, ToolCallPart, ToolResultPart
 from penstock.models import Model, ModelInfo, ProviderConfig
 from penstock.providers.anthropic import AnthropicProvider
+from penstock.providers.openai import OpenAIProvider
+from penstock.wire import anthropic_request, openai_chat_request, openai_responses_request
 from penstock.wire.anthropic_messages import AnthropicDecoder
-from penstock.wire.anthropic_request import encode
+from penstock.wire.dialects import DIALECTS
+from penstock.wire.openai_chat import ChatDecoder
+from penstock.wire.openai_responses import ResponsesDecoder
 from penstock.wire.reader import AnswerReader
 
 MODEL: Final = "claude-sonnet-5-5"
+GPT: Final = "gpt-6.1-sol"
+OPENAI: Final = DIALECTS["openai"]
 KEY: Final = "no-key-is-needed"
 SYSTEM: Final = "You are a careful assistant."
 QUESTION: Final = (Message("user", "Tell me a story."),)
@@ -141,7 +148,7 @@ async def anthropic_theirs(url: str, history: Sequence[Message]) -> AsyncIterato
     """The SDK's typed stream."""
     import anthropic  # here and not above: the server's process does without it
 
-    body = msgspec.json.decode(encode(SYSTEM, history, Options(cache="off"), Model(MODEL, INFO)))
+    body = msgspec.json.decode(anthropic_request.encode(SYSTEM, history, Options(cache="off"), Model(MODEL, INFO)))
     for message, written in zip(history, body["messages"], strict=True):
         if isinstance(message.content, str):
             written["content"] = message.content
@@ -154,6 +161,102 @@ async def anthropic_theirs(url: str, history: Sequence[Message]) -> AsyncIterato
         yield call
 
 
+def chat_answer(deltas: int) -> Iterator[bytes]:
+    """The events of a chat completion, as the API writes them."""
+    head = f'data: {{"id":"chatcmpl-1","object":"chat.completion.chunk","created":1790000000,"model":"{GPT}"'
+    head += ',"service_tier":"default","system_fingerprint":"fp_1","choices":['
+
+    def event(delta: str, finish: str = "null") -> bytes:
+        choice = f'{{"index":0,"delta":{{{delta}}},"logprobs":null,"finish_reason":{finish}}}'
+        return f'{head}{choice}],"usage":null,"obfuscation":"x9Qf3"}}\n\n'.encode()
+
+    yield event('"role":"assistant","content":"","refusal":null')
+    for text in islice(cycle(PIECES), deltas):
+        yield event(f'"content":"{text}"')
+    yield event("", '"stop"')
+    counts = f'"prompt_tokens":1290,"completion_tokens":{deltas},"total_tokens":{1290 + deltas}'
+    yield f'{head}],"usage":{{{counts},"prompt_tokens_details":{{"cached_tokens":1200}}}}}}\n\n'.encode()
+    yield b"data: [DONE]\n\n"
+
+
+def responses_answer(deltas: int) -> Iterator[bytes]:
+    """The events of a response, as the API writes them."""
+    numbers = count()
+
+    def event(name: str, rest: str) -> bytes:
+        return f'event: {name}\ndata: {{"type":"{name}",{rest},"sequence_number":{next(numbers)}}}\n\n'.encode()
+
+    response = f'"id":"resp_1","object":"response","created_at":1790000000,"model":"{GPT}","error":null'
+    response += ',"incomplete_details":null,"parallel_tool_calls":true,"tool_choice":"auto","tools":[]'
+    message = '"id":"msg_1","type":"message","role":"assistant"'
+    place = '"item_id":"msg_1","output_index":0,"content_index":0'
+    yield event("response.created", f'"response":{{{response},"status":"in_progress","output":[],"usage":null}}')
+    yield event(
+        "response.output_item.added", f'"output_index":0,"item":{{{message},"status":"in_progress","content":[]}}'
+    )
+    yield event("response.content_part.added", f'{place},"part":{{"type":"output_text","text":"","annotations":[]}}')
+    said = []
+    for text in islice(cycle(PIECES), deltas):
+        yield event("response.output_text.delta", f'{place},"delta":"{text}","logprobs":[],"obfuscation":"x9Qf3"')
+        said.append(text)
+    part = f'{{"type":"output_text","text":"{"".join(said)}","annotations":[]}}'
+    item = f'{{{message},"status":"completed","content":[{part}]}}'
+    yield event("response.output_item.done", f'"output_index":0,"item":{item}')
+    counts = f'"input_tokens":1290,"output_tokens":{deltas},"total_tokens":{1290 + deltas}'
+    usage = (
+        f'{{{counts},"input_tokens_details":{{"cached_tokens":1200}},"output_tokens_details":{{"reasoning_tokens":0}}}}'
+    )
+    yield event(
+        "response.completed", f'"response":{{{response},"status":"completed","output":[{item}],"usage":{usage}}}'
+    )
+
+
+def openai_ours(wire: Wire) -> Side:
+    """The provider, with one of its wires."""
+
+    @asynccontextmanager
+    async def ours(url: str, history: Sequence[Message]) -> AsyncIterator[Call]:
+        config = ProviderConfig(model_id=GPT, api_key=KEY, base_url=url, model_info=INFO, wire=wire)
+        async with OpenAIProvider(config) as provider:
+
+            async def call() -> AsyncIterator[object]:
+                return provider.create_message(SYSTEM, history)
+
+            yield call
+
+    return ours
+
+
+@asynccontextmanager
+async def chat_theirs(url: str, history: Sequence[Message]) -> AsyncIterator[Call]:
+    """The SDK's typed stream of chat completions."""
+    import openai  # here and not above: the server's process does without it
+
+    body = msgspec.json.decode(openai_chat_request.encode(SYSTEM, history, Options(), Model(GPT, INFO), OPENAI))
+    async with openai.AsyncOpenAI(api_key=KEY, base_url=url, max_retries=0) as client:
+
+        async def call() -> AsyncIterator[object]:
+            ask = client.chat.completions.create
+            return await ask(model=GPT, messages=body["messages"], stream=True, stream_options={"include_usage": True})
+
+        yield call
+
+
+@asynccontextmanager
+async def responses_theirs(url: str, history: Sequence[Message]) -> AsyncIterator[Call]:
+    """The SDK's typed stream of a response."""
+    import openai  # here and not above: the server's process does without it
+
+    body = msgspec.json.decode(openai_responses_request.encode(SYSTEM, history, Options(), Model(GPT, INFO), OPENAI))
+    async with openai.AsyncOpenAI(api_key=KEY, base_url=url, max_retries=0) as client:
+
+        async def call() -> AsyncIterator[object]:
+            ask = client.responses.create
+            return await ask(model=GPT, instructions=SYSTEM, input=body["input"], stream=True, store=False)
+
+        yield call
+
+
 CONTENDERS: Final = {
     "anthropic": Contender(
         answer=anthropic_answer,
@@ -161,6 +264,20 @@ CONTENDERS: Final = {
         theirs=anthropic_theirs,
         reader=lambda: AnswerReader(AnthropicDecoder(Meter(INFO, dt.date(2026, 11, 21)))),
         bars={"one": 0.5, "ones": 0.5, "twenty": 0.15, "twenties": 0.15, "least": 0.25},
+    ),
+    "chat": Contender(
+        answer=chat_answer,
+        ours=openai_ours("chat"),
+        theirs=chat_theirs,
+        reader=lambda: AnswerReader(ChatDecoder(Meter(INFO, dt.date(2026, 11, 21)), OPENAI)),
+        bars={"one": 0.12, "ones": 0.12, "twenty": 0.04, "twenties": 0.04, "least": 0.01},
+    ),
+    "responses": Contender(
+        answer=responses_answer,
+        ours=openai_ours("responses"),
+        theirs=responses_theirs,
+        reader=lambda: AnswerReader(ResponsesDecoder(Meter(INFO, dt.date(2026, 11, 21)), OPENAI)),
+        bars={"one": 0.16, "ones": 0.16, "twenty": 0.05, "twenties": 0.05, "least": 0.01},
     ),
 }
 
@@ -217,15 +334,15 @@ async def ask(call: Call, least: int, *, whole: bool = True) -> tuple[float, int
     gc.collect()
     waits = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
     began = time.process_time()
-    count = 0
+    chunks = 0
     first = 0.0
     async for _ in await call():
         first = first or time.process_time()
-        count += 1
+        chunks += 1
     seconds = (time.process_time() if whole else first) - began
     waits = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - waits
-    if count < least:
-        raise RuntimeError(f"{count} chunks came, expected {least} or more: this measures something else")
+    if chunks < least:
+        raise RuntimeError(f"{chunks} chunks came, expected {least} or more: this measures something else")
     return seconds, waits
 
 
@@ -252,24 +369,30 @@ async def streaming(name: str, key: str, url: str) -> Row:
 
 async def sending(name: str, url: str) -> Row:
     """CPU from the call until the first event of the answer is there: the server begins it when it has read it all."""
-    ours, theirs, _ = await duel(name, "least", url, mixed_history(2_000), whole=False)
+    ours, theirs, _ = await duel(
+        name, "least", url, mixed_history(2_000, "anthropic" if name == "anthropic" else "openai"), whole=False
+    )
     return Row(f"{name}: {PLANS['least'].what}", ours, theirs, "ms", CONTENDERS[name].bars["least"])
 
 
-def mixed_history(count: int) -> list[Message]:
+def mixed_history(size: int, vendor: str) -> list[Message]:
     """An agent's history: questions, reasoning with its proof, tool calls and their results, answers. About 0.9 MB."""
     history = []
-    for place in range(0, count, 4):
+    for place in range(0, size, 4):
         text = f"{place}:{''.join(PIECES) * 10}"
         call = ToolCallPart(id=f"toolu_{place:020}", name="read_file", arguments=f'{{"path":"{place}.py","lines":200}}')
-        thought = ReasoningPart(text=text[:240], proof="EqQBCkYIBxgC" * 30, vendor="anthropic")
+        item = {"type": "reasoning", "id": f"rs_{place}", "summary": [], "encrypted_content": "gAAAAABn" * 60}
+        thoughts = [
+            ReasoningPart(text=text[:240], proof="EqQBCkYIBxgC" * 30, vendor="anthropic"),
+            ReasoningPart(proof=msgspec.json.encode(item).decode(), vendor="openai"),
+        ]
         history += [
             Message("user", text[:180]),
-            Message("assistant", [thought, TextPart(text[:100]), call]),
+            Message("assistant", [thoughts[vendor == "openai"], TextPart(text[:100]), call]),
             Message("user", [ToolResultPart(id=call.id, content=text[:430])]),
             Message("assistant", [TextPart(text[:130])]),
         ]
-    return [*history[: count - 1], Message("user", "And now?")]
+    return [*history[: size - 1], Message("user", "And now?")]
 
 
 def decoding(name: str) -> Row:
@@ -285,7 +408,7 @@ def decoding(name: str) -> Row:
 
     def untyped() -> None:
         for block in body.split(b"\n\n"):
-            if block:
+            if block and block != b"data: [DONE]":
                 msgspec.json.decode(block[block.index(b"data: ") + 6 :])
 
     def seconds(work: Callable[[], None]) -> float:

@@ -12,6 +12,7 @@ import pytest
 import penstock
 from penstock import load_models
 from penstock.testing import DemoModel, Emulator
+from penstock.wire.dialects import DIALECTS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -31,6 +32,7 @@ async def test_the_code_runs(number: int, monkeypatch: pytest.MonkeyPatch, anyio
         pytest.skip("the examples choose their loop themselves")
     async with Emulator(DemoModel()) as emulator:
         environment = {"ANTHROPIC_API_KEY": "sk-none", "ANTHROPIC_BASE_URL": emulator.url, "PATH": ""}
+        environment |= {"OPENAI_API_KEY": "sk-none", "OPENAI_BASE_URL": f"{emulator.url}/v1"}
         command = [sys.executable, "-W", "error", "-c", blocks("python")[number]]
         done = await anyio.run_process(command, env=environment, check=False)
     assert (done.returncode, done.stderr.decode()) == (0, "")
@@ -42,7 +44,7 @@ def test_models_json_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     path = tmp_path / "models.json"
     path.write_text(example)
     assert load_models().source == path
-    assert set(load_models().models) == {"sonnet", "mine"}
+    assert set(load_models().models) == {"sonnet", "mine", "ours"}
 
 
 def test_ci_runs_the_readmes_test_command() -> None:
@@ -69,3 +71,12 @@ def test_the_tables_name_what_there_is() -> None:
     for name in penstock.__all__:
         if name.endswith(("Chunk", "Error")) and name != "Chunk":
             assert f"`{name}`" in README or f"`{name}`s" in README, name
+
+
+def test_the_table_of_vendors_is_that_of_the_rows() -> None:
+    """Name, key and wires of each."""
+    for row in DIALECTS.values():
+        (line,) = [line for line in README.splitlines() if line.startswith("| ") and f"`{row.name}`" in line]
+        assert ", ".join(row.wires) in line
+        assert "none is needed" in line or all(f"`{name}`" in line for name in row.key_variables)
+        assert ("none is needed" in line) is not row.needs_key
