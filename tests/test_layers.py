@@ -105,13 +105,7 @@ def test_what_a_file_may_know_beside_the_standard_library(name: str) -> None:
     """The wires know no I/O, no event loop and no SDK; only the providers know the SDKs."""
     short = name.removeprefix("penstock.")
     part = short.split(".")[0]
-    group = {
-        "deadlines": "transport",
-        "redaction": "transport",
-        "config_check": "registry",
-        "__main__": "cli",
-        "doctor": "cli",
-    }.get(part, part)
+    group = GROUPS.get(part, part)
     allowed = STDLIB_AND.get(group, STDLIB_AND["level 0"])
     outside = {module.split(".")[0] for module in imports(name)} - set(sys.stdlib_module_names) - {"penstock"}
     assert outside <= allowed
