@@ -5,10 +5,28 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from typing import Final
 
-from penstock import Chunk, ModelInfo, ProviderError, ReasoningChunk, StopChunk, TextChunk, ToolCallChunk, UsageChunk
+import msgspec
+
+from dialects import Script
+from penstock import (
+    Chunk,
+    ModelInfo,
+    ProviderError,
+    ReasoningChunk,
+    StopChunk,
+    TextChunk,
+    ToolCallChunk,
+    ToolCallDeltaChunk,
+    UsageChunk,
+)
 from penstock.cost import Meter
+from penstock.dialect import Dialect, Wire
 from penstock.wire.anthropic_messages import AnthropicDecoder
+from penstock.wire.dialects import DIALECTS
+from penstock.wire.openai_chat import ChatDecoder
+from penstock.wire.openai_responses import ResponsesDecoder
 from penstock.wire.reader import AnswerReader
 
 PRICED = ModelInfo(
@@ -32,7 +50,36 @@ def read(pieces: Iterable[bytes], info: ModelInfo = PRICED) -> list[Chunk]:
 
 def attempt(pieces: Iterable[bytes], info: ModelInfo = PRICED) -> tuple[list[Chunk], ProviderError | None]:
     """The chunks until the end or until the error, and the error if there is one."""
-    reader = AnswerReader(AnthropicDecoder(Meter(info, DAY)))
+    return _attempt(AnswerReader(AnthropicDecoder(Meter(info, DAY))), pieces)
+
+
+DECODERS: Final[dict[Wire, type[ChatDecoder | ResponsesDecoder]]] = {"chat": ChatDecoder, "responses": ResponsesDecoder}
+
+
+def openai_reader(dialect: str | Dialect = "openai", wire: Wire = "chat", info: ModelInfo = PRICED) -> AnswerReader:
+    """What reads one answer of this vendor on one of OpenAI's wires."""
+    row = DIALECTS[dialect] if isinstance(dialect, str) else dialect
+    return AnswerReader(DECODERS[wire](Meter(info, DAY), row))
+
+
+def read_openai(
+    pieces: Iterable[bytes], dialect: str | Dialect = "openai", wire: Wire = "chat", info: ModelInfo = PRICED
+) -> list[Chunk]:
+    """The chunks of one answer on OpenAI's wires that came in these pieces."""
+    chunks, error = attempt_openai(pieces, dialect, wire, info)
+    if error is not None:
+        raise error
+    return chunks
+
+
+def attempt_openai(
+    pieces: Iterable[bytes], dialect: str | Dialect = "openai", wire: Wire = "chat", info: ModelInfo = PRICED
+) -> tuple[list[Chunk], ProviderError | None]:
+    """The chunks until the end or until the error, and the error if there is one."""
+    return _attempt(openai_reader(dialect, wire, info), pieces)
+
+
+def _attempt(reader: AnswerReader, pieces: Iterable[bytes]) -> tuple[list[Chunk], ProviderError | None]:
     chunks: list[Chunk] = []
     try:
         for piece in pieces:
@@ -78,3 +125,68 @@ def stop_of(chunks: Sequence[Chunk]) -> StopChunk:
     last = chunks[-1]
     assert isinstance(last, StopChunk)
     return last
+
+
+def follows(script: Script, pieces: Iterable[bytes]) -> list[Chunk]:
+    """The chunks of a script's answer that came in these pieces, after a check that they say what it expects."""
+    chunks, error = attempt_openai(pieces, script.dialect, script.wire)
+    assert (type(error).__name__ if error else "") == script.error
+    assert (text_of(chunks), reasoning_of(chunks)) == (script.text, script.reasoning)
+    calls = calls_of(chunks)
+    assert [(call.name, call.arguments) for call in calls] == [(call.name, call.arguments) for call in script.calls]
+    assert all(call.id == (wanted.id or call.id) for call, wanted in zip(calls, script.calls, strict=True))
+    assert len({call.id for call in calls} - {""}) == len(calls)
+    if not script.error:
+        assert stop_of(chunks).reason == script.reason
+    reports = [chunk for chunk in chunks if isinstance(chunk, UsageChunk)]
+    usage = sum(reports, UsageChunk())
+    assert bool(reports) == (script.usage is not None)
+    counts = usage.input_tokens, usage.output_tokens, usage.cache_read_tokens, usage.cache_write_tokens
+    assert (*counts, usage.reasoning_tokens) == (script.usage or (0, 0, 0, 0, 0))
+    assert script.cost is None or usage.cost == script.cost
+    keeps_the_contract(chunks)
+    return chunks
+
+
+def keeps_the_contract(chunks: Sequence[Chunk]) -> None:
+    """What holds for the chunks of every answer, complete or not."""
+    assert all(not isinstance(chunk, StopChunk) for chunk in chunks[:-1])
+    total = UsageChunk()
+    shown: dict[str, str] = {}
+    for chunk in chunks:
+        if isinstance(chunk, TextChunk):
+            assert chunk.text
+        elif isinstance(chunk, ReasoningChunk):
+            assert chunk.text or chunk.proof
+        elif isinstance(chunk, ToolCallDeltaChunk):
+            shown[chunk.id] = shown.get(chunk.id, "") + chunk.arguments
+        elif isinstance(chunk, ToolCallChunk):
+            assert chunk.id in shown
+            assert isinstance(msgspec.json.decode(chunk.arguments), dict)
+        elif isinstance(chunk, UsageChunk):
+            total += chunk
+            assert min(value for name, value in msgspec.structs.asdict(total).items() if name != "cost") >= 0
+
+
+def variants(script: Script) -> dict[str, bytes]:
+    """The same answer as other servers and proxies would send it."""
+    body = script.body
+    if not body.lstrip()[:1].isalpha() and not body.startswith(b":"):
+        return {}  # one document, a web page, or nothing
+    unknown = b'event: weather\ndata: {"type":"weather","sky":"blue"}\n\n'
+    field = b'data: {"sky":{"is":["blue",null]},'
+    found = {
+        "pings between the events": body.replace(b"\n\n", b"\n\n: ping\n\n"),
+        "unknown events": body.replace(b"\n\n", b"\n\n" + unknown),
+        "unknown fields": body.replace(b'data: {"', field + b'"').replace(b'data:{"', field + b'"'),
+        "empty data between the events": body.replace(b"\n\n", b"\n\ndata:\n\n"),
+    }
+    if b"\r" not in body:
+        found["CRLF"] = body.replace(b"\n", b"\r\n")
+        found["CR"] = body.replace(b"\n", b"\r")
+    if b"data: upstream" not in body:  # half an event that is no JSON is not looked at
+        found["no last blank line"] = body.rstrip(b"\r\n")
+        found["no last line end"] = body.rstrip(b"\n") + b"\n"
+    if script.reason and (body.endswith(b"[DONE]\n\n") or script.wire == "responses"):
+        found["more after the end"] = body + b'data: {"choices":[{"delta":{"content":"no"}}]}\n\ndata: {oops\n\n'
+    return found

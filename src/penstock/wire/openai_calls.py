@@ -10,7 +10,7 @@ Nothing is delivered before it is known to be whole; what parses as an object is
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -25,6 +25,9 @@ Arguments: TypeAlias = str | dict[str, msgspec.Raw] | None
 
 Place: TypeAlias = tuple[int | None, str | None]
 """Of an item of the Responses API: its index and its id, as far as an event says."""
+
+
+_MOST_ASKED: Final = 20
 
 
 class _Function(msgspec.Struct, gc=False):
@@ -42,17 +45,17 @@ class CallPiece(msgspec.Struct, gc=False):
 
 
 class _Call:
-    __slots__ = ("broken", "extra", "id", "json", "name", "shown", "size", "sure", "whole")
+    __slots__ = ("asked", "broken", "extra", "id", "json", "name", "shown", "size", "whole")
 
     def __init__(self, id_: str) -> None:
-        self.id = id_  # empty when a piece came before its beginning
-        self.sure = False  # on the Responses API: the id is the call's own, and not its item's
+        self.id = id_  # empty until it is known
         self.name = ""
         self.json: list[str] = []
         self.size = 0  # of `json`, in characters
         self.broken = -1  # the size at which it was no object
+        self.asked = 0  # whether it is one because an entry came that may begin another
         self.extra = b""
-        self.shown = False  # as a delta, which needs its name
+        self.shown = False  # as a delta, which needs id and name
         self.whole = False  # delivered
 
     @property
@@ -103,18 +106,16 @@ class Calls:
                 call.extra = bytes(piece.extra_content)
             yield from self._add(call, name, arguments)
 
-    def begin(self, place: Place, id_: str, name: str) -> Generator[Chunk, None, _Call]:
+    def begin(self, place: Place, id_: str, name: str, *, ended: bool = False) -> Generator[Chunk, None, _Call]:
         """A call of the Responses API begins, or more is known of one that has. id_: its own, empty without one."""
-        index, item_id = place
-        call = self._by_place.get(id_) or self._by_place.get(item_id or "")
+        call = self._by_place.get(id_)
         if call is None:
-            at_index = self._by_place.get(index) if index is not None else self._open()
-            call = at_index if at_index is not None and not (id_ and at_index.sure) else None
+            here = self._at(place)
+            call = here if here is not None and not (id_ and here.id) else None  # with another id it is another call
         if call is None:
             call = self._new("")
             yield from self.deliver()
-        if not call.sure:
-            call.id, call.sure = id_ or call.id or item_id or self._own_id(), bool(id_)
+        call.id = call.id or id_ or ((place[1] or self._own_id()) if ended else "")
         self._by_place |= {key: call for key in (*place, id_) if key is not None and key != ""}
         yield from self._add(call, name, "")
         return call
@@ -132,8 +133,10 @@ class Calls:
 
     def end(self, place: Place, id_: str, name: str, arguments: Arguments) -> Iterator[Chunk]:
         """A call of the Responses API has ended."""
-        call = yield from self.begin(place, id_, name)
-        self.replace((None, call.id), arguments)
+        call = yield from self.begin(place, id_, name, ended=True)
+        text = _text(arguments)
+        if text and not call.whole:
+            call.replace(text)
         yield from self.deliver()
 
     def _find(self, index: int | None, id_: str, name: str, arguments: str) -> _Call | None:
@@ -148,9 +151,11 @@ class Calls:
         if id_:
             return call if id_ == call.id else None
         # Without ids, another name or more arguments for a call that is whole are another call. To find that out is
-        # dear, so only where the arguments so far and the new ones look like it.
-        if not call.json or not call.json[-1].endswith("}") or not (name != call.name or arguments[:1] == "{"):
+        # dear, so only where the arguments so far and the new ones look like it, and not without end.
+        looks_whole = call.json and call.json[-1].endswith("}") and (name != call.name or arguments[:1] == "{")
+        if not looks_whole or call.asked >= _MOST_ASKED:
             return call
+        call.asked += 1
         return None if call.parses() and (name, arguments) != (call.name, call.arguments) else call
 
     def _at(self, place: Place) -> _Call | None:
@@ -182,7 +187,7 @@ class Calls:
         if call.shown:
             if arguments:
                 yield ToolCallDeltaChunk(id=call.id, name=call.name, arguments=arguments)
-        elif call.name:
+        elif call.name and call.id:
             call.shown = True
             yield ToolCallDeltaChunk(id=call.id, name=call.name, arguments="")
             if call.json:
@@ -197,7 +202,7 @@ class Calls:
         while self._next < len(self._calls):
             call = self._calls[self._next]
             parses = call.parses()
-            if not final and not (parses and call.name):
+            if not final and not (parses and call.name and call.id):
                 return
             arguments = call.arguments
             if not parses:
@@ -211,6 +216,7 @@ class Calls:
                 raise MalformedResponseError(f"the tool call {call.id} has no name: {shown(arguments)}")
             self._next += 1
             self.delivered = call.whole = True
+            call.id = call.id or self._own_id()
             if call.extra and self._vendor:
                 yield ReasoningChunk(proof=call.extra.decode("utf-8", "replace"), vendor=self._vendor)
             yield ToolCallChunk(id=call.id, name=call.name, arguments=arguments.strip() or "{}")

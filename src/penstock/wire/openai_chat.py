@@ -15,7 +15,13 @@ import msgspec
 from penstock.chunks import Chunk, ReasoningChunk, StopChunk, StopReason, TextChunk
 from penstock.cost import Meter
 from penstock.dialect import Dialect
-from penstock.errors import OverloadedError, ProviderError, ServerError, StreamInterruptedError
+from penstock.errors import (
+    MalformedResponseError,
+    OverloadedError,
+    ProviderError,
+    ServerError,
+    StreamInterruptedError,
+)
 from penstock.wire.decoding import UNDECODABLE, decode, repaired
 from penstock.wire.openai_calls import CallPiece, Calls, merged_details
 from penstock.wire.openai_errors import stream_error
@@ -97,7 +103,7 @@ _part = msgspec.json.Decoder(_Part)
 _piece = msgspec.json.Decoder(dict[str, Any])
 _call_piece = msgspec.json.Decoder(CallPiece)
 _DONE: Final = b"[DONE]"
-_NOTHING: Final = (b"", b"null", b"false", b'""', b"{}")
+_NOTHING: Final = (b"", b"null", b"false", b'""', b"{}", b"[]")
 
 
 class ChatDecoder:
@@ -118,7 +124,7 @@ class ChatDecoder:
         self._usage = UsageState(meter, dialect)
         self._finish_reason: str | None = None
         self._refused = False
-        self._seen = False
+        self._seen = self._has_deltas = False
         self._id: str | None = None
         self._model: str | None = None
 
@@ -144,8 +150,9 @@ class ChatDecoder:
                     continue
             if self._id is None or self._model is None:
                 self._identify(data)
-            # Beside a delta, even an empty one, `message` is all that has been said already: Perplexity's.
-            delta = choice.delta or choice.message
+                self._has_deltas = self._has_deltas or choice.delta is not None
+            # Where there are deltas, even empty ones, `message` is all that has been said already: Perplexity's.
+            delta = choice.delta or (None if self._has_deltas else choice.message)
             if delta is not None:
                 content = delta.content
                 # Nine of ten events are a piece of text and nothing else: the short way for them.
@@ -156,7 +163,7 @@ class ChatDecoder:
                     yield from self._delta(delta)
                 elif content:
                     yield TextChunk(content)
-            if choice.finish_reason or event.usage is not None or choice.usage is not None:
+            if choice.finish_reason or event.usage is not None or choice.usage is not None or choice.error:
                 yield from self._ending(event, choice)
 
     def feed_whole(self, body: bytes) -> Iterator[Chunk]:
@@ -190,6 +197,8 @@ class ChatDecoder:
     def _undecodable(self, name: bytes, data: bytes, error: Exception) -> _Event | None:
         """None for the end, an empty event for one without data."""
         if data.strip() == _DONE:
+            if not self._seen:
+                raise StreamInterruptedError("the stream ended before the answer began")
             return None
         return repaired(_decode_event, name, data, error) if data.strip() else _Event()
 
@@ -203,13 +212,12 @@ class ChatDecoder:
 
     def _rare(self, name: bytes, data: bytes, event: _Event) -> Generator[Chunk, None, _Choice | None]:
         """Errors, and events without the choice, which is the only one that we ask for."""
-        groq = event.x_groq
+        groq = event.x_groq or _Groq()
+        if bytes(groq.error) not in _NOTHING:
+            raise stream_error(b'{"error":' + bytes(groq.error) + b"}")
         if bytes(event.error) not in _NOTHING or name == b"error":
             raise stream_error(data)
-        if groq is not None:
-            if bytes(groq.error) not in _NOTHING:
-                raise stream_error(b'{"error":' + bytes(groq.error) + b"}")
-            yield from self._usage.report(groq.usage, event.service_tier)
+        yield from self._usage.report(groq.usage, event.service_tier)
         if event.usage is None and event.choices is None:
             self._check(data)
         choice = next((choice for choice in event.choices or () if choice is not None and not choice.index), None)
@@ -223,7 +231,11 @@ class ChatDecoder:
             fields = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
         except UNDECODABLE:
             return
-        if fields.get("object") == b'"error"' or "detail" in fields or {"message", "code"} <= fields.keys():
+        if bytes(fields.get("type", b"")).startswith(b'"response.'):
+            raise MalformedResponseError(
+                "the server answers with the Responses API: set the config's `wire` to responses"
+            )
+        if bytes(fields.get("object", b"")) == b'"error"' or "detail" in fields or {"message", "code"} <= fields.keys():
             raise stream_error(data)
 
     def _reasoning(self, delta: _Delta) -> Iterator[Chunk]:
@@ -274,14 +286,13 @@ class ChatDecoder:
     def _ending(self, event: _Event, choice: _Choice) -> Iterator[Chunk]:
         """A finish reason, and the usage that may come with it."""
         yield from self._usage.report(event.usage or choice.usage, event.service_tier)
+        if bytes(choice.error) not in _NOTHING:
+            raise stream_error(b'{"error":' + bytes(choice.error) + b"}")
         reason = choice.finish_reason
         if not reason:
             return
-        failure = _FAILURES.get(reason.lower())
-        if failure is not None:
-            if bytes(choice.error) not in _NOTHING:
-                raise stream_error(b'{"error":' + bytes(choice.error) + b"}")
-            raise failure(f"the vendor stopped with the reason {reason!r}", code=reason)
+        if reason.lower() in _FAILURES:
+            raise _FAILURES[reason.lower()](f"the vendor stopped with the reason {reason!r}", code=reason)
         if self._finish_reason is None:  # some servers say it again on each event that follows
             yield from self._calls.deliver()
         self._finish_reason = reason

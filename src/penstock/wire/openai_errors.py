@@ -123,6 +123,10 @@ _OVERFLOW: Final = (
 _TOO_LARGE: Final = rf"request too large for .*?limit {_MAX}, requested {_N}|request too large for "
 
 
+_LONGEST: Final = 2000
+"""Most characters of what the vendor says: FastAPI's errors quote the request."""
+
+
 class _Said(msgspec.Struct):
     """What an error's body says, in whatever form."""
 
@@ -152,13 +156,12 @@ def stream_error(data: bytes) -> ProviderError:
     said = _parsed(data)
     if said is None:
         return MalformedResponseError(f"neither an answer nor an error of this API: {shown(data)}")
-    words = [_BY_WORD[word] for word in (said.code, said.kind) if word in _BY_WORD]
-    status = said.status or 0
-    kind: type[ProviderError] = words[0] if words else ServerError
+    word, status = _by_word(said), said.status or 0
+    kind = word or ServerError
     if 400 <= status < 600:
         # Status first: some servers put it into the code.
         kind = _BY_STATUS.get(status) or (ServerError if status >= 500 else InvalidRequestError)
-    error = _refined(kind, said, certain=bool(words) or status >= 400)
+    error = _refined(kind, said, certain=word is not None or status >= 400)
     error.request_id = said.request_id
     return error
 
@@ -199,7 +202,7 @@ def _said(error: Mapping[str, Any], request_id: str | None) -> _Said:
     if isinstance(metadata, dict) and metadata.get("raw"):  # OpenRouter: what the vendor behind it said
         message = f"{message}: {shown(_text(metadata['raw']) or '', 1000)}"
     return _Said(
-        message=_text(message) or _text(kind) or "no reason given",
+        message=shown(_text(message) or _text(kind) or "no reason given", _LONGEST),
         code=_text(code) if not isinstance(code, int) else None,
         kind=_text(kind),
         status=status,
@@ -221,7 +224,7 @@ def _refined(kind: type[ProviderError], said: _Said, *, certain: bool) -> Provid
     if kind is InvalidRequestError:
         if re.search(_WRONG_KEY, message, _FLAGS):
             return AuthenticationError(message, code=code)
-        word = _BY_WORD.get(said.code or "", kind)  # a status of 400 can be anything, but for the server's own fault
+        word = _by_word(said) or kind  # a status of 400 can be anything, but for the server's own fault
         kind = kind if word is ServerError else word
     open_kinds = (InvalidRequestError, RateLimitError, *(() if certain else (ServerError,)))
     if codes & _QUOTA_CODES or (kind in (*open_kinds, PermissionDeniedError) and re.search(_QUOTA, message, _FLAGS)):
@@ -235,6 +238,10 @@ def _refined(kind: type[ProviderError], said: _Said, *, certain: bool) -> Provid
     error.tokens = _number(numbers.get("tokens")) or _number(said.details.get("n_prompt_tokens"))  # llama.cpp
     error.limit = _number(numbers.get("limit")) or _number(said.details.get("n_ctx"))
     return error
+
+
+def _by_word(said: _Said) -> type[ProviderError] | None:
+    return _BY_WORD.get(said.code or "") or _BY_WORD.get(said.kind or "")
 
 
 def _number(value: object) -> int | None:

@@ -318,17 +318,18 @@ class ResponsesDecoder:
         return self._end(response, data)
 
     def _end(self, response: _Response, data: bytes) -> Iterator[Chunk]:
-        items = response.output or []
+        items = [bytes(raw) for raw in response.output or () if bytes(raw) != b"null"]
         self._calls.response_id = response.id or self._answer.id or ""
         if len(items) > self._item_count:
+            ended = self._ended.copy()  # two items of one answer may have the same id: xAI's
             for place, raw in enumerate(items):
-                if place not in self._ended and decode(_item_type, b"response", bytes(raw)).id not in self._ended:
-                    yield from self._finished(bytes(raw), place)
+                if place not in ended and decode(_item_type, b"response", raw).id not in ended:
+                    yield from self._finished(raw, place)
         yield from self._usage.report(response.usage, response.service_tier, self._searches)
-        if response.status in (*_FAILURES, "queued", "in_progress"):
-            if bytes(response.error) in (b"", b"null"):
-                raise StreamInterruptedError(f"the vendor ended the answer with the status {response.status!r}")
+        if bytes(response.error) not in (b"", b"null", b"{}"):
             raise stream_error(data)
+        if response.status in (*_FAILURES, "queued", "in_progress"):
+            raise StreamInterruptedError(f"the vendor ended the answer with the status {response.status!r}")
         why = response.incomplete_details.reason if response.incomplete_details is not None else None
         reason: StopReason = "stop"
         if response.status == "incomplete" or why is not None:

@@ -1,0 +1,401 @@
+"""The recorded exchanges with everyone who speaks OpenAI's two APIs, against what an independent parser read from each.
+
+That parser says all in the vendor's own words; each rule that leads from them to ours is a line of this file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+import pytest
+
+from penstock import (
+    AuthenticationError,
+    InvalidRequestError,
+    MalformedResponseError,
+    NotFoundError,
+    OpaqueChunk,
+    ProviderError,
+    ProviderTimeoutError,
+    RateLimitError,
+    ReasoningChunk,
+    ServerError,
+    StreamInterruptedError,
+    TokenLimitError,
+    ToolCallChunk,
+    UsageChunk,
+    calculate_cost,
+)
+from penstock.dialect import Wire
+from penstock.wire.dialects import DIALECTS
+from penstock.wire.openai_errors import response_error
+from reading import (
+    DAY,
+    PRICED,
+    attempt_openai,
+    calls_of,
+    cut,
+    openai_reader,
+    read_openai,
+    reasoning_of,
+    stop_of,
+    text_of,
+    usage_of,
+)
+
+ENDPOINTS: Final[dict[str, Wire]] = {"/v1/chat/completions": "chat", "/v1/responses": "responses"}
+
+# Answers with status 200 that are errors, by our class.
+FAILURES: Final[dict[str, type[ProviderError]]] = {
+    "1ab370c74c923e00": ServerError,  # an error event, then a usage of zeros and [DONE]
+    "7fcd0b892f6da31c": ServerError,  # an error event
+    "9573f2dec2e260aa": InvalidRequestError,  # an event with the name `error`: the model broke the tool's schema
+    "c0ce79ef863e29cd": InvalidRequestError,  # the same: it called no tool although one was required
+    "df695c734b4a34af": ServerError,  # an error in place of the whole answer, whose code is 502
+    "ed8c6aab45e217f7": MalformedResponseError,  # a stream of chat completions, recorded on /responses
+    "a15fdd6907149db7": StreamInterruptedError,  # asked for in the background, and only queued
+}
+EXCEPTIONS: Final = {
+    "d4da551d6044e321": "a custom tool's call has no JSON arguments: it is opaque to us, and a call to the parser",
+    "3ea9f9ab6979e457": "reasoning that stands only in reasoning_details, which the parser does not read",
+}
+
+
+def recorded(corpus: list[dict[str, Any]], wire: Wire, *, sse: bool) -> list[dict[str, Any]]:
+    """The answers with status 200."""
+    rows = [row for row in corpus if ENDPOINTS.get(row["endpoint"]) == wire and row["status"] == 200]
+    return [row for row in rows if row["sse"] is sse]
+
+
+def answers(corpus: list[dict[str, Any]], wire: Wire, *, sse: bool) -> list[dict[str, Any]]:
+    """Those of them that are answers."""
+    return [row for row in recorded(corpus, wire, sse=sse) if row["id"] not in FAILURES]
+
+
+def dialect_of(row: dict[str, Any]) -> str:
+    return row["provider"] if row["provider"] in DIALECTS else "openai-compatible"
+
+
+def documents(row: dict[str, Any]) -> list[Any]:
+    """The JSON of the events, or of the whole answer; numbers with a point are exact."""
+    body = row["response_body"].replace("\r\n", "\n")
+    texts = [line[5:] for line in body.split("\n") if line.startswith("data:")] if row["sse"] else [body]
+    return [json.loads(text, parse_float=Decimal) for text in texts if text.strip() not in ("", "[DONE]")]
+
+
+def output_of(row: dict[str, Any]) -> list[Any]:
+    """The items of a response, as they were when they were done: encrypted content is another each time it is told."""
+    done = [event["item"] for event in documents(row) if event.get("type") == "response.output_item.done"]
+    last = documents(row)[-1]
+    return done or last.get("response", last).get("output") or []
+
+
+def reported(row: dict[str, Any]) -> dict[str, Any]:
+    """The vendor's last word on usage; the parser looked for it beside the choices only."""
+    events = [event.get("response", event) for event in documents(row)]
+    usages = [event.get("usage") or (event.get("x_groq") or {}).get("usage") for event in events]
+    last: dict[str, Any] = ([usage for usage in usages if usage] or [{}])[-1]
+    assert row["expect"]["usage"] is None or row["expect"]["usage"].keys() == last.keys()
+    return last
+
+
+def counts(usage: dict[str, Any], row: dict[str, Any]) -> UsageChunk:
+    """The vendor's counts made disjoint."""
+    prompt = usage.get("prompt_tokens", usage.get("input_tokens")) or 0
+    output = usage.get("completion_tokens", usage.get("output_tokens")) or 0
+    details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
+    reasoning = (usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}).get(
+        "reasoning_tokens"
+    ) or 0
+    read, written = details.get("cached_tokens") or 0, details.get("cache_write_tokens") or 0
+    if row["provider"] == "mistral":  # rounded up to blocks, and billed like the rest
+        read = written = 0
+    total = usage.get("total_tokens", 0)
+    if row["provider"] == "google":  # its reasoning is only in the total
+        output = total - prompt
+    elif reasoning and total == prompt + output + reasoning:  # xAI counts it beside the output
+        output += reasoning
+    return UsageChunk(
+        input_tokens=max(0, prompt - read - written),  # Grok on Azure: more read than there was
+        cache_read_tokens=read,
+        cache_write_tokens=max(0, min(written, prompt - read)),
+        output_tokens=output,
+        reasoning_tokens=min(reasoning, output),  # at resellers there is more of it than of the whole
+        web_searches=searches(usage, row),
+    )
+
+
+def searches(usage: dict[str, Any], row: dict[str, Any]) -> int:
+    """What is billed by the search; opening a page is not."""
+    if ENDPOINTS[row["endpoint"]] == "chat":
+        return (usage.get("server_tool_use_details") or {}).get("web_search_requests") or 0
+    actions = [item.get("action") for item in output_of(row) if item["type"] == "web_search_call"]
+    return sum(not isinstance(action, dict) or action.get("type", "search") == "search" for action in actions)
+
+
+def reported_cost(row: dict[str, Any]) -> Decimal | None:
+    """Dollars as the vendor has them, None where it says nothing."""
+    usage = reported(row)
+    if usage.get("cost_in_usd_ticks"):
+        return Decimal(usage["cost_in_usd_ticks"]) * Decimal("1e-10")
+    cost = usage.get("cost")
+    if isinstance(cost, dict):  # Perplexity
+        cost = cost["total_cost"]
+    if cost is not None and usage.get("is_byok"):
+        cost += usage["cost_details"]["upstream_inference_cost"]
+    return None if cost is None else Decimal(cost)
+
+
+def called(calls: list[tuple[str, str, str]], *, own_ids: bool) -> list[tuple[str, str, Any]]:
+    """Tool calls to be compared. own_ids: the vendor gave none, so we make them up."""
+    return [("" if own_ids else id_, name, msgspec.json.decode(arguments or "{}")) for id_, name, arguments in calls]
+
+
+def found(row: dict[str, Any], size: int) -> dict[str, Any]:
+    """What we read."""
+    body = row["response_body"].encode()
+    chunks = read_openai(cut(body, size), dialect_of(row), ENDPOINTS[row["endpoint"]])
+    calls, stop = calls_of(chunks), stop_of(chunks)
+    assert (stop.reason == "tool_calls") == bool(calls)
+    assert len({call.id for call in calls} - {""}) == len(calls)
+    return {
+        "text": text_of(chunks),
+        "reasoning": reasoning_of(chunks),
+        "calls": called([(call.id, call.name, call.arguments) for call in calls], own_ids=has_no_ids(row)),
+        "stop": stop.raw_reason,
+        "usage": usage_of(chunks),
+    }
+
+
+def has_no_ids(row: dict[str, Any]) -> bool:
+    """Google's calls may have empty ids, and a function call of old has none."""
+    return "function_call" in row["expect"] or any(not call["id"] for call in row["expect"]["tool_calls"])
+
+
+def expected(row: dict[str, Any]) -> dict[str, Any]:
+    """What the parser read, in our words."""
+    expect = row["expect"]
+    calls = [(call["id"], call["name"], call["arguments"]) for call in expect["tool_calls"]]
+    if "function_call" in expect:  # what came before tool calls
+        calls.append(("", expect["function_call"]["name"], expect["function_call"]["arguments"]))
+    if row["id"] == "d4da551d6044e321":
+        calls = []
+    stop = expect["stop_reason"]
+    usage = counts(reported(row), row)
+    cost = reported_cost(row)
+    if cost is None:
+        cost = calculate_cost(usage, PRICED, on=DAY)
+    return {
+        "text": expect["text"] + (expect.get("refusal") or ""),
+        "reasoning": expect["reasoning"] or "",
+        "calls": called(calls, own_ids=has_no_ids(row)),
+        "stop": expect["incomplete_reason"] if stop == "incomplete" else stop,
+        "usage": msgspec.structs.replace(usage, cost=cost),
+    }
+
+
+def check(row: dict[str, Any], *sizes: int) -> None:
+    for size in sizes:
+        mine, theirs = found(row, size), expected(row)
+        if row["id"] == "3ea9f9ab6979e457":
+            assert mine.pop("reasoning").startswith("**Finding Ruby version**")
+            assert theirs.pop("reasoning") == ""
+        assert mine == theirs, (row["id"], size, EXCEPTIONS.get(row["id"]))
+
+
+@pytest.mark.parametrize(("wire", "number"), [("chat", 360), ("responses", 87)])
+def test_every_stream_reads_as_the_independent_parser_read_it(
+    corpus: list[dict[str, Any]], wire: Wire, number: int
+) -> None:
+    """Text, reasoning, calls, usage, cost and finish reason of all streams, whole and in small pieces."""
+    assert len(recorded(corpus, wire, sse=True)) == number
+    for row in answers(corpus, wire, sse=True):
+        size = len(row["response_body"].encode())
+        check(row, *((size, 61, 7) if size < 200_000 else (size, 997)))
+
+
+@pytest.mark.parametrize(("wire", "number"), [("chat", 349), ("responses", 136)])
+def test_every_whole_answer_reads_the_same_way(corpus: list[dict[str, Any]], wire: Wire, number: int) -> None:
+    """An answer in one JSON document gives the same chunks, so that a server may ignore `stream`."""
+    assert len(recorded(corpus, wire, sse=False)) == number
+    for row in answers(corpus, wire, sse=False):
+        check(row, len(row["response_body"].encode()))
+
+
+def test_every_cost_that_a_vendor_reports_is_the_cost(corpus: list[dict[str, Any]]) -> None:
+    """To the last digit, of all that report one; and no price is needed for it."""
+    number = 0
+    for row in corpus:
+        if ENDPOINTS.get(row["endpoint"]) is None or row["status"] != 200 or row["id"] in FAILURES:
+            continue
+        cost = reported_cost(row)
+        if cost is not None:
+            number += 1
+            body = row["response_body"].encode()
+            assert usage_of(read_openai([body], dialect_of(row), ENDPOINTS[row["endpoint"]])).cost == cost, row["id"]
+    assert number == 194
+
+
+def test_every_failure_with_status_200_has_its_class(corpus: list[dict[str, Any]]) -> None:
+    """Inside a stream, in place of the whole answer, or no answer at all; in pieces of any size."""
+    rows = [row for row in corpus if row["id"] in FAILURES]
+    assert len(rows) == len(FAILURES)
+    for row in rows:
+        body = row["response_body"].encode()
+        for size in (len(body), 61, 7):
+            _, error = attempt_openai(cut(body, size), dialect_of(row), ENDPOINTS[row["endpoint"]])
+            assert type(error) is FAILURES[row["id"]], (row["id"], size)
+            assert error.status is None
+
+
+def ends(row: dict[str, Any]) -> int:
+    """Where the first thing stands that says the message is complete."""
+    body: str = row["response_body"]
+    last = ("data: [DONE]", '"type":"response.completed"', '"type":"response.incomplete"')
+    places = [body.find(word) for word in last]
+    place = 0
+    for event in body.split("\n\n"):
+        data = event.partition("data:")[2].strip()
+        if data.startswith("{"):
+            choices = json.loads(data).get("choices") or [{}]
+            if choices[0].get("finish_reason"):
+                places.append(place)
+                break
+        place += len(event) + 2
+    return min(found for found in places if found >= 0)
+
+
+@pytest.mark.parametrize("wire", ["chat", "responses"])
+def test_every_cut_off_stream_is_an_error(corpus: list[dict[str, Any]], wire: Wire) -> None:
+    """Without a finish reason and `[DONE]`, or without its last event, no recorded stream ends normally."""
+    for row in answers(corpus, wire, sse=True):
+        body = row["response_body"][: ends(row)].encode()
+        with pytest.raises(ProviderError):
+            read_openai([body], dialect_of(row), wire)
+
+
+def argument_events(row: dict[str, Any], wire: Wire) -> Iterator[bool]:
+    """For each event, whether a piece of the last call's arguments is in it."""
+    for event in documents(row):
+        if wire == "responses":
+            yield event.get("type") == "response.function_call_arguments.delta" and bool(event["delta"].strip())
+            continue
+        deltas = [choice.get("delta") or {} for choice in event.get("choices") or []]
+        pieces = [piece for delta in deltas for piece in delta.get("tool_calls") or []]
+        yield any((piece["function"].get("arguments") or "").strip() for piece in pieces)
+
+
+@pytest.mark.parametrize(("wire", "number"), [("chat", 155), ("responses", 25)])
+def test_no_cut_inside_a_call_delivers_it(corpus: list[dict[str, Any]], wire: Wire, number: int) -> None:
+    """Before the last piece of its arguments is there, the last call of a stream is never out."""
+    checked = 0
+    for row in answers(corpus, wire, sse=True):
+        has_piece = list(argument_events(row, wire))
+        if True not in has_piece:
+            continue
+        checked += 1
+        last = len(has_piece) - 1 - has_piece[::-1].index(True)
+        reader = openai_reader(dialect_of(row), wire)
+        calls: list[ToolCallChunk] = []
+        for number_, event in enumerate(documents(row)):
+            if number_ == last:
+                break
+            data = json.dumps(event, default=float).encode()
+            calls += (chunk for chunk in reader.feed(b"data: " + data + b"\n\n") if isinstance(chunk, ToolCallChunk))
+        with suppress(StreamInterruptedError):  # not where a finish reason came before the last call
+            calls += (chunk for chunk in reader.close() if isinstance(chunk, ToolCallChunk))
+        assert len(calls) < len(row["expect"]["tool_calls"]), row["id"]
+    assert checked == number
+
+
+def test_what_has_no_neutral_form_comes_back_as_it_was(corpus: list[dict[str, Any]]) -> None:
+    """Items of the Responses API: all but plain messages and calls, in their order."""
+    number = 0
+    for row in (row for sse in (True, False) for row in answers(corpus, "responses", sse=sse)):
+        chunks = read_openai([row["response_body"].encode()], dialect_of(row), "responses")
+        kept = [chunk.data for chunk in chunks if isinstance(chunk, OpaqueChunk)]
+        proofs = [chunk.proof for chunk in chunks if isinstance(chunk, ReasoningChunk) and chunk.proof]
+        items = output_of(row)
+        assert [json.loads(data, parse_float=Decimal) for data in kept] == [item for item in items if is_opaque(item)]
+        thoughts = [item for item in items if item["type"] == "reasoning"]
+        assert [json.loads(proof, parse_float=Decimal) for proof in proofs] == [
+            item for item in thoughts if item.get("encrypted_content") or item.get("content")
+        ]
+        number += len(kept) + len(proofs)
+    assert number == 194
+
+
+def is_opaque(item: dict[str, Any]) -> bool:
+    if item["type"] == "message":  # with a phase, or with citations
+        return item.get("phase") is not None or any(part.get("annotations") for part in item["content"])
+    return item["type"] not in ("reasoning", "function_call")
+
+
+def test_reasoning_details_come_back_as_one_list(corpus: list[dict[str, Any]]) -> None:
+    """OpenRouter's, of all that have them: pieces of one type and index joined, entries of a whole answer untouched."""
+    number = 0
+    for row in (row for sse in (True, False) for row in answers(corpus, "chat", sse=sse)):
+        choices = [choice for event in documents(row) for choice in event.get("choices") or []]
+        messages = [choice.get("delta") or choice.get("message") or {} for choice in choices]
+        pieces = [piece for message in messages for piece in message.get("reasoning_details") or []]
+        if not pieces or row["provider"] != "openrouter":
+            continue
+        joined: dict[Any, dict[str, Any]] = {}
+        for place, piece in enumerate(pieces):
+            entry = joined.setdefault((piece["type"], piece.get("index")) if row["sse"] else place, {})
+            for name in ("text", "summary", "data"):
+                if name in piece and name in entry:
+                    piece[name] = entry[name] + piece[name]
+            entry.update(piece)
+        chunks = read_openai([row["response_body"].encode()], "openrouter")
+        (proof,) = [chunk for chunk in chunks if isinstance(chunk, ReasoningChunk) and chunk.proof]
+        assert json.loads(proof.proof or "") == list(joined.values()), row["id"]
+        assert (proof.vendor, chunks.index(proof)) == ("openrouter", len(chunks) - 2)
+        number += 1
+    assert number == 40
+
+
+ERRORS: Final[dict[int, type[ProviderError]]] = {
+    400: InvalidRequestError,
+    401: AuthenticationError,
+    404: NotFoundError,
+    408: ProviderTimeoutError,
+    413: TokenLimitError,
+    429: RateLimitError,
+    500: ServerError,
+    502: ServerError,
+    503: ServerError,
+}
+# Answers with status 400 that are something else, with the numbers that they give.
+OTHERS: Final[dict[str, tuple[type[ProviderError], int | None, int | None]]] = {
+    "4525f43c1cd12109": (TokenLimitError, 2500021, 200000),  # OpenRouter
+    "dc85328b761e20da": (TokenLimitError, 2500021, 200000),
+    "60390e21061c114d": (TokenLimitError, 625077, 131072),  # xAI
+    "f93b59f72defa5bb": (TokenLimitError, 625078, 131072),
+    "c61aab16482e024c": (TokenLimitError, 1250019, 65536),  # DeepSeek
+    "df7b2a654060b63a": (TokenLimitError, 1250025, 1048565),
+    "d7fa1de839ecd84e": (TokenLimitError, None, None),  # OpenAI on /responses
+    "5ec2a0382847026e": (AuthenticationError, None, None),  # xAI
+    "0f9c6a914d556f72": (NotFoundError, None, None),  # OpenAI on /responses: model_not_found
+}
+
+
+@pytest.mark.parametrize(("wire", "number"), [("chat", 54), ("responses", 7)])
+def test_every_error_has_its_class(corpus: list[dict[str, Any]], wire: Wire, number: int) -> None:
+    """Status first, then codes, then words: all error answers."""
+    rows = [row for row in corpus if ENDPOINTS.get(row["endpoint"]) == wire and row["status"] != 200]
+    assert len(rows) == number
+    for row in rows:
+        headers = row["response_headers"] or {}
+        error = response_error(row["status"], headers, row["response_body"].encode())
+        kind, tokens, limit = OTHERS.get(row["id"], (ERRORS[row["status"]], None, None))
+        assert type(error) is kind, row["id"]
+        assert error.status == row["status"]
+        assert error.request_id == headers.get("x-request-id", error.request_id)
+        if isinstance(error, TokenLimitError):
+            assert (error.tokens, error.limit) == (tokens, limit), row["id"]
