@@ -42,7 +42,9 @@ class Dialect(
     reasoning_echo: what of the reasoning goes back: the text in that field, on every message with calls; the vendor's
         `reasoning_details`; or the `extra_content` of a call. foreign_extra: the `extra_content` for a call that
         another vendor's model made, None for none.
-    call_id_length: ids of tool calls must have so many letters and digits, 8 to 64; None for any up to 40 characters.
+    longest_call_id: ids of tool calls have at most so many letters, digits, `_` and `-`, 16 to 64, and on the Responses
+        API 64; None for any id, so that they go back as they came: some models look at theirs.
+    call_id_length: they have exactly so many letters and digits, 8 to 64; None for any number.
     user_after_tool: a user's message may follow a tool's result. image_urls: images may be URLs that it fetches.
     chat_documents: takes documents on the chat wire.
     encrypted_reasoning: on the Responses API, reasoning comes encrypted only if it is asked for.
@@ -69,6 +71,7 @@ class Dialect(
     required_word: str = "required"
     reasoning_echo: Literal["reasoning_content", "reasoning", "reasoning_details", "extra_content"] | None = None
     foreign_extra: Mapping[str, Any] | None = None
+    longest_call_id: int | None = 40
     call_id_length: int | None = None
     user_after_tool: bool = True
     image_urls: bool = True
@@ -82,12 +85,13 @@ class Dialect(
     def __post_init__(self) -> None:
         if self.base_url is not None and not str(self.base_url).startswith(("http://", "https://")):
             raise ConfigError(f"`base_url` is {self.base_url!r}, expected one that begins with http:// or https://")
-        if self.call_id_length is not None and not 8 <= self.call_id_length <= 64:
+        for name, least in (("longest_call_id", 16), ("call_id_length", 8)):
             # Fewer would not keep the calls of a long history apart; more than the digits of a hash there are not.
-            raise ConfigError(f"`call_id_length` is {self.call_id_length}, expected 8 to 64")
-        for name in self.option_fields:
-            if name not in _OPTIONS:
-                near = "".join(f"; did you mean {word!r}?" for word in get_close_matches(name.lower(), _OPTIONS, 1))
+            if (length := getattr(self, name)) is not None and not least <= length <= 64:
+                raise ConfigError(f"`{name}` is {length}, expected {least} to 64")
+        for option in self.option_fields:
+            if option not in _OPTIONS:
+                near = "".join(f"; did you mean {word!r}?" for word in get_close_matches(option.lower(), _OPTIONS, 1))
                 raise ConfigError(
-                    f"`option_fields` is a mapping with {name!r}, expected only: {', '.join(_OPTIONS)}{near}"
+                    f"`option_fields` is a mapping with {option!r}, expected only: {', '.join(_OPTIONS)}{near}"
                 )

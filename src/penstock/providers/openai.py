@@ -45,8 +45,10 @@ class OpenAIProvider(BaseProvider):
         if config.base_url is None and row.base_url is None:
             raise ConfigError(f"`base_url` is not set, and {row.name} has no usual one: give it, with its /v1")
         # With a header of the caller's own for it, as for a token of another kind, no variable is looked at.
-        given = _given(config.headers, "authorization", row.key_header or "")
-        key = config.api_key or (None if given else _found(row.key_variables))
+        given = {name.lower(): value for name, value in config.headers.items() if value}
+        authorized = "authorization" in given
+        key = given.get((row.key_header or "").lower()) or config.api_key
+        key = key or (None if authorized else _found(row.key_variables))
         needs_key = row.needs_key if row.needs_key is not None else bool(row.key_variables)
         headers = dict(config.headers)
         if key is not None and row.key_header is not None:
@@ -54,15 +56,15 @@ class OpenAIProvider(BaseProvider):
         import openai  # here and not above: `import penstock` loads no SDK
 
         def make_client(http_client: Any) -> Any:
-            if key is None and needs_key and not given:
+            if key is None and needs_key and not authorized:
                 names = " or ".join(row.key_variables)
                 how = f"set {names}, or give one in the config" if names else "give one in the config"
                 raise AuthenticationError(f"there is no API key: {how}")
             return self._client(http_client, key or _NO_KEY, headers)
 
         # The SDK takes it only from the request itself that there is to be no such header.
-        other = row.key_header is not None and not _given(headers, "authorization")
-        self._headers: dict[str, Any] = {"Authorization": openai.Omit()} if other else {}
+        bare = row.key_header is not None and not authorized
+        self._headers: dict[str, Any] = {"Authorization": openai.Omit()} if bare else {}
         self._config = config
         self._model = Model(config.model_id, config.model_info or ModelInfo())
         self._transport = Transport(
@@ -138,10 +140,6 @@ def _near(word: object, known: Iterable[str]) -> str:
 
 def _found(variables: Sequence[str]) -> str | None:
     return next((found for name in variables if (found := os.environ.get(name))), None)
-
-
-def _given(headers: Mapping[str, str], *names: str) -> bool:
-    return any(value and name.lower() in map(str.lower, names) for name, value in headers.items())
 
 
 def _sdk_headers() -> list[str]:

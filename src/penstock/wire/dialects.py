@@ -51,6 +51,7 @@ _ROWS: Final = (
         chat_efforts=None,
         # With tools a 400 without it; empty text is enough where there was none.
         reasoning_echo="reasoning_content",
+        longest_call_id=None,
         chat_documents=False,
         cache=None,
     ),
@@ -62,6 +63,7 @@ _ROWS: Final = (
         wires=("chat", "responses"),
         option_fields=_MAX,
         chat_efforts=None,
+        longest_call_id=None,
         chat_documents=False,
         encrypted_reasoning=True,
         cache=None,
@@ -84,6 +86,7 @@ _ROWS: Final = (
         reasoning_echo="extra_content",
         # The documented word for a call without one, ai.google.dev/gemini-api/docs/thought-signatures.
         foreign_extra={"google": {"thought_signature": "skip_thought_signature_validator"}},
+        longest_call_id=None,
         chat_documents=False,
         cache=None,
         output_is_rest=True,
@@ -114,6 +117,7 @@ _ROWS: Final = (
         wires=("chat", "responses"),
         option_fields={"user": "user"},
         chat_efforts=None,
+        longest_call_id=None,
         chat_documents=False,
         cache=None,
     ),
@@ -127,6 +131,7 @@ _ROWS: Final = (
         reasoning_off={"reasoning": {"enabled": False}},
         chat_efforts=None,
         reasoning_echo="reasoning_details",
+        longest_call_id=None,
         encrypted_reasoning=True,
         cache="top_level",
     ),
@@ -139,6 +144,7 @@ _ROWS: Final = (
         option_fields={**_LOCAL, "user": None, "service_tier": None, "parallel_tool_calls": None},
         reasoning_off={"reasoning": {"enabled": False}},
         chat_efforts=None,
+        longest_call_id=None,
         chat_documents=False,
         cache=None,
     ),
@@ -150,6 +156,7 @@ _ROWS: Final = (
         wires=("chat", "responses"),
         option_fields=_LOCAL,
         chat_efforts=None,
+        longest_call_id=None,
         chat_documents=False,
         cache=None,
     ),
@@ -161,6 +168,7 @@ _ROWS: Final = (
         wires=("chat",),
         option_fields={"user": "user", "presence_penalty": None, "frequency_penalty": None},
         chat_efforts=None,
+        longest_call_id=None,
         chat_documents=False,
         cache=None,
     ),
@@ -176,6 +184,7 @@ _ROWS: Final = (
         # A choice of tools is ignored without a word.
         tool_choices=("auto",),
         reasoning_echo="reasoning",
+        longest_call_id=None,
         image_urls=False,
         chat_documents=False,
         cache=None,
@@ -191,6 +200,7 @@ _ROWS: Final = (
         reasoning_off={"chat_template_kwargs": {"enable_thinking": False}},
         chat_efforts=None,
         reasoning_echo="reasoning",
+        longest_call_id=None,
         chat_documents=False,
         cache=None,
     ),
@@ -207,6 +217,7 @@ _ROWS: Final = (
         # A tool's name is taken as `auto` without a word.
         tool_choices=("auto", "none", "required"),
         reasoning_echo="reasoning_content",
+        longest_call_id=None,
         chat_documents=False,
         cache=None,
     ),
@@ -219,6 +230,7 @@ _ROWS: Final = (
         wires=("chat", "responses"),
         option_fields={**_LOCAL, "user": None, "service_tier": None, "parallel_tool_calls": None},
         chat_efforts=None,
+        longest_call_id=None,
         image_urls=False,
         chat_documents=False,
         cache=None,
@@ -230,6 +242,7 @@ _ROWS: Final = (
         wires=("chat", "responses"),
         option_fields=_LOCAL,
         chat_efforts=None,
+        longest_call_id=None,
         cache=None,
     ),
 )
@@ -241,8 +254,9 @@ DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType({row.name: row for row
 def completed(own: Dialect) -> Dialect:
     """A user's row: what it leaves as OpenAI has it is that of the row for an unknown server.
 
-    What it says in so many words counts, also where OpenAI has the same: a list is then another list. The fields of
-    options are laid over those of the unknown server.
+    What it says in so many words counts, also where OpenAI has the same: a list is then another list. Only OpenAI's own
+    `cache` and `longest_call_id` cannot be told from nothing said. The fields of options are laid over those of the
+    unknown server.
     """
     if DIALECTS.get(own.name) == own:
         return own

@@ -9,7 +9,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -44,7 +44,7 @@ __all__ = ["OpenAIHistory", "as_text", "data_url", "encode", "is_reasoning_item"
 
 IMAGES: Final = ("image/jpeg", "image/png", "image/gif", "image/webp")
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
-_LONGEST_ID: Final = 40  # characters of a call's id; more is a 400 at OpenAI
+_LONGEST_ID: Final = 40  # characters of an id of ours, where any would do
 
 
 class _Text(msgspec.Struct, gc=False, tag_field="type", tag="text"):
@@ -126,7 +126,9 @@ def encode(system_prompt: str, messages: Sequence[Message], options: Options, mo
 
 
 class OpenAIHistory(HistoryWriter):
-    """What both of OpenAI's wires write alike."""
+    """What both of OpenAI's wires write alike. longest_id: characters of a call's id, None if the row says it."""
+
+    longest_id: ClassVar[int | None] = None
 
     def __init__(self, model: Model, dialect: Dialect) -> None:
         super().__init__(model)
@@ -134,13 +136,14 @@ class OpenAIHistory(HistoryWriter):
 
     def own_id(self, foreign: str, attempt: int) -> str:
         """The id as it came if the vendor can take it, else one made of it, and always one of a legal length."""
-        length = self.dialect.call_id_length
-        if length is None:
-            id_ = super().own_id(foreign, attempt)
-            return id_ if len(id_) <= _LONGEST_ID else f"call_{_digest(foreign, attempt)[:32]}"
-        if attempt == 0 and len(foreign) == length and foreign.isascii() and foreign.isalnum():
+        length, longest = self.dialect.call_id_length, self.dialect.longest_call_id
+        if length is not None:
+            legal = attempt == 0 and len(foreign) == length and foreign.isascii() and foreign.isalnum()
+            return foreign if legal else _digest(foreign, attempt)[:length]
+        if longest is None and attempt == 0 and foreign and foreign.isprintable():
             return foreign
-        return _digest(foreign, attempt)[:length]
+        id_, longest = super().own_id(foreign, attempt), self.longest_id or longest or _LONGEST_ID
+        return id_ if len(id_) <= longest else f"call_{_digest(foreign, attempt)}"[:longest]
 
     def image_url(self, part: ImagePart) -> str:
         """The image as a URL, which may hold it."""
@@ -248,12 +251,14 @@ class _History(OpenAIHistory):
     def _document(self, part: DocumentPart) -> _Text | _File:
         if part.citations:
             refuse("no citations on this API; they work with Anthropic")
-        if not given_bytes(part, ("application/pdf", "text/plain")):
-            refuse('no documents by URL on the chat wire; they work with wire="responses" or as data')
-        if part.media_type == "text/plain":
+        has_data = given_bytes(part, ("application/pdf", "text/plain"))
+        if has_data and part.media_type == "text/plain":
             return _Text(as_text(part))
         if not self.dialect.chat_documents:
             refuse(f"{self.dialect.name} takes no documents on the chat wire; send its text")
+        if not has_data:
+            other = 'with wire="responses" or ' if "responses" in self.dialect.wires else ""
+            refuse(f"no documents by URL on the chat wire; they work {other}as data")
         return _File({"filename": part.title or "document.pdf", "file_data": data_url(part)})
 
     def _call(self, part: ToolCallPart) -> _Call:

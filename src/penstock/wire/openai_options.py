@@ -38,7 +38,7 @@ _FIELDS: Final[Mapping[Wire, Mapping[str, str | None]]] = {
         "response_schema": "text.format",
     },
 }
-# What a row says of these holds for both of its wires.
+# What a row says of these holds for both of its wires; so does that it has none, of whatever.
 _COMMON: Final = ("user", "service_tier", "parallel_tool_calls")
 _CHAT: Final = 'openai and wire="chat"'
 _ELSEWHERE: Final = {
@@ -103,8 +103,9 @@ def _values(options: Options, wire: Wire) -> dict[str, Any]:
 def _field(name: str, dialect: Dialect, wire: Wire) -> str:
     """The body's field for an option. Raises InvalidRequestError, which says where it would work."""
     field = _FIELDS[wire].get(name)
-    if wire == "chat" or name in _COMMON:
-        field = dialect.option_fields.get(name, field)
+    own = dialect.option_fields.get(name, field)
+    if wire == "chat" or name in _COMMON or own is None:
+        field = own
     if field is not None:
         return field
     api = "the Responses API" if wire == "responses" else "the chat wire"

@@ -112,6 +112,8 @@ def _asked(parts: Sequence[Any]) -> list[Any]:
 class _History(OpenAIHistory):
     """Writes parts as items, and a user's words and images as parts of one."""
 
+    longest_id = 64
+
     def _text(self, part: TextPart) -> _Text:
         return _Text(self.text(part))
 
