@@ -72,9 +72,9 @@ class Plan(NamedTuple):
 PLANS: Final = {
     # A pause is longer than what the slower side needs for one HTTP chunk, so that each is read by itself: then the
     # price is mostly that of waking up, which lies below both sides. Read in bulk, it is theirs.
-    "one": Plan("one event per HTTP chunk, each read alone", 2_000, per_chunk=1, at_once=1, pause=0.0005),
+    "one": Plan("one event per HTTP chunk, each read alone", 2_000, per_chunk=1, at_once=1, pause=0.001),
     "ones": Plan("one event per HTTP chunk, read in bulk", 10_000, per_chunk=1),
-    "twenty": Plan("twenty events per HTTP chunk, each read alone", 4_000, at_once=1, pause=0.002),
+    "twenty": Plan("twenty events per HTTP chunk, each read alone", 4_000, at_once=1, pause=0.004),
     "twenties": Plan("twenty events per HTTP chunk, read in bulk", 20_000),
     "least": Plan("call to socket, 2,000 messages", 1),
     "warm": Plan("warm-up", 50_000),

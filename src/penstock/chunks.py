@@ -86,8 +86,9 @@ class UsageChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field=
 
     Counts are tokens and disjoint where they are priced: `input_tokens` excludes cache reads and writes at every
     vendor, `cache_write_tokens` is all writes, `cache_write_extended_tokens` those of them with the longer lifetime
-    (1 h at Anthropic, 12 h at OpenAI), `output_tokens` includes reasoning, `reasoning_tokens` is that part of it. `web_searches`
-    counts searches that the vendor ran and bills. A correction downwards is a negative increment; no sum is negative.
+    (1 h at Anthropic, 12 h at OpenAI), `output_tokens` includes reasoning, `reasoning_tokens` is that part of it.
+    `web_searches` counts searches that the vendor ran and bills. A correction downwards is a negative increment; no sum
+    is negative.
 
     cost: US dollars, exact, an increment as well; None when a price is not known, and then the sum's is None too.
         The empty chunk costs 0.
