@@ -16,6 +16,7 @@ import penstock
 from penstock import UsageChunk, errors
 from penstock.errors import (
     AuthenticationError,
+    CircuitOpenError,
     ConfigError,
     InvalidRequestError,
     MalformedResponseError,
@@ -44,6 +45,7 @@ def family(root: type[ProviderError]) -> Iterator[type[ProviderError]]:
 FAMILY = sorted(set(family(ProviderError)), key=lambda kind: kind.__name__)
 RETRYABLE = {
     AuthenticationError: False,
+    CircuitOpenError: True,
     ConfigError: False,
     InvalidRequestError: False,
     MalformedResponseError: False,

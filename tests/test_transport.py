@@ -185,6 +185,13 @@ STATUSES = [
     pytest.param(anthropic_error(403, "permission_error", "no"), PermissionDeniedError, False, id="403"),
     pytest.param(anthropic_error(404, "not_found_error", "model: x"), NotFoundError, False, id="404"),
     pytest.param(anthropic_error(408, "timeout_error", "slow"), ProviderTimeoutError, True, id="408"),
+    pytest.param(anthropic_error(409, "conflict_error", "locked"), InvalidRequestError, True, id="409"),
+    pytest.param(
+        anthropic_error(409, "conflict_error", "Your credit balance is too low to access the Anthropic API"),
+        QuotaExceededError,
+        False,
+        id="409 that is about money",
+    ),
     pytest.param(anthropic_error(413, "request_too_large", "big"), TokenLimitError, False, id="413"),
     pytest.param(anthropic_error(422, "invalid_request_error", "bad"), InvalidRequestError, False, id="422"),
     pytest.param(anthropic_error(429, "rate_limit_error", "slow down"), RateLimitError, True, id="429"),

@@ -18,6 +18,7 @@ from penstock.cost import calculate_cost
 from penstock.dialect import Dialect
 from penstock.errors import (
     AuthenticationError,
+    CircuitOpenError,
     ConfigError,
     InvalidRequestError,
     MalformedResponseError,
@@ -68,6 +69,7 @@ __all__ = [
     "AuthenticationError",
     "BaseProvider",
     "Chunk",
+    "CircuitOpenError",
     "ConfigError",
     "Deadlines",
     "Dialect",

@@ -12,6 +12,7 @@ from penstock.chunks import UsageChunk
 
 __all__ = [
     "AuthenticationError",
+    "CircuitOpenError",
     "ConfigError",
     "InvalidRequestError",
     "MalformedResponseError",
@@ -108,7 +109,10 @@ class NotFoundError(ProviderError):
 
 
 class InvalidRequestError(ProviderError):
-    """The request is wrong and would be wrong again. Without a status: it was refused here, before it was sent."""
+    """The request is wrong and would be wrong again. Without a status: it was refused here, before it was sent.
+
+    A conflict with another request (HTTP 409) is one too, but a retryable one.
+    """
 
 
 class TokenLimitError(ProviderError):
@@ -180,6 +184,13 @@ class MalformedResponseError(ProviderError):
     """The answer is not what this API answers: a page of HTML, an event that is not JSON, broken tool arguments."""
 
     hint = "Check that baseUrl is an API endpoint of this vendor and not a proxy's page."
+
+
+class CircuitOpenError(ProviderError):
+    """A circuit breaker has not asked, after failures which the message names. retry_after: seconds until it will."""
+
+    retryable = True
+    hint = "Wait for retry_after, or ask another model meanwhile: see Fallback."
 
 
 class ConfigError(ProviderError, ValueError):

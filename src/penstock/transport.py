@@ -268,6 +268,8 @@ class Transport:
         if 300 <= refused.status < 400 and place:
             error.args = (f"the server redirects to {place}, which is not followed: the key would go along",)
         error.retry_after = _retry_after(refused.headers)
+        if refused.status == 409 and type(error) is InvalidRequestError:
+            error.retryable = True  # a lock that another request holds; the SDKs try again too
         refused.headers, refused.body = {}, b""  # it hangs on the error that the caller sees, and may echo the key
         return error
 
