@@ -49,6 +49,7 @@ LEVELS = [
         "testing.openai",
         "testing.demo_openai",
         "testing.demo",
+        "testing.scripted",
         "testing",
     ],
     ["doctor", "cli", "__main__"],

@@ -1,4 +1,4 @@
-"""Test doubles for users and for ourselves: a loopback server that says exactly what a script tells it to."""
+"""Test doubles for users and for ourselves: a server and a provider that say exactly what a script tells them."""
 
 from penstock.testing.anthropic import anthropic_error, anthropic_events, anthropic_message
 from penstock.testing.demo import DemoModel
@@ -13,6 +13,7 @@ from penstock.testing.openai import (
     responses_events,
     responses_message,
 )
+from penstock.testing.scripted import ScriptedCall, ScriptedProvider, ScriptedStep
 
 __all__ = [
     "ChatForm",
@@ -25,6 +26,9 @@ __all__ = [
     "Reply",
     "Request",
     "Reset",
+    "ScriptedCall",
+    "ScriptedProvider",
+    "ScriptedStep",
     "Step",
     "anthropic_error",
     "anthropic_events",

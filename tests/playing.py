@@ -1,0 +1,78 @@
+"""What the tests of the middlewares share: a clock that takes no time, and ways to read and to leave a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+
+import anyio
+import anyio.lowlevel
+
+from penstock import BaseProvider, Chunk, Message, ProviderError, StopChunk, TextChunk, UsageChunk
+
+ASK = [Message("user", "Hi")]
+STOP = StopChunk(reason="stop")
+HI: list[Chunk] = [TextChunk("Hi"), STOP]
+
+
+class Clock:
+    """Stands still but for its own sleep, which takes no time."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        """The time, in seconds."""
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        """Be later at once."""
+        self.slept.append(seconds)
+        self.now += seconds
+        await anyio.lowlevel.checkpoint()
+
+
+def used(tokens: int) -> UsageChunk:
+    """Usage that can be told from other usage, and costs something."""
+    return UsageChunk(input_tokens=tokens, output_tokens=1, cost=Decimal(tokens) / 1000)
+
+
+def bill(chunks: list[Chunk]) -> UsageChunk:
+    """The sum of all usage, which is the bill."""
+    return sum((chunk for chunk in chunks if isinstance(chunk, UsageChunk)), UsageChunk())
+
+
+async def collect(provider: BaseProvider) -> list[Chunk]:
+    """All chunks of a call that ends well."""
+    async with provider.stream("system", ASK) as stream:
+        return [chunk async for chunk in stream]
+
+
+async def outcome(provider: BaseProvider) -> tuple[list[Chunk], ProviderError | None]:
+    """The chunks of a call, and the error that ended it if one did."""
+    chunks: list[Chunk] = []
+    try:
+        async with provider.stream("system", ASK) as stream:
+            async for chunk in stream:
+                chunks.append(chunk)  # noqa: PERF401 - what came before an error is kept
+    except ProviderError as error:
+        return chunks, error
+    return chunks, None
+
+
+async def cancelled_after(turns: int, run: Callable[[], Awaitable[object]]) -> bool:
+    """Run it and cancel it after so many turns of the event loop. Returns whether it had ended before that."""
+    ended = False
+
+    async def body() -> None:
+        nonlocal ended
+        await run()
+        ended = True
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(body)
+        for _ in range(turns):
+            await anyio.lowlevel.checkpoint()
+        group.cancel_scope.cancel()
+    return ended
