@@ -89,6 +89,7 @@ def bench(session: nox.Session) -> None:
     """Print our figures against the SDKs', measured in one run."""
     session.install(".")
     session.run("python", "tests/bench.py", *session.posargs)
+    session.run("python", "tests/bench_middleware.py")
 
 
 @nox.session

@@ -42,6 +42,22 @@ LEVELS = [
     ],
     ["deadlines", "redaction", "transport", "providers", "providers.anthropic", "providers.openai"],
     [
+        "middleware.checking",
+        "middleware.events",
+        "middleware.telling",
+        "middleware.wrapper",
+        "middleware.loops",
+        "middleware.window",
+        "middleware.estimate",
+        "middleware.retry",
+        "middleware.fallback",
+        "middleware.circuit_breaker",
+        "middleware.concurrency",
+        "middleware.rate_limit",
+        "middleware.observe",
+        "middleware",
+    ],
+    [
         "config_check",
         "registry",
         "testing.emulator",
@@ -60,6 +76,7 @@ STDLIB_AND = {
     "wire": {"msgspec"},
     "transport": {"msgspec", "anyio", "httpx2"},
     "providers": {"anthropic", "openai"},
+    "middleware": {"msgspec", "anyio"},
     "registry": {"msgspec", "keyring"},
     "testing": {"msgspec", "anyio", "h11"},
     "cli": {"msgspec", "anyio"},
@@ -99,6 +116,13 @@ def test_a_file_imports_only_from_lower_levels(name: str) -> None:
     lower = set(ORDER[: ORDER.index(name)])
     ours = {module for module in imports(name) if module.split(".")[0] == "penstock"}
     assert ours <= lower
+
+
+@pytest.mark.parametrize("name", [f"penstock.{name}" for name in LEVELS[3]])
+def test_a_middleware_knows_only_the_contract(name: str) -> None:
+    """Never a wire, an SDK or HTTP: what it wraps is a BaseProvider, whichever."""
+    known = {f"penstock.{known}" for level in (LEVELS[0], LEVELS[3]) for known in level}
+    assert {module for module in imports(name) if module.split(".")[0] == "penstock"} <= known
 
 
 @pytest.mark.parametrize("name", ORDER)

@@ -1,0 +1,52 @@
+"""Providers around a provider: each is built with one, is one, and can be nested in any order.
+
+An order that serves an agent loop in production, from the caller inwards:
+
+    Observe(Fallback(CircuitBreaker(Retry(RateLimit(Concurrency(provider, 20), ...))), CircuitBreaker(...)), listener)
+
+Fallback stands outside the breakers, so that an open one leads on at once; Retry inside them, so that only what it
+could not mend counts; RateLimit inside Retry, so that each try is counted.
+"""
+
+from penstock.middleware.circuit_breaker import CircuitBreaker
+from penstock.middleware.concurrency import Concurrency
+from penstock.middleware.events import (
+    Abandoned,
+    AttemptFailed,
+    Completed,
+    Event,
+    Failed,
+    FallbackTo,
+    FirstChunk,
+    Listener,
+    RetryScheduled,
+    Started,
+    UsageReported,
+)
+from penstock.middleware.fallback import Fallback
+from penstock.middleware.observe import Observe
+from penstock.middleware.rate_limit import RateLimit
+from penstock.middleware.retry import Retry
+from penstock.middleware.wrapper import Wrapper, is_visible
+
+__all__ = [
+    "Abandoned",
+    "AttemptFailed",
+    "CircuitBreaker",
+    "Completed",
+    "Concurrency",
+    "Event",
+    "Failed",
+    "Fallback",
+    "FallbackTo",
+    "FirstChunk",
+    "Listener",
+    "Observe",
+    "RateLimit",
+    "Retry",
+    "RetryScheduled",
+    "Started",
+    "UsageReported",
+    "Wrapper",
+    "is_visible",
+]

@@ -1,0 +1,113 @@
+"""Asks the next provider when one fails, while nothing has been shown to the caller yet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, aclosing
+from itertools import count
+
+from penstock.chunks import Chunk, UsageChunk
+from penstock.errors import ConfigError, InvalidRequestError, ProviderError
+from penstock.messages import Message, Options
+from penstock.middleware.checking import check_provider
+from penstock.middleware.events import FallbackTo, Listener
+from penstock.middleware.telling import Telling, check_listener, facts
+from penstock.middleware.wrapper import Wrapper, is_visible
+from penstock.provider import BaseProvider
+
+__all__ = ["Fallback"]
+
+
+class Fallback(Wrapper):
+    """Asks *primary*, and if that fails before the first chunk that is not usage, each of *others* in turn.
+
+    Each gets the same system prompt, messages and options; foreign proofs of reasoning are left out by each wire.
+    Any error leads to the next provider but two: a ConfigError, and a request that the vendor itself calls invalid
+    (400, 422), as most such requests are broken for all of them, and a mistake must not quietly move to another model.
+    An option that the wire or the model cannot do (no status), and a history that is too long for it, do lead on.
+
+    The last one's error gets out, with the usage of all; its `__cause__`s lead to those before it, down to the first.
+    Model and prices are those of *primary*; `StopChunk.model` says who answered. Closing it closes all.
+    """
+
+    def __init__(
+        self,
+        primary: BaseProvider,
+        *others: BaseProvider,
+        listener: Listener | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(check_provider("primary", primary))
+        self._providers = (primary, *(check_provider("others", other) for other in others))
+        if not others:
+            raise ConfigError("`others` is empty, expected at least one provider to fall back on")
+        if len({id(provider) for provider in self._providers}) < len(self._providers):
+            raise ConfigError("`others` names a provider twice, expected a different one each time")
+        self._listener = None if listener is None else check_listener(listener)
+        self._clock = clock
+        self._numbers = count(1)
+
+    async def create_message(
+        self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
+    ) -> AsyncGenerator[Chunk, None]:
+        """See BaseProvider."""
+        tell = Telling(self._listener, next(self._numbers), self._clock).tell
+        spent = UsageChunk()
+        earlier: ProviderError | None = None
+        try:
+            for attempt, provider in enumerate(self._providers, 1):
+                shown = False
+                try:
+                    async with aclosing(provider.create_message(system_prompt, messages, options)) as chunks:
+                        async for chunk in chunks:
+                            shown = is_visible(chunk)
+                            yield chunk
+                            if shown:
+                                break
+                        async for chunk in chunks:
+                            yield chunk
+                    return
+                except ProviderError as error:
+                    spent += error.usage
+                    _chain(error, earlier)
+                    if shown or attempt == len(self._providers) or not _another_may_do(error):
+                        error.usage = spent
+                        raise
+                    model = self._providers[attempt].get_model().id
+                    tell(FallbackTo, model, attempt=attempt + 1, **facts(error))
+                    earlier = error
+        finally:
+            earlier = None  # its traceback knows this frame: a cycle that only the garbage collector would find
+
+    async def aclose(self) -> None:
+        """Close all providers, also when one of them fails to close."""
+        async with AsyncExitStack() as stack:
+            for provider in self._providers:
+                stack.push_async_callback(provider.aclose)
+
+
+def _another_may_do(error: ProviderError) -> bool:
+    if isinstance(error, InvalidRequestError):
+        return error.status is None or error.retryable
+    return not isinstance(error, ConfigError)
+
+
+def _chain(error: ProviderError, earlier: ProviderError | None) -> None:
+    """Hang *earlier* on the end of what *error* was raised from: nothing that is there already is lost."""
+    if earlier is None:
+        return
+    before = {id(cause) for cause in _causes(earlier)}
+    own = list(_causes(error))
+    if not before & {id(cause) for cause in own}:
+        own[-1].__cause__ = earlier
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """*error*, what it was raised from, and so on."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__

@@ -1,0 +1,71 @@
+"""Tells a listener how each call goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from itertools import count
+
+from penstock.chunks import Chunk, StopChunk, UsageChunk
+from penstock.messages import Message, Options
+from penstock.middleware.events import (
+    Abandoned,
+    Completed,
+    Failed,
+    FirstChunk,
+    Listener,
+    Started,
+    UsageReported,
+)
+from penstock.middleware.telling import Telling, check_listener
+from penstock.middleware.wrapper import Wrapper
+from penstock.provider import BaseProvider
+
+__all__ = ["Observe"]
+
+
+class Observe(Wrapper):
+    """Calls *listener* with Started, FirstChunk, UsageReported, and in the end with Completed, Failed or Abandoned.
+
+    The last comes exactly once for each call that began, whatever way it ends, with all the usage seen. Around Retry or
+    Fallback it tells of the call as the caller sees it; inside, of each try.
+    """
+
+    def __init__(self, inner: BaseProvider, listener: Listener, *, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(inner)
+        self._listener = check_listener(listener)
+        self._clock = clock
+        self._numbers = count(1)
+
+    async def create_message(
+        self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
+    ) -> AsyncGenerator[Chunk, None]:
+        """See BaseProvider."""
+        tell = Telling(self._listener, next(self._numbers), self._clock).tell
+        model = self._inner.get_model().id
+        usage = UsageChunk()
+        waiting, over = True, False
+        try:
+            tell(Started, model)
+            async with aclosing(self._inner.create_message(system_prompt, messages, options)) as chunks:
+                async for chunk in chunks:
+                    if type(chunk) is UsageChunk:
+                        usage += chunk
+                        tell(UsageReported, model, usage=chunk)
+                    elif waiting:
+                        waiting = False
+                        tell(FirstChunk, model)
+                    if type(chunk) is StopChunk:
+                        over = True
+                        tell(Completed, model, usage=usage, stop=chunk)
+                    yield chunk
+        except Exception as error:
+            if not over:
+                over = True
+                tell(Failed, model, usage=usage, error=error, request_id=getattr(error, "request_id", None))
+            raise
+        finally:
+            # Without an await: it runs also where nothing can wait any more.
+            if not over:
+                tell(Abandoned, model, usage=usage)

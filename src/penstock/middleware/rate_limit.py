@@ -1,0 +1,125 @@
+"""Sends no faster than an account may.
+
+Written here because the libraries that do it (aiolimiter, pyrate-limiter, limits and their like, seen 2026-11-21) wait
+with asyncio's own primitives, and none of them can correct afterwards what a call was charged with.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import Final
+
+import anyio
+
+from penstock.chunks import Chunk, UsageChunk
+from penstock.errors import ProviderError, RateLimitError
+from penstock.messages import Message, Options
+from penstock.middleware.checking import check_count, check_seconds
+from penstock.middleware.estimate import estimate_tokens
+from penstock.middleware.loops import PerLoop
+from penstock.middleware.window import Charge, Window
+from penstock.middleware.wrapper import Wrapper
+from penstock.provider import BaseProvider
+
+__all__ = ["RateLimit"]
+
+_LOOK_AGAIN: Final = 1.0
+"""Seconds after which the first in the line looks again: a call may have used less than was thought."""
+
+
+class RateLimit(Wrapper):
+    """Over any minute at most so many requests and tokens, None for no such limit; first come, first served.
+
+    A call is charged with an estimate of its prompt when it is sent, and with what the vendor reports as soon as that
+    comes. count_cache_reads: whether tokens read from a cache count; at OpenAI they do, at Anthropic they do not.
+
+    After a RateLimitError with a `retry_after` nothing is sent before that has passed. If more than *max_wait* seconds
+    of it are left, calls do not wait but fail at once, with what is left as their own `retry_after`.
+
+    Inside Retry each try is charged; outside, each call. All event loops share what has been spent.
+    """
+
+    def __init__(
+        self,
+        inner: BaseProvider,
+        *,
+        requests_per_minute: int | None = None,
+        tokens_per_minute: int | None = None,
+        count_cache_reads: bool = True,
+        max_wait: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
+    ) -> None:
+        super().__init__(inner)
+        self._requests = _window("requests_per_minute", requests_per_minute)
+        self._tokens = _window("tokens_per_minute", tokens_per_minute)
+        self._count_cache_reads = count_cache_reads
+        self._max_wait = check_seconds("max_wait", max_wait)
+        self._clock = clock
+        self._sleep = sleep
+        self._held_until = -math.inf
+        self._lines = PerLoop(anyio.Lock)
+
+    def hold(self, seconds: float) -> None:
+        """Send nothing for so many seconds, as the vendor asks; a longer pause that is under way stays."""
+        self._held_until = max(self._held_until, self._clock() + seconds)
+
+    async def create_message(
+        self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
+    ) -> AsyncGenerator[Chunk, None]:
+        """See BaseProvider."""
+        tokens = self._tokens
+        charge = await self._admitted(estimate_tokens(system_prompt, messages, options) if tokens else 0)
+        reported = False
+        try:
+            async with aclosing(self._inner.create_message(system_prompt, messages, options)) as chunks:
+                async for chunk in chunks:
+                    if type(chunk) is UsageChunk and tokens is not None:
+                        self._report(tokens, charge, chunk, first=not reported)
+                        reported = True
+                    yield chunk
+        except ProviderError as error:
+            if isinstance(error, RateLimitError) and error.retry_after is not None:
+                self.hold(error.retry_after)
+            if tokens is not None and not reported:
+                tokens.correct(charge, 0, self._clock())
+            raise
+
+    async def _admitted(self, tokens: int) -> Charge:
+        """Wait in the line, then spend a request and *tokens*."""
+        async with self._lines.get():  # only the first in the line looks at the windows
+            while (seconds := self._wait(tokens)) > 0:
+                await self._sleep(min(seconds, _LOOK_AGAIN))
+            now = self._clock()
+            if self._requests is not None:
+                self._requests.charge(1, now)
+            return Charge(0, now) if self._tokens is None else self._tokens.charge(tokens, now)
+
+    def _wait(self, tokens: int) -> float:
+        now = self._clock()
+        held = self._held_until - now
+        if held > self._max_wait:
+            message = f"not sent: the vendor asked for a pause, of which {held:.0f} s are left"
+            raise RateLimitError(message, retry_after=held, model=self.get_model().id or None)
+        return max(
+            held,
+            0.0 if self._requests is None else self._requests.wait(1, now),
+            0.0 if self._tokens is None else self._tokens.wait(tokens, now),
+        )
+
+    def _report(self, tokens: Window, charge: Charge, usage: UsageChunk, *, first: bool) -> None:
+        counted = usage.prompt_tokens + usage.output_tokens
+        if not self._count_cache_reads:
+            counted -= usage.cache_read_tokens
+        now = self._clock()
+        if first:
+            tokens.correct(charge, counted, now)
+        else:
+            tokens.charge(counted, now)
+
+
+def _window(name: str, limit: int | None) -> Window | None:
+    return None if limit is None else Window(check_count(name, limit))

@@ -1,0 +1,95 @@
+"""Tries again while nothing has been shown to the caller yet."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from itertools import count
+
+import anyio
+
+from penstock.chunks import Chunk, UsageChunk
+from penstock.errors import ProviderError
+from penstock.messages import Message, Options
+from penstock.middleware.checking import check_count, check_seconds
+from penstock.middleware.events import AttemptFailed, Listener, RetryScheduled
+from penstock.middleware.telling import Telling, check_listener, facts
+from penstock.middleware.wrapper import Wrapper, is_visible
+from penstock.provider import BaseProvider
+
+__all__ = ["Retry"]
+
+
+class Retry(Wrapper):
+    """Tries again after an error that is `retryable`, until the first chunk that is not usage.
+
+    attempts: the most tries, the first one included. max_wait: the longest pause, in seconds. base: the longest pause
+    before the second try; it doubles with each, and a random part of it is waited ("full jitter"). An error's
+    `retry_after` is waited at least; if it is above max_wait, the error comes at once. Deadlines are those of each try.
+
+    The usage of a try that failed stays in the stream. An error that gets out carries the usage of all tries.
+    """
+
+    def __init__(
+        self,
+        inner: BaseProvider,
+        *,
+        attempts: int = 3,
+        max_wait: float = 60.0,
+        base: float = 0.5,
+        listener: Listener | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        super().__init__(inner)
+        self._attempts = check_count("attempts", attempts)
+        self._max_wait = check_seconds("max_wait", max_wait)
+        self._base = check_seconds("base", base)
+        self._listener = None if listener is None else check_listener(listener)
+        self._clock = clock
+        self._sleep = sleep
+        self._random = random
+        self._numbers = count(1)
+
+    async def create_message(
+        self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
+    ) -> AsyncGenerator[Chunk, None]:
+        """See BaseProvider."""
+        tell = Telling(self._listener, next(self._numbers), self._clock).tell
+        model = self._inner.get_model().id
+        spent = UsageChunk()
+        for attempt in count(1):
+            shown = False
+            try:
+                async with aclosing(self._inner.create_message(system_prompt, messages, options)) as chunks:
+                    async for chunk in chunks:
+                        shown = is_visible(chunk)
+                        yield chunk
+                        if shown:
+                            break
+                    async for chunk in chunks:
+                        yield chunk
+                return
+            except ProviderError as error:
+                tell(AttemptFailed, model, attempt=attempt, **facts(error))
+                spent += error.usage
+                # After the first visible chunk a second try would repeat what the user has already read.
+                pause = None if shown else self._pause(attempt, error)
+                if pause is None:
+                    error.usage = spent
+                    raise
+                tell(RetryScheduled, model, attempt=attempt + 1, seconds=pause)
+            await self._sleep(pause)
+
+    def _pause(self, attempt: int, error: ProviderError) -> float | None:
+        """Seconds to wait after this try; None when there is no other."""
+        if not error.retryable or attempt >= self._attempts:
+            return None
+        pause = self._random() * min(self._max_wait, self._base * 2.0 ** min(attempt - 1, 100))
+        if error.retry_after is None:
+            return pause
+        # Written so that a NaN is no pause either.
+        return max(pause, error.retry_after) if error.retry_after <= self._max_wait else None
