@@ -56,6 +56,7 @@ LEVELS = [
         "middleware.rate_limit",
         "middleware.observe",
         "middleware",
+        "collect",
     ],
     [
         "config_check",
@@ -119,8 +120,8 @@ def test_a_file_imports_only_from_lower_levels(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [f"penstock.{name}" for name in LEVELS[3]])
-def test_a_middleware_knows_only_the_contract(name: str) -> None:
-    """Never a wire, an SDK or HTTP: what it wraps is a BaseProvider, whichever."""
+def test_what_is_built_on_the_stream_knows_only_the_contract(name: str) -> None:
+    """Never a wire, an SDK or HTTP: what is wrapped or read is a BaseProvider, whichever."""
     known = {f"penstock.{known}" for level in (LEVELS[0], LEVELS[3]) for known in level}
     assert {module for module in imports(name) if module.split(".")[0] == "penstock"} <= known
 
@@ -142,7 +143,19 @@ def test_importing_it_loads_no_sdk_and_no_http_client() -> None:
     """Nor does asking for its version."""
     code = "import sys, penstock; penstock.__version__; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    heavy = {"anthropic", "openai", "httpx", "httpx2", "httpcore2", "pydantic", "h11", "vcr", "trio", "keyring"}
+    heavy = {
+        "anthropic",
+        "openai",
+        "httpx",
+        "httpx2",
+        "httpcore2",
+        "pydantic",
+        "h11",
+        "vcr",
+        "trio",
+        "keyring",
+        "docstring_parser",
+    }
     assert not heavy & {module.split(".")[0] for module in loaded}
 
 

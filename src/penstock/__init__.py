@@ -14,6 +14,7 @@ from penstock.chunks import (
     ToolCallDeltaChunk,
     UsageChunk,
 )
+from penstock.collect import Collector, Reply, coalesce, collect, generate_text, text_of
 from penstock.cost import calculate_cost
 from penstock.dialect import Dialect
 from penstock.errors import (
@@ -70,6 +71,7 @@ __all__ = [
     "BaseProvider",
     "Chunk",
     "CircuitOpenError",
+    "Collector",
     "ConfigError",
     "Deadlines",
     "Dialect",
@@ -102,6 +104,7 @@ __all__ = [
     "RateLimitError",
     "ReasoningChunk",
     "ReasoningPart",
+    "Reply",
     "ServerError",
     "StopChunk",
     "StopReason",
@@ -117,9 +120,13 @@ __all__ = [
     "UsageChunk",
     "calculate_cost",
     "catalog",
+    "coalesce",
+    "collect",
+    "generate_text",
     "load_models",
     "open_provider",
     "save_models",
+    "text_of",
 ]
 
 

@@ -42,10 +42,12 @@ class ProviderError(Exception):
         vendor had reported nothing: see UsageChunk.
     vendor, model: who was asked, None where nobody was.
     hint: one sentence, what the user can do.
+    partial: what came of the answer, a Reply, where `collect` read it; None elsewhere.
     """
 
     retryable: bool = False
     hint: str = ""
+    partial: object | None = None
 
     def __init__(
         self,
