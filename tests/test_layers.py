@@ -57,6 +57,8 @@ LEVELS = [
         "middleware.observe",
         "middleware",
         "collect",
+        "tool_schema",
+        "tools",
     ],
     [
         "config_check",
@@ -78,6 +80,8 @@ STDLIB_AND = {
     "transport": {"msgspec", "anyio", "httpx2"},
     "providers": {"anthropic", "openai"},
     "middleware": {"msgspec", "anyio"},
+    "loop": {"msgspec", "anyio"},
+    "tool_schema": {"msgspec", "docstring_parser"},
     "registry": {"msgspec", "keyring"},
     "testing": {"msgspec", "anyio", "h11"},
     "cli": {"msgspec", "anyio"},
@@ -85,6 +89,7 @@ STDLIB_AND = {
 GROUPS = {
     "deadlines": "transport",
     "redaction": "transport",
+    "tools": "loop",
     "config_check": "registry",
     "__main__": "cli",
     "doctor": "cli",

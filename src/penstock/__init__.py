@@ -64,6 +64,7 @@ from penstock.provider import BaseProvider
 from penstock.providers.anthropic import AnthropicProvider
 from penstock.providers.openai import OpenAIProvider
 from penstock.registry import catalog, load_models, open_provider, save_models
+from penstock.tools import FunctionTool, ToolResult, tool
 
 __all__ = [
     "AnthropicProvider",
@@ -76,6 +77,7 @@ __all__ = [
     "Deadlines",
     "Dialect",
     "DocumentPart",
+    "FunctionTool",
     "ImagePart",
     "InvalidRequestError",
     "MalformedResponseError",
@@ -116,6 +118,7 @@ __all__ = [
     "ToolCallChunk",
     "ToolCallDeltaChunk",
     "ToolCallPart",
+    "ToolResult",
     "ToolResultPart",
     "UsageChunk",
     "calculate_cost",
@@ -127,6 +130,7 @@ __all__ = [
     "open_provider",
     "save_models",
     "text_of",
+    "tool",
 ]
 
 
