@@ -31,6 +31,7 @@ from penstock.errors import (
     ServerError,
     StreamInterruptedError,
     TokenLimitError,
+    TurnLimitError,
 )
 
 
@@ -60,6 +61,7 @@ RETRYABLE = {
     ServerError: True,
     StreamInterruptedError: True,
     TokenLimitError: False,
+    TurnLimitError: False,
 }
 FACTS: dict[str, Any] = {
     "status": 529,

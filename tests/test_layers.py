@@ -59,6 +59,7 @@ LEVELS = [
         "collect",
         "tool_schema",
         "tools",
+        "run_tools",
     ],
     [
         "config_check",
@@ -90,6 +91,7 @@ GROUPS = {
     "deadlines": "transport",
     "redaction": "transport",
     "tools": "loop",
+    "run_tools": "loop",
     "config_check": "registry",
     "__main__": "cli",
     "doctor": "cli",

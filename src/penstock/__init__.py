@@ -34,6 +34,7 @@ from penstock.errors import (
     ServerError,
     StreamInterruptedError,
     TokenLimitError,
+    TurnLimitError,
 )
 from penstock.messages import (
     Deadlines,
@@ -64,6 +65,7 @@ from penstock.provider import BaseProvider
 from penstock.providers.anthropic import AnthropicProvider
 from penstock.providers.openai import OpenAIProvider
 from penstock.registry import catalog, load_models, open_provider, save_models
+from penstock.run_tools import LoopChunk, ToolResultChunk, run_tools
 from penstock.tools import FunctionTool, ToolResult, tool
 
 __all__ = [
@@ -80,6 +82,7 @@ __all__ = [
     "FunctionTool",
     "ImagePart",
     "InvalidRequestError",
+    "LoopChunk",
     "MalformedResponseError",
     "Message",
     "Model",
@@ -119,7 +122,9 @@ __all__ = [
     "ToolCallDeltaChunk",
     "ToolCallPart",
     "ToolResult",
+    "ToolResultChunk",
     "ToolResultPart",
+    "TurnLimitError",
     "UsageChunk",
     "calculate_cost",
     "catalog",
@@ -128,6 +133,7 @@ __all__ = [
     "generate_text",
     "load_models",
     "open_provider",
+    "run_tools",
     "save_models",
     "text_of",
     "tool",

@@ -27,6 +27,7 @@ __all__ = [
     "ServerError",
     "StreamInterruptedError",
     "TokenLimitError",
+    "TurnLimitError",
 ]
 
 
@@ -42,7 +43,7 @@ class ProviderError(Exception):
         vendor had reported nothing: see UsageChunk.
     vendor, model: who was asked, None where nobody was.
     hint: one sentence, what the user can do.
-    partial: what came of the answer, a Reply, where `collect` read it; None elsewhere.
+    partial: what came of the answer, a Reply, where `collect` or `run_tools` read it; None elsewhere.
     """
 
     retryable: bool = False
@@ -193,6 +194,12 @@ class CircuitOpenError(ProviderError):
 
     retryable = True
     hint = "Wait for retry_after, or ask another model meanwhile: see Fallback."
+
+
+class TurnLimitError(ProviderError):
+    """`run_tools` has made as many calls as it may, and the model wants more. The history is whole and can go on."""
+
+    hint = "Call run_tools again with the same messages to go on, or give it more max_turns."
 
 
 class ConfigError(ProviderError, ValueError):
