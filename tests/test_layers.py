@@ -82,7 +82,6 @@ STDLIB_AND = {
     "providers": {"anthropic", "openai"},
     "middleware": {"msgspec", "anyio"},
     "loop": {"msgspec", "anyio"},
-    "loop": {"msgspec", "anyio"},
     "tool_schema": {"msgspec", "docstring_parser"},
     "registry": {"msgspec", "keyring"},
     "testing": {"msgspec", "anyio", "h11"},
