@@ -16,7 +16,7 @@ import penstock
 
 # A file imports only from lower levels; within a level, from the files named before it.
 LEVELS = [
-    ["chunks", "errors", "messages", "dialect", "models", "cost", "provider"],
+    ["chunks", "errors", "checking", "messages", "dialect", "models", "cost", "provider"],
     [
         "wire",
         "wire.decoding",

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from penstock.errors import ConfigError
+from penstock.checking import check_seconds
 
 __all__ = [
     "Deadlines",
@@ -134,8 +134,7 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbi
             value = getattr(self, name)
             if value is None and name == "total":
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-                raise ConfigError(f"`{name}` is {value!r}, expected a number of seconds above 0")
+            check_seconds(name, value)
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

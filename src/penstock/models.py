@@ -9,16 +9,18 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias, get_args
+from typing import Annotated, Final, Literal, TypeAlias, get_args
 
 import msgspec
 
+from penstock.checking import check_count, check_seconds
 from penstock.dialect import Dialect, Wire
 from penstock.errors import ConfigError
 from penstock.messages import Deadlines
 
 __all__ = [
     "DAYS",
+    "CircuitBreakerTable",
     "Day",
     "Model",
     "ModelEntry",
@@ -31,6 +33,8 @@ __all__ = [
     "PriceTier",
     "Prices",
     "ProviderConfig",
+    "RateLimitTable",
+    "RetryTable",
 ]
 
 
@@ -173,6 +177,50 @@ class ProviderConfig(
         return [("", repr(self))]
 
 
+class _Table(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+    """A table of models.json that builds a middleware. Its defaults are the middleware's own."""
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if value is None or isinstance(value, bool):
+                continue
+            (check_seconds if name in _SECONDS else check_count)(name, value)
+
+
+_SECONDS: Final = ("max_wait", "base", "window", "pause")
+
+
+class RetryTable(_Table, frozen=True, kw_only=True):
+    """See penstock.middleware.Retry; seconds."""
+
+    attempts: int = 3
+    max_wait: float = 60.0
+    base: float = 0.5
+
+
+class CircuitBreakerTable(_Table, frozen=True, kw_only=True):
+    """See penstock.middleware.CircuitBreaker; seconds."""
+
+    failures: int = 5
+    window: float = 60.0
+    pause: float = 30.0
+
+
+class RateLimitTable(_Table, frozen=True, kw_only=True):
+    """See penstock.middleware.RateLimit; max_wait in seconds. One of the limits has to be given."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    count_cache_reads: bool = True
+    max_wait: float = 60.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.requests_per_minute is None and self.tokens_per_minute is None:
+            raise ConfigError("`requests_per_minute` is not given and tokensPerMinute neither, expected one of them")
+
+
 class ModelEntry(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
 ):
@@ -180,12 +228,23 @@ class ModelEntry(
 
     provider: `anthropic` or the name of a dialect. dialect: of a server that none describes; only for the provider
         `openai-compatible`, whose row holds for what it leaves out.
+    retry, circuit_breaker, rate_limit, concurrency: the middleware around it, from the outermost to the innermost;
+        None for none. fallback: aliases to ask in turn if it fails, each with its own middleware.
     """
 
     provider: str
     provider_config: ProviderConfig
     dialect: Dialect | None = None
     enabled: bool = True
+    retry: RetryTable | None = None
+    circuit_breaker: CircuitBreakerTable | None = None
+    rate_limit: RateLimitTable | None = None
+    concurrency: int | None = None
+    fallback: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.concurrency is not None:
+            check_count("concurrency", self.concurrency)
 
 
 class ModelsFile(

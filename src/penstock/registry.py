@@ -15,6 +15,7 @@ import msgspec
 
 from penstock.config_check import explained, near, quoted
 from penstock.errors import ConfigError
+from penstock.middleware import CircuitBreaker, Concurrency, Fallback, RateLimit, Retry
 from penstock.models import ModelEntry, ModelInfo, ModelsConfig, ModelsFile, ProviderConfig
 from penstock.provider import BaseProvider
 from penstock.providers.anthropic import AnthropicProvider
@@ -132,24 +133,68 @@ def open_provider(
     models: a config, or the path of a file; None for what `load_models` finds. Without a `modelInfo` of its own a
     model has that of the catalogue; what the catalogue does not know either is unknown. Raises ConfigError.
     """
-    entry = resolve(alias, models=models)
-    return _build(entry)
+    config = models if isinstance(models, ModelsConfig) else load_models(models)
+    return _opened(config, alias or config.active, ())
 
 
-def _build(entry: ModelEntry) -> BaseProvider:
+def _opened(config: ModelsConfig, alias: str, before: tuple[str, ...]) -> BaseProvider:
+    """The provider with its middleware. before: the aliases whose fallback it is."""
+    entry = resolve(alias, models=config)
+    provider = _wrapped(_bare(entry), entry)
+    if not entry.fallback:
+        return provider
+    _check_fallback(config, alias, entry, before)
+    return Fallback(provider, *(_opened(config, other, (*before, alias)) for other in entry.fallback))
+
+
+def _bare(entry: ModelEntry) -> BaseProvider:
     if entry.provider == ANTHROPIC:
         return AnthropicProvider(entry.provider_config)
     return OpenAIProvider(entry.provider_config, entry.dialect or entry.provider)
+
+
+def _wrapped(provider: BaseProvider, entry: ModelEntry) -> BaseProvider:
+    """A permit is held only while an answer streams, and every try counts for the limit and for the breaker."""
+    if entry.concurrency is not None:
+        provider = Concurrency(provider, entry.concurrency)
+    if entry.rate_limit is not None:
+        provider = RateLimit(provider, **msgspec.structs.asdict(entry.rate_limit))
+    if entry.circuit_breaker is not None:
+        provider = CircuitBreaker(provider, **msgspec.structs.asdict(entry.circuit_breaker))
+    if entry.retry is not None:
+        provider = Retry(provider, **msgspec.structs.asdict(entry.retry))
+    return provider
+
+
+def _check_fallback(config: ModelsConfig, alias: str, entry: ModelEntry, before: tuple[str, ...]) -> None:
+    """No unknown alias, none twice, and none that leads back."""
+    where = f"$.models.{alias}.fallback"
+    for place, other in enumerate(entry.fallback):
+        if other in (*before, alias):
+            way = " -> ".join((*before, alias, other))
+            raise _error(config.source, f"{where}[{place}]", f"{quoted(other)} falls back on itself: {way}")
+        if other in entry.fallback[:place]:
+            raise _error(config.source, f"{where}[{place}]", f"{quoted(other)} stands there twice")
+        found = _entry(config, other)
+        if found is None:
+            raise _unknown(config, other, f"{where}[{place}]")
+        if found.fallback:
+            _check_fallback(config, other, found, (*before, alias))
+
+
+def _entry(config: ModelsConfig, name: str) -> ModelEntry | None:
+    entry = config.models.get(name) or catalog().models.get(name)
+    provider, _, model_id = name.partition("/")
+    if entry is None and model_id and provider in PROVIDERS:
+        return ModelEntry(provider=provider, provider_config=ProviderConfig(model_id=model_id))
+    return entry
 
 
 def resolve(alias: str | None = None, *, models: ModelsConfig | str | os.PathLike[str] | None = None) -> ModelEntry:
     """The entry that *alias* names, complete: with the key's value and with what the catalogue knows of the model."""
     config = models if isinstance(models, ModelsConfig) else load_models(models)
     name = alias or config.active
-    entry = config.models.get(name) or catalog().models.get(name)
-    provider, _, model_id = name.partition("/")
-    if entry is None and model_id and provider in PROVIDERS:
-        entry = ModelEntry(provider=provider, provider_config=ProviderConfig(model_id=model_id))
+    entry = _entry(config, name)
     if entry is None:
         raise _unknown(config, name)
     where = f"$.models.{name}"
@@ -221,6 +266,7 @@ def _checked(plain: ModelsFile, file: Path) -> ModelsConfig:
     config = ModelsConfig(active=plain.active, models=plain.models, schema_url=plain.schema_url, source=file)
     for alias, entry in config.models.items():
         _check_provider(entry, file, alias)
+        _check_fallback(config, alias, entry, ())
     if config.active not in config.models and config.active not in catalog().models:
         raise _unknown(config, config.active, "$.active")
     return config

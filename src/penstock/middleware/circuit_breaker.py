@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Final
 
+from penstock.checking import check_count, check_seconds
 from penstock.chunks import Chunk
 from penstock.errors import (
     AuthenticationError,
@@ -21,7 +22,6 @@ from penstock.errors import (
     TokenLimitError,
 )
 from penstock.messages import Message, Options
-from penstock.middleware.checking import check_count, check_seconds
 from penstock.middleware.wrapper import Wrapper, is_visible
 from penstock.provider import BaseProvider
 

@@ -7,9 +7,9 @@ from contextlib import aclosing
 
 import anyio
 
+from penstock.checking import check_count
 from penstock.chunks import Chunk
 from penstock.messages import Message, Options
-from penstock.middleware.checking import check_count
 from penstock.middleware.loops import PerLoop
 from penstock.middleware.wrapper import Wrapper
 from penstock.provider import BaseProvider

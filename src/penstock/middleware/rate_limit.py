@@ -14,10 +14,10 @@ from typing import Final
 
 import anyio
 
+from penstock.checking import check_count, check_seconds
 from penstock.chunks import Chunk, UsageChunk
 from penstock.errors import ProviderError, RateLimitError
 from penstock.messages import Message, Options
-from penstock.middleware.checking import check_count, check_seconds
 from penstock.middleware.estimate import estimate_tokens
 from penstock.middleware.loops import PerLoop
 from penstock.middleware.window import Charge, Window

@@ -10,10 +10,10 @@ from itertools import count
 
 import anyio
 
+from penstock.checking import check_count, check_seconds
 from penstock.chunks import Chunk, UsageChunk
 from penstock.errors import ProviderError
 from penstock.messages import Message, Options
-from penstock.middleware.checking import check_count, check_seconds
 from penstock.middleware.events import AttemptFailed, Listener, RetryScheduled
 from penstock.middleware.telling import Telling, check_listener, facts
 from penstock.middleware.wrapper import Wrapper, is_visible
