@@ -57,6 +57,7 @@ LEVELS = [
         "middleware.observe",
         "middleware",
         "collect",
+        "type_schema",
         "tool_schema",
         "tools",
         "run_tools",

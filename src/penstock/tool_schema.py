@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, Final, get_type_hints
@@ -17,14 +17,11 @@ import msgspec
 
 from penstock.errors import ConfigError
 from penstock.messages import Tool
+from penstock.type_schema import REFS, Inliner
 
 __all__ = ["Parameters", "check_definition", "explained", "parameters_of"]
 
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # OpenAI's rule, the narrowest; read 2026-11-21
-_REFS: Final = "#/$defs/"
-_VALUES: Final = ("default", "enum", "const", "examples")  # keywords that hold values, not schemas
-_BY_NAME: Final = ("properties", "patternProperties", "$defs")  # keywords that hold schemas by name
-_KINDS: Final = {str: "string", int: "integer"}
 
 
 def check_definition(tool: Tool) -> None:
@@ -74,15 +71,15 @@ def parameters_of(function: Callable[..., object], name: str, descriptions: Mapp
         fields.append((parameter.name, type_ | msgspec.UnsetType, msgspec.UNSET))
         defaults[parameter.name] = parameter.default
     struct = msgspec.defstruct("Arguments", fields, kw_only=True, forbid_unknown_fields=True)
-    (root,), components = msgspec.json.schema_components([struct], ref_template=_REFS + "{name}")
-    schema = components.pop(root["$ref"].removeprefix(_REFS))
+    (root,), components = msgspec.json.schema_components([struct], ref_template=REFS + "{name}")
+    schema = components.pop(root["$ref"].removeprefix(REFS))
     properties = schema["properties"]
     for parameter_name, value in properties.items():
         if parameter_name in descriptions:
             value.setdefault("description", descriptions[parameter_name])
         if parameter_name in defaults:
             value.update(_default(defaults[parameter_name]))
-    return Parameters(struct, _Inliner(components).schema(schema))
+    return Parameters(struct, Inliner(components).schema(schema))
 
 
 def explained(function: Callable[..., object]) -> tuple[str, dict[str, str]]:
@@ -151,70 +148,3 @@ def _default(value: object) -> dict[str, object]:
         return {"default": msgspec.to_builtins(value)}
     except (TypeError, ValueError, RecursionError):
         return {}
-
-
-class _Inliner:
-    """Puts each component where it is referred to: models read that better, and some vendors take nothing else.
-
-    A component that holds itself cannot be inlined and stays in `$defs`. Titles are dropped, as they repeat names;
-    discriminators too, as they are OpenAPI's and the tags say the same.
-    """
-
-    def __init__(self, components: Mapping[str, dict[str, Any]]) -> None:
-        self._components = components
-        uses = {name: set(_references(component)) for name, component in components.items()}
-        self._recursive = {name for name in components if name in _reachable(name, uses)}
-        self._kept: set[str] = set()
-
-    def schema(self, root: dict[str, Any]) -> dict[str, object]:
-        """The whole of it, which depends on nothing outside."""
-        whole: dict[str, object] = self._expand(root)
-        definitions: dict[str, object] = {}
-        while missing := sorted(self._kept - definitions.keys()):
-            definitions |= {name: self._expand(self._components[name]) for name in missing}
-        return whole | {"$defs": definitions} if definitions else whole
-
-    def _expand(self, node: Any) -> Any:
-        if isinstance(node, list):
-            return [self._expand(item) for item in node]
-        if not isinstance(node, dict):
-            return node
-        reference = node.get("$ref", "").removeprefix(_REFS)
-        if reference in self._recursive:
-            self._kept.add(reference)
-        elif reference:
-            return self._expand(self._components[reference] | {key: node[key] for key in node if key != "$ref"})
-        result: dict[str, Any] = {}
-        for key, value in node.items():
-            if key in ("title", "discriminator") or (key == "required" and not value):
-                continue
-            if key in _BY_NAME:
-                result[key] = {name: self._expand(item) for name, item in value.items()}
-            else:
-                result[key] = value if key in _VALUES else self._expand(value)
-        kinds = {_KINDS.get(type(value)) for value in result.get("enum", ())}
-        if len(kinds) == 1 and None not in kinds:
-            result = {"type": kinds.pop()} | result  # msgspec leaves it out, Gemini wants it
-        if result.get("type") == "array" and not result.keys() & {"items", "prefixItems"}:
-            result["items"] = {}  # OpenAI refuses a list that says nothing of its items
-        return result
-
-
-def _references(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        if "$ref" in node:
-            yield node["$ref"].removeprefix(_REFS)
-        node = list(node.values())
-    if isinstance(node, list):
-        for item in node:
-            yield from _references(item)
-
-
-def _reachable(start: str, uses: Mapping[str, set[str]]) -> set[str]:
-    found: set[str] = set()
-    ahead = [start]
-    while ahead:
-        new = uses[ahead.pop()] - found
-        found |= new
-        ahead += new
-    return found
