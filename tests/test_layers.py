@@ -61,6 +61,7 @@ LEVELS = [
         "tool_schema",
         "tools",
         "run_tools",
+        "partial_json",
     ],
     [
         "config_check",
