@@ -61,7 +61,9 @@ LEVELS = [
         "tool_schema",
         "tools",
         "run_tools",
+        "strict_schema",
         "partial_json",
+        "answer_type",
     ],
     [
         "config_check",
