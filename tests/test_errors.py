@@ -30,6 +30,7 @@ from penstock.errors import (
     RateLimitError,
     ServerError,
     StreamInterruptedError,
+    StructuredOutputError,
     TokenLimitError,
     TurnLimitError,
 )
@@ -50,6 +51,7 @@ RETRYABLE = {
     ConfigError: False,
     InvalidRequestError: False,
     MalformedResponseError: False,
+    StructuredOutputError: False,
     NetworkError: True,
     NotFoundError: False,
     OverloadedError: True,

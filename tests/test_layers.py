@@ -64,6 +64,7 @@ LEVELS = [
         "strict_schema",
         "partial_json",
         "answer_type",
+        "structured",
     ],
     [
         "config_check",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from itertools import pairwise
 from typing import Any
 
@@ -189,17 +188,3 @@ def test_deep_nesting_is_no_recursion() -> None:
     parser.feed("]}" * depth)
     parser.close()
     assert not parser.broken
-
-
-def test_it_is_read_once() -> None:
-    """Twenty times the text takes about twenty times as long."""
-
-    def seconds(items: int) -> float:
-        text = json.dumps([{"name": "a" * 20, "number": number} for number in range(items)])
-        parser, start = PartialJSON(), time.process_time()
-        for place in range(0, len(text), 8):
-            parser.feed(text[place : place + 8])
-        return time.process_time() - start
-
-    short, long = min(seconds(200) for _ in range(3)), seconds(4000)
-    assert long < short * 20 * 4

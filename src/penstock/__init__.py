@@ -33,6 +33,7 @@ from penstock.errors import (
     RateLimitError,
     ServerError,
     StreamInterruptedError,
+    StructuredOutputError,
     TokenLimitError,
     TurnLimitError,
 )
@@ -66,9 +67,11 @@ from penstock.providers.anthropic import AnthropicProvider
 from penstock.providers.openai import OpenAIProvider
 from penstock.registry import catalog, load_models, open_provider, save_models
 from penstock.run_tools import LoopChunk, ToolResultChunk, run_tools
+from penstock.structured import Answer, Partial, generate_object, stream_object
 from penstock.tools import FunctionTool, ToolResult, tool
 
 __all__ = [
+    "Answer",
     "AnthropicProvider",
     "AuthenticationError",
     "BaseProvider",
@@ -97,6 +100,7 @@ __all__ = [
     "Options",
     "OverloadedError",
     "Part",
+    "Partial",
     "PermissionDeniedError",
     "PriceChange",
     "PriceHours",
@@ -114,6 +118,7 @@ __all__ = [
     "StopChunk",
     "StopReason",
     "StreamInterruptedError",
+    "StructuredOutputError",
     "TextChunk",
     "TextPart",
     "TokenLimitError",
@@ -130,11 +135,13 @@ __all__ = [
     "catalog",
     "coalesce",
     "collect",
+    "generate_object",
     "generate_text",
     "load_models",
     "open_provider",
     "run_tools",
     "save_models",
+    "stream_object",
     "text_of",
     "tool",
 ]

@@ -26,6 +26,7 @@ __all__ = [
     "RateLimitError",
     "ServerError",
     "StreamInterruptedError",
+    "StructuredOutputError",
     "TokenLimitError",
     "TurnLimitError",
 ]
@@ -43,7 +44,7 @@ class ProviderError(Exception):
         vendor had reported nothing: see UsageChunk.
     vendor, model: who was asked, None where nobody was.
     hint: one sentence, what the user can do.
-    partial: what came of the answer, a Reply, where `collect` or `run_tools` read it; None elsewhere.
+    partial: what came of the answer, a Reply, where one of the folds read it, as `collect` or `run_tools`; else None.
     """
 
     retryable: bool = False
@@ -187,6 +188,15 @@ class MalformedResponseError(ProviderError):
     """The answer is not what this API answers: a page of HTML, an event that is not JSON, broken tool arguments."""
 
     hint = "Check that baseUrl is an API endpoint of this vendor and not a proxy's page."
+
+
+class StructuredOutputError(ProviderError):
+    """`generate_object` got no object: the answer did not fit its type, was cut off, or was refused.
+
+    reason: `misfit`, `length` or `refusal`. The last answer is in `partial`, a Reply; `usage` is that of all attempts.
+    """
+
+    reason: str = "misfit"
 
 
 class CircuitOpenError(ProviderError):
