@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator
-from typing import Any, Literal
+from decimal import Decimal
+from typing import Annotated, Any, Generic, Literal, NotRequired, TypedDict, TypeVar
 
 import msgspec
 import pydantic
@@ -65,6 +67,7 @@ def noted(schema: dict[str, Any], description: str) -> dict[str, Any]:
             id="a string's encoding",
         ),
         pytest.param({"type": "string", "default": "a"}, noted(STRING, "(default: a)"), id="a default"),
+        pytest.param({"type": "string", "default": ""}, noted(STRING, '(default: "")'), id="a default of nothing"),
         pytest.param({"type": "string", "default": None}, STRING, id="a default of null"),
         pytest.param(
             {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "uniqueItems": True},
@@ -363,3 +366,92 @@ def test_the_way_back_loses_no_digit() -> None:
 
     decoded = AnswerType(Exact).decode('{"price": 0.1, "huge": 9007199254740993, "left_out": null}')
     assert decoded == Exact(price=0.1, huge=9007199254740993)
+
+
+T = TypeVar("T")
+
+
+class Box(msgspec.Struct, Generic[T]):
+    """Of whatever."""
+
+    item: T
+    more: list[T] = []
+
+
+class Renamed(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Names and types that JSON has not."""
+
+    first_name: str | msgspec.UnsetType = msgspec.UNSET
+    price: Decimal = Decimal("1.5")
+    some_bytes: bytes = b""
+    some_set: set[int] = set()
+
+
+class Row(msgspec.Struct, array_like=True):
+    """A list, in JSON."""
+
+    a: int
+    b: str = "x"
+
+
+class Loose(TypedDict):
+    """A mapping of known keys."""
+
+    a: NotRequired[int]
+    b: NotRequired[int | None]
+
+
+class Cat(pydantic.BaseModel):
+    """One of two."""
+
+    kind: Literal["cat"]
+    lives: int = 9
+
+
+class Dog(pydantic.BaseModel):
+    """The other."""
+
+    kind: Literal["dog"]
+    name: str = pydantic.Field(default="rex", description="Its name.")
+
+
+class Pet(pydantic.BaseModel):
+    """What pydantic writes: `oneOf`, references beside descriptions, places, aliases."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    pet: Annotated[Cat | Dog, pydantic.Field(discriminator="kind")]
+    best: Cat = pydantic.Field(description="The best.", default_factory=lambda: Cat(kind="cat", lives=1))
+    pair: tuple[int, str] | None = None
+    born: datetime.date
+    alias: int = pydantic.Field(alias="theAlias", default=1)
+
+
+@pytest.mark.parametrize(
+    ("type_", "text", "value"),
+    [
+        pytest.param(Box[int], '{"item": 1, "more": null}', Box(item=1), id="a generic"),
+        pytest.param(
+            Renamed,
+            '{"firstName": null, "price": 1.10, "someBytes": null, "someSet": [1]}',
+            Renamed(price=Decimal("1.10"), some_set={1}),
+            id="other names",
+        ),
+        pytest.param(list[Row], '{"value": [[1], [2, "b"]]}', [Row(1), Row(2, "b")], id="lists as structs"),
+        pytest.param(Loose, '{"a": null, "b": null}', {"b": None}, id="keys that may be missing"),
+        pytest.param(tuple[int, ...], '{"value": [1, 2]}', (1, 2), id="a tuple"),
+        pytest.param(None, '{"value": null}', None, id="nothing"),
+        pytest.param(
+            Pet,
+            '{"pet": {"kind": "dog", "name": null}, "best": null, "pair": [1, "a"], '
+            '"born": "2020-01-01", "theAlias": null}',
+            Pet(pet=Dog(kind="dog"), pair=(1, "a"), born=datetime.date(2020, 1, 1)),
+            id="pydantic",
+        ),
+    ],
+)
+def test_what_is_made_for_the_strict_form_is_decoded(type_: Any, text: str, value: object) -> None:
+    """Of types that JSON Schema says in many ways."""
+    answer_type = AnswerType(type_)
+    check_strict(answer_type.strict())
+    assert answer_type.decode(text) == value

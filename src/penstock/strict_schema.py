@@ -164,7 +164,7 @@ def _described(node: dict[str, Any], more: Sequence[str]) -> str:
 
 
 def _shown(value: object) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return value if value and isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _inexpressible(path: str, what: str) -> ConfigError:
