@@ -75,9 +75,14 @@ LEVELS = [
         "testing.demo_openai",
         "testing.demo",
         "testing.scripted",
+        "testing.answers",
+        "testing.variants",
+        "testing.fault",
+        "testing.oddities",
+        "testing.faults",
         "testing",
     ],
-    ["doctor", "cli", "__main__"],
+    ["doctor", "cli", "__main__", "testing.pytest_plugin"],
 ]
 ORDER = [f"penstock.{name}" for level in LEVELS for name in level]
 STDLIB_AND = {

@@ -1,8 +1,11 @@
 """Test doubles for users and for ourselves: a server and a provider that say exactly what a script tells them."""
 
+from penstock.testing.answers import WIRES, CalledTool, WireName
 from penstock.testing.anthropic import anthropic_error, anthropic_events, anthropic_message
 from penstock.testing.demo import DemoModel
 from penstock.testing.emulator import Cut, Emulator, Exchange, Hang, Pause, Reply, Request, Reset, Step, pieces
+from penstock.testing.fault import TEXT, Fault, Outcome, emulated, provider_on
+from penstock.testing.faults import FAULTS
 from penstock.testing.openai import (
     ChatForm,
     chat_completion,
@@ -14,14 +17,21 @@ from penstock.testing.openai import (
     responses_message,
 )
 from penstock.testing.scripted import ScriptedCall, ScriptedProvider, ScriptedStep
+from penstock.testing.variants import cut_at_bytes, cut_at_events, events_of, stalled, with_error_event
 
 __all__ = [
+    "FAULTS",
+    "TEXT",
+    "WIRES",
+    "CalledTool",
     "ChatForm",
     "Cut",
     "DemoModel",
     "Emulator",
     "Exchange",
+    "Fault",
     "Hang",
+    "Outcome",
     "Pause",
     "Reply",
     "Request",
@@ -30,15 +40,23 @@ __all__ = [
     "ScriptedProvider",
     "ScriptedStep",
     "Step",
+    "WireName",
     "anthropic_error",
     "anthropic_events",
     "anthropic_message",
     "chat_completion",
     "chat_document",
     "chat_events",
+    "cut_at_bytes",
+    "cut_at_events",
+    "emulated",
+    "events_of",
     "openai_error",
     "pieces",
+    "provider_on",
     "responses_document",
     "responses_events",
     "responses_message",
+    "stalled",
+    "with_error_event",
 ]

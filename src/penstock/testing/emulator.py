@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import socket
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Final, Self, TypeAlias
@@ -49,7 +50,8 @@ class Reply(msgspec.Struct, frozen=True):
     """What one request gets. body: each piece of bytes is sent by itself, as one HTTP chunk.
 
     before: steps in front of the status line. whole: the body is sent with its length and not in chunks.
-    raw: the body is all that is sent, status line included.
+    raw: the body is all that is sent, status line included. unread: played as soon as a connection is there, before
+    any request is read, if it is next; it has no exchange.
     """
 
     body: Sequence[Step] = ()
@@ -58,6 +60,7 @@ class Reply(msgspec.Struct, frozen=True):
     before: Sequence[Step] = ()
     whole: bool = False
     raw: bool = False
+    unread: bool = False
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -67,6 +70,9 @@ class Request(msgspec.Struct, frozen=True):
     path: str
     headers: Mapping[str, str]
     body: bytes
+
+
+_NOT_READ: Final = Request("", "", {}, b"")
 
 
 class Exchange:
@@ -94,18 +100,35 @@ def pieces(body: bytes, size: int, *, pause: float = 0.0) -> list[Step]:
 class Emulator:
     """Serves its replies one after the other, or what a function makes of each request, until it is left.
 
+    then: what each request gets when there are no more replies; by default the only one if that is a function, else an
+    error. It can be changed at any time. refusing: connections are refused until `listen` is called.
+
     url: `http://127.0.0.1:PORT`, without a path. exchanges: all that has happened, in the order of arrival.
     """
 
-    def __init__(self, *replies: Reply | Callable[[Request], Reply], port: int = 0) -> None:
+    def __init__(
+        self,
+        *replies: Reply | Callable[[Request], Reply],
+        then: Reply | Callable[[Request], Reply] | None = None,
+        port: int = 0,
+        refusing: bool = False,
+    ) -> None:
         self.url = ""
         self.exchanges: list[Exchange] = []
         self.connections = 0
         """How many have been opened until now."""
+        self.open_connections = 0
+        """How many are open."""
+        self.then = then
+        if then is None and len(replies) == 1 and callable(replies[0]):
+            self.then = replies[0]
+            replies = ()
+        self._replies = deque(replies)
         self._port = port
-        self._replies: Iterator[Reply | Callable[[Request], Reply]] = iter(replies)
-        self._forever = replies[0] if len(replies) == 1 and callable(replies[0]) else None
+        self._refusing = refusing
+        self._bound: socket.socket | None = None
         self._stack = AsyncExitStack()
+        self._group: anyio.abc.TaskGroup | None = None
 
     @property
     def requests(self) -> list[Request]:
@@ -113,12 +136,16 @@ class Emulator:
         return [exchange.request for exchange in self.exchanges]
 
     async def __aenter__(self) -> Self:
-        listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=self._port)
-        await self._stack.enter_async_context(listener)
-        self.url = f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}"
-        group = await self._stack.enter_async_context(anyio.create_task_group())
+        self._group = group = await self._stack.enter_async_context(anyio.create_task_group())
         self._stack.callback(group.cancel_scope.cancel)
-        group.start_soon(listener.serve, self._serve)
+        if not self._refusing:
+            await self.listen()
+            return self
+        # A port that is taken and not listened at refuses, and is nobody else's.
+        self._bound = self._stack.enter_context(socket.socket())
+        self._bound.bind(("127.0.0.1", self._port))
+        self._port = self._bound.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._port}"
         return self
 
     async def __aexit__(
@@ -126,25 +153,48 @@ class Emulator:
     ) -> None:
         await self._stack.aclose()
 
+    async def listen(self) -> None:
+        """Take connections from now on, at the same port: only for one that was made to refuse them."""
+        if self._bound is not None:
+            self._bound.close()
+        if self._group is not None:
+            await self._group.start(self._listen)
+
+    async def _listen(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=self._port)
+        async with listener:
+            self.url = f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}"
+            task_status.started()
+            await listener.serve(self._serve)
+
     async def _serve(self, stream: anyio.abc.SocketStream) -> None:
-        early = b""
         self.connections += 1
-        number = self.connections
-        async with stream:
-            try:
-                while (request := await _received(stream, early)) is not None:
-                    exchange = Exchange(request, number)
-                    self.exchanges.append(exchange)
-                    playing = _Playing(stream, exchange)
-                    await playing.run(self._reply(request))
-                    if not playing.alive:
-                        return
-                    early = playing.early
-            except (anyio.BrokenResourceError, anyio.ClosedResourceError, h11.RemoteProtocolError):
+        self.open_connections += 1
+        try:
+            async with stream:
+                await self._converse(stream, self.connections)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError, h11.RemoteProtocolError):
+            return
+        finally:
+            self.open_connections -= 1
+
+    async def _converse(self, stream: anyio.abc.SocketStream, number: int) -> None:
+        unread = self._replies[0] if self._replies else self.then
+        if isinstance(unread, Reply) and unread.unread:
+            await _Playing(stream, Exchange(_NOT_READ, number)).run(self._reply(_NOT_READ))
+            return
+        early = b""
+        while (request := await _received(stream, early)) is not None:
+            exchange = Exchange(request, number)
+            self.exchanges.append(exchange)
+            playing = _Playing(stream, exchange)
+            await playing.run(self._reply(request))
+            if not playing.alive:
                 return
+            early = playing.early
 
     def _reply(self, request: Request) -> Reply:
-        reply = self._forever or next(self._replies, None)
+        reply = self._replies.popleft() if self._replies else self.then
         if reply is None:
             return Reply([b"the emulator has no reply left"], 500, {"content-type": "text/plain"}, whole=True)
         return reply if isinstance(reply, Reply) else reply(request)
