@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
-import msgspec
 import pytest
 
 from penstock import (
     BaseProvider,
     Chunk,
     Deadlines,
+    ModelInfo,
     OverloadedError,
     ProviderError,
     ProviderTimeoutError,
@@ -22,10 +22,12 @@ from penstock import (
     StreamInterruptedError,
     UsageChunk,
 )
+from penstock.cost import Meter
 from penstock.testing import (
     FAULTS,
     TEXT,
     WIRES,
+    Cut,
     Emulator,
     Fault,
     Hang,
@@ -40,15 +42,18 @@ from penstock.testing import (
     stalled,
     with_error_event,
 )
-from penstock.testing.answers import answer
+from penstock.testing.answers import ERROR_EVENT, answer
+from penstock.wire.anthropic_messages import AnthropicDecoder
+from penstock.wire.dialects import DIALECTS
+from penstock.wire.openai_chat import ChatDecoder
+from penstock.wire.openai_responses import ResponsesDecoder
+from penstock.wire.reader import AnswerReader
 from playing import outcome
-from reading import calls_of, text_of, usage_of
+from reading import DAY, calls_of, text_of, usage_of
 
 DEADLINE = 0.3
 QUICK = Deadlines(connect=DEADLINE, first_chunk=DEADLINE, stall=DEADLINE)
-ROWS = [
-    pytest.param(fault, wire, id=f"{fault.name}, {wire}") for fault in FAULTS.values() for wire in fault.wires
-]
+ROWS = [pytest.param(fault, wire, id=f"{fault.name}, {wire}") for fault in FAULTS.values() for wire in fault.wires]
 ENDPOINTS: dict[WireName, str] = {"messages": "/v1/messages", "chat": "/chat/completions", "responses": "/responses"}
 
 
@@ -76,7 +81,8 @@ def check(expected: Outcome, chunks: list[Chunk], error: ProviderError | None) -
         assert error.retryable is expected.retryable
         assert error.retry_after == (expected.retry_after and pytest.approx(expected.retry_after, abs=1.1))
         assert error.usage == usage_of(chunks)
-        assert error.vendor and error.model == "emulated"
+        assert error.vendor
+        assert error.model == "emulated"
 
 
 @pytest.mark.anyio
@@ -94,7 +100,7 @@ async def test_every_fault_has_its_outcome(fault: Fault, wire: WireName) -> None
         chunks, error = await outcome(provider)
         assert (text_of(chunks), error) == (TEXT, None)
         with anyio.fail_after(1):
-            while emulator.open_connections > 1:
+            while emulator.open_connections > 1:  # noqa: ASYNC110 - the server learns of it when it does
                 await anyio.sleep(0.01)
 
 
@@ -140,7 +146,105 @@ def sample(corpus: list[dict[str, Any]], wire: WireName, count: int = 10) -> lis
     rows = [
         row
         for row in corpus
-        if row["status"] == 200 and row["sse"] and row["endpoint"].endswith(ENDPOINTS[wire]) and row["expect"]["stop_reason"]
+        if row["status"] == 200
+        and row["sse"]
+        and row["endpoint"].endswith(ENDPOINTS[wire])
+        and row["expect"]["stop_reason"]
     ]
     rows.sort(key=lambda row: (not row["expect"]["tool_calls"], len(row["response_body"])))
     return [rows[place * (len(rows) - 1) // (count - 1)]["response_body"].encode() for place in range(count)]
+
+
+def read(reply: Reply, wire: WireName) -> tuple[list[Chunk], ProviderError | None]:
+    """What a provider reads of a reply, without a network."""
+    meter = Meter(ModelInfo(), DAY)
+    reader = AnswerReader(
+        AnthropicDecoder(meter)
+        if wire == "messages"
+        else (ChatDecoder if wire == "chat" else ResponsesDecoder)(meter, DIALECTS["openai"])
+    )
+    chunks: list[Chunk] = []
+    try:
+        for step in reply.body:
+            assert isinstance(step, bytes)
+            chunks += reader.feed(step)
+        chunks += () if reader.done else reader.close()
+    except ProviderError as error:
+        return chunks, error
+    return chunks, None
+
+
+def cuts(body: bytes) -> Iterator[Reply]:
+    """The body cut at each event and at some 200 bytes."""
+    yield from cut_at_events(body)
+    yield from cut_at_bytes(body, max(1, len(body) // 200))
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_a_recorded_stream_that_is_cut_never_ends_well(corpus: list[dict[str, Any]], wire: WireName) -> None:
+    """Wherever it is cut: an error, no stop, and no call but those of the whole stream, word for word."""
+    for body in sample(corpus, wire):
+        whole, error = read(Reply([body]), wire)
+        assert error is None
+        assert isinstance(whole[-1], StopChunk)
+        for reply in cuts(body):
+            chunks, error = read(reply, wire)
+            assert isinstance(error, ProviderError), reply.body
+            assert not any(isinstance(chunk, StopChunk) for chunk in chunks)
+            assert calls_of(chunks) == calls_of(whole)[: len(calls_of(chunks))]
+            assert text_of(whole).startswith(text_of(chunks).rstrip("\ufffd"))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("wire", WIRES)
+async def test_it_does_not_over_a_network_either(corpus: list[dict[str, Any]], wire: WireName) -> None:
+    """The shortest of them, each cut ended in order and by a broken connection; then it is asked for the whole one."""
+    body = sample(corpus, wire)[0]
+    replies = list(cut_at_events(body))
+    replies += [Reply([*reply.body, Cut()]) for reply in replies]
+    async with served(Emulator(*replies, then=Reply([body])), wire) as provider:
+        for _ in replies:
+            chunks, error = await outcome(provider)
+            assert type(error) is StreamInterruptedError
+            assert not any(isinstance(chunk, StopChunk) for chunk in chunks)
+        chunks, error = await outcome(provider)
+        assert error is None
+        assert chunks == read(Reply([body]), wire)[0]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("wire", WIRES)
+async def test_a_recorded_stream_that_stalls_or_has_an_error_in_it(
+    corpus: list[dict[str, Any]], wire: WireName
+) -> None:
+    """Anywhere before its end: a typed error."""
+    body = sample(corpus, wire)[1]
+    count = len(list(cut_at_events(body)))
+    async with served(Emulator(stalled(body, count // 2), with_error_event(body, wire, count // 2)), wire) as provider:
+        before = time.monotonic()
+        assert type((await outcome(provider))[1]) is ProviderTimeoutError
+        assert time.monotonic() - before < DEADLINE + 1
+        assert type((await outcome(provider))[1]) is OverloadedError
+
+
+LINE_ENDS = [b"\n", b"\r\n", b"\r"]
+
+
+@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("end", LINE_ENDS)
+def test_the_variants_of_a_body(end: bytes, wire: WireName) -> None:
+    """Its events are the body again; a cut is a true beginning of it, from nothing to all but the last word."""
+    events = [event.replace(b"\n", end) for event in answer(wire, TEXT)]
+    body = b"".join(events)
+    assert events_of(body) == events_of(events) == events
+    assert stalled(body, 2).body == [*events[:2], Hang()]
+    assert with_error_event(body, wire, 2).body == [*events[:2], ERROR_EVENT[wire]]
+    sizes = [sum(len(step) for step in reply.body if isinstance(step, bytes)) for reply in cut_at_bytes(body)]
+    assert sizes == list(range(len(sizes)))
+    assert read(Reply([body[: len(sizes)]]), wire)[1] is None
+    for reply in (*cut_at_events(body), *cut_at_bytes(body)):
+        chunks, error = read(reply, wire)
+        assert type(error) is StreamInterruptedError
+        assert not any(isinstance(chunk, StopChunk) for chunk in chunks)
+    with pytest.raises(ValueError, match="no whole stream"):
+        next(cut_at_events(events[:2]))

@@ -182,7 +182,7 @@ _ROWS: Final = [
     # A body is a sequence and has an end: here after a quarter of an hour.
     _broken(
         "pings for ever",
-        lambda wire: [*_said(wire), *[PING[wire], Pause(0.05)] * 18_000],
+        lambda wire: [*_said(wire), *(PING[wire], Pause(0.05)) * 18_000],
         ProviderTimeoutError,
     ),
 ]
