@@ -96,6 +96,7 @@ STDLIB_AND = {
     "registry": {"msgspec", "keyring"},
     "testing": {"msgspec", "anyio", "h11"},
     "cli": {"msgspec", "anyio"},
+    "plugin": {"anyio", "pytest"},
 }
 GROUPS = {
     "deadlines": "transport",
@@ -105,6 +106,7 @@ GROUPS = {
     "config_check": "registry",
     "__main__": "cli",
     "doctor": "cli",
+    "testing.pytest_plugin": "plugin",
 }
 ROOT = Path(penstock.__file__).parent
 
@@ -148,7 +150,7 @@ def test_what_a_file_may_know_beside_the_standard_library(name: str) -> None:
     """The wires know no I/O, no event loop and no SDK; only the providers know the SDKs."""
     short = name.removeprefix("penstock.")
     part = short.split(".")[0]
-    group = GROUPS.get(part, part)
+    group = GROUPS.get(short) or GROUPS.get(part, part)
     allowed = STDLIB_AND.get(group, STDLIB_AND["level 0"])
     outside = {module.split(".")[0] for module in imports(name)} - set(sys.stdlib_module_names) - {"penstock"}
     assert outside <= allowed

@@ -77,7 +77,7 @@ def provider_on(wire: WireName, url: str, **config: Any) -> BaseProvider:
 
     Its deadlines are short, as nothing on the loopback takes long.
     """
-    limits = Deadlines(connect=1, first_chunk=1, stall=1)
+    limits = Deadlines(connect=5, first_chunk=1, stall=1)
     settings: dict[str, Any] = {"model_id": "emulated", "api_key": "none", "deadlines": limits}
     settings["base_url"] = base_url(wire, url)
     if wire == "messages":

@@ -198,7 +198,7 @@ ODDITIES: Final[Sequence[Fault]] = [
     _rewritten("CRLF", lambda event: event.replace(b"\n", b"\r\n")),
     _rewritten("CR", lambda event: event.replace(b"\n", b"\r")),
     _odd("CRLF cut in the middle", _after_cr),
-    _odd("one byte at a time", lambda wire: pieces(_body(wire), 1)),
+    _odd("one byte at a time", lambda wire: pieces(_body(wire), 1), seconds=5),
     _odd("a byte order mark", lambda wire: [b"\xef\xbb\xbf", *answer(wire, TEXT)]),
     _rewritten("fields without a space", lambda event: re.sub(rb"^(data|event): ", rb"\1:", event, flags=re.MULTILINE)),
     _rewritten("comments, ids and retry lines", lambda event: b": hello\nid: 7\nretry: 3000\n" + event),
