@@ -137,15 +137,14 @@ def test_the_table_is_whole() -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("wire", WIRES)
-@pytest.mark.parametrize("name", ["text after the last event", "a finish reason without [DONE]", "gzip", "CRLF"])
+@pytest.mark.parametrize("name", ["text after the last event", "gzip", "CRLF", "200 with an error", "500 once"])
 async def test_what_is_whole_gives_its_connection_back(name: str, wire: WireName) -> None:
-    """Whatever came after its last event."""
-    if wire in FAULTS[name].wires:
-        emulator = emulated(FAULTS[name], wire)
-        async with served(emulator, wire) as provider:
-            for _ in range(2):
-                assert (await outcome(provider))[1] is None
-            assert emulator.connections == 1
+    """An answer or an error, whatever came after its last event."""
+    emulator = emulated(FAULTS[name], wire)
+    async with served(emulator, wire) as provider:
+        errors = [(await outcome(provider))[1] for _ in range(2)]
+        assert [error and type(error) for error in errors] == [FAULTS[name].outcome.error, None]
+        assert emulator.connections == 1
 
 
 @pytest.mark.anyio
