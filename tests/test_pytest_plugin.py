@@ -40,10 +40,13 @@ def anyio_backend(request):
 
 
 def run(pytester: pytest.Pytester, test: str, *arguments: str, ini: str = "") -> pytest.RunResult:
-    """The project's tests, with warnings as errors."""
+    """The project's tests, with warnings as errors.
+
+    In a process of its own: pytester forgets what is imported meanwhile, and no SDK is made to be imported twice.
+    """
     pytester.makeini(f"[pytest]\nfilterwarnings = error\n{ini}")
     pytester.makepyfile(LOOP + test)
-    return pytester.runpytest_inprocess(*LOAD, "--strict-markers", *arguments)
+    return pytester.runpytest_subprocess(*LOAD, "--strict-markers", *arguments)
 
 
 def test_a_loop_runs_against_every_fault(pytester: pytest.Pytester) -> None:
