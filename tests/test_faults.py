@@ -139,12 +139,18 @@ def test_the_table_is_whole() -> None:
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("name", ["text after the last event", "gzip", "CRLF", "200 with an error", "500 once"])
 async def test_what_is_whole_gives_its_connection_back(name: str, wire: WireName) -> None:
-    """An answer or an error, whatever came after its last event."""
-    emulator = emulated(FAULTS[name], wire)
-    async with served(emulator, wire) as provider:
-        errors = [(await outcome(provider))[1] for _ in range(2)]
-        assert [error and type(error) for error in errors] == [FAULTS[name].outcome.error, None]
-        assert emulator.connections == 1
+    """An answer or an error, whatever came after its last event.
+
+    What comes after that is waited for a tenth of a second only, which a busy machine can miss: then once more.
+    """
+    for _ in range(3):
+        emulator = emulated(FAULTS[name], wire)
+        async with served(emulator, wire) as provider:
+            errors = [(await outcome(provider))[1] for _ in range(2)]
+            assert [error and type(error) for error in errors] == [FAULTS[name].outcome.error, None]
+            if emulator.connections == 1:
+                return
+    pytest.fail("the connection was not used again in three tries")
 
 
 @pytest.mark.anyio
