@@ -65,6 +65,11 @@ LEVELS = [
         "partial_json",
         "answer_type",
         "structured",
+        "histories.clean",
+        "histories.repair",
+        "histories.fit",
+        "histories.stored",
+        "histories",
     ],
     [
         "config_check",

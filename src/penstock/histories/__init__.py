@@ -1,0 +1,22 @@
+"""Histories that travel: to and from JSON, made to fit, mended. None of it knows a vendor.
+
+Between vendors a history needs nothing: each wire sends text, calls, results, images and documents of whatever origin,
+leaves out the reasoning of others, and sends the text of their blocks.
+"""
+
+from penstock.histories.fit import Count, Summarise, fit, fit_with_summary
+from penstock.histories.repair import Note, NoteKind, Repaired, repair
+from penstock.histories.stored import dump_messages, load_messages
+
+__all__ = [
+    "Count",
+    "Note",
+    "NoteKind",
+    "Repaired",
+    "Summarise",
+    "dump_messages",
+    "fit",
+    "fit_with_summary",
+    "load_messages",
+    "repair",
+]

@@ -1,0 +1,162 @@
+"""The parts of a history, each mended by itself: `repair` puts them in order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from penstock.messages import (
+    DocumentPart,
+    ImagePart,
+    OpaquePart,
+    Part,
+    ReasoningPart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+
+__all__ = ["Note", "NoteKind", "Notes", "clean"]
+
+NoteKind: TypeAlias = Literal[
+    "empty",
+    "unicode",
+    "source",
+    "block",
+    "arguments",
+    "tool_name",
+    "role",
+    "joined",
+    "call_id",
+    "orphan_result",
+    "duplicate_result",
+    "moved_result",
+    "missing_result",
+    "beginning",
+]
+
+
+class Note(msgspec.Struct, frozen=True):
+    """One thing that `repair` did.
+
+    kind: `empty`: an empty text or message was dropped. `unicode`: halves of surrogate pairs became U+FFFD.
+        `source`: an image or a document without data and without a URL was dropped, or the URL of one that has both.
+        `block`: a vendor's block that is no JSON object became its text. `arguments`: those of a call were no JSON
+        object and became one. `tool_name`: a call's name held what no vendor takes. `role`: a part stood in a message
+        of the wrong role and got one of its own. `joined`: a message became a part of the one before it.
+        `call_id`: the id of a call was taken, or empty, and it got a new one. `orphan_result`, `duplicate_result`: a
+        result without a call, or a second one, was dropped. `moved_result`: a result was moved to its call.
+        `missing_result`: a call without a result got one that says so. `beginning`: the history began with the
+        assistant, and got a user's message in front.
+    place: where, in the history that was given: `messages[3].content[0]`. what: a sentence.
+    """
+
+    kind: NoteKind
+    place: str
+    what: str
+
+
+Notes: TypeAlias = Callable[[NoteKind, str], None]
+"""Takes a note on the part that is being mended."""
+
+_HALVES: Final = re.compile("[\ud800-\udfff]")
+_NO_NAME: Final = re.compile(r"[^a-zA-Z0-9_-]")
+_LONGEST_NAME: Final = 64  # characters; OpenAI's limit, Anthropic takes 128
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def clean(part: Part, note: Notes) -> Part | None:
+    """The part as a vendor can take it, the same object if it could; None if nothing of it is left."""
+    halves = [
+        name
+        for name in part.__struct_fields__
+        if isinstance(value := getattr(part, name), str) and not value.isascii() and _HALVES.search(value)
+    ]
+    if halves:
+        note("unicode", f"text of its {', '.join(halves)} was no Unicode: halves of surrogate pairs")
+        part = msgspec.structs.replace(part, **{name: _whole(getattr(part, name)) for name in halves})
+    mend = _MENDERS.get(type(part))
+    return part if mend is None else mend(part, note)
+
+
+def _whole(text: str) -> str:
+    """Halves that belong together are joined, the rest are U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _text(part: TextPart, note: Notes) -> Part | None:
+    if part.text and not part.text.isspace():
+        return part
+    note("empty", "an empty text was dropped")
+    return None
+
+
+def _source(part: ImagePart | DocumentPart, note: Notes) -> Part | None:
+    if part.data is None and part.url is None:
+        note("source", "it has neither data nor a URL and was dropped")
+        return None
+    if part.data is not None and part.url is not None:
+        note("source", "it has data and a URL: the URL was dropped")
+        return msgspec.structs.replace(part, url=None)
+    return part
+
+
+def _call(part: ToolCallPart, note: Notes) -> Part:
+    if not is_object(part.arguments):
+        note("arguments", f"the arguments of the call {part.id!r} were no JSON object")
+        # The model sees what it wrote; a call without arguments is written as empty text by some vendors.
+        text = part.arguments.strip()
+        arguments = msgspec.json.encode({"invalid_arguments": text}).decode() if text else "{}"
+        part = msgspec.structs.replace(part, arguments=arguments)
+    name = _NO_NAME.sub("_", part.name)[:_LONGEST_NAME] or "unknown"
+    if name != part.name:
+        note("tool_name", f"the tool's name {part.name!r} became {name!r}")
+        part = msgspec.structs.replace(part, name=name)
+    return part
+
+
+def _result(part: ToolResultPart, note: Notes) -> Part:
+    if isinstance(part.content, str):
+        return part
+    given: Sequence[TextPart | ImagePart | DocumentPart] = part.content
+    content: list[Any] = [cleaned for each in given if (cleaned := clean(each, note)) is not None]
+    if len(content) == len(given) and all(new is old for new, old in zip(content, given, strict=True)) and content:
+        return part
+    return msgspec.structs.replace(part, content=content or "")
+
+
+def _reasoning(part: ReasoningPart, note: Notes) -> Part | None:
+    if part.text or part.proof:
+        return part
+    note("empty", "empty reasoning was dropped")
+    return None
+
+
+def _opaque(part: OpaquePart, note: Notes) -> Part | None:
+    if is_object(part.data):
+        return part
+    note("block", f"the block of {part.vendor} is no JSON object: only its text was kept")
+    return TextPart(part.text) if part.text and not part.text.isspace() else None
+
+
+def is_object(text: str) -> bool:
+    """Whether *text* is the JSON text of an object."""
+    try:
+        _object.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return False
+    return True
+
+
+_MENDERS: Final[Mapping[type, Callable[[Any, Notes], Part | None]]] = {
+    TextPart: _text,
+    ImagePart: _source,
+    DocumentPart: _source,
+    ToolCallPart: _call,
+    ToolResultPart: _result,
+    ReasoningPart: _reasoning,
+    OpaquePart: _opaque,
+}
