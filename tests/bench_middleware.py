@@ -14,7 +14,7 @@ from typing import Final
 
 from penstock.chunks import Chunk, StopChunk, TextChunk, UsageChunk
 from penstock.messages import Message, Options
-from penstock.middleware import CircuitBreaker, Concurrency, Event, Fallback, Observe, RateLimit, Retry
+from penstock.middleware import CacheWatch, CircuitBreaker, Concurrency, Event, Fallback, Observe, RateLimit, Retry
 from penstock.provider import BaseProvider
 
 CHUNKS: Final = 200_000
@@ -49,6 +49,7 @@ LAYERS: Final[dict[str, Callable[[], BaseProvider]]] = {
     "Concurrency": lambda: Concurrency(Spout(), 5),
     "RateLimit": lambda: RateLimit(Spout(), requests_per_minute=10**9, tokens_per_minute=10**9),
     "Observe": lambda: Observe(Spout(), ignore),
+    "CacheWatch": lambda: CacheWatch(Spout()),
 }
 
 

@@ -3,6 +3,8 @@
 The names below are the public ones. Importing this loads no SDK and no HTTP client; building a provider does.
 """
 
+from typing import TYPE_CHECKING
+
 from penstock.chunks import (
     Chunk,
     OpaqueChunk,
@@ -79,11 +81,19 @@ from penstock.run_tools import LoopChunk, ToolResultChunk, run_tools
 from penstock.structured import Answer, Partial, generate_object, stream_object
 from penstock.tools import FunctionTool, ToolResult, tool
 
+if TYPE_CHECKING:
+    from penstock.middleware import BlockChange, CacheMiss, CacheWatch
+
+    __version__: str
+
 __all__ = [
     "Answer",
     "AnthropicProvider",
     "AuthenticationError",
     "BaseProvider",
+    "BlockChange",
+    "CacheMiss",
+    "CacheWatch",
     "Chunk",
     "CircuitOpenError",
     "Collector",
@@ -163,9 +173,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> str:
+def __getattr__(name: str) -> object:
+    # What few ask for, and what would take a fifth of the import's time each.
+    if name in ("BlockChange", "CacheMiss", "CacheWatch"):
+        import penstock.middleware
+
+        return getattr(penstock.middleware, name)
     if name != "__version__":
         raise AttributeError(f"module 'penstock' has no attribute {name!r}")
-    from importlib.metadata import version  # a fifth of the import's time, for the few who ask
+    from importlib.metadata import version
 
     return version("penstock")

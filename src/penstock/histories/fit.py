@@ -14,7 +14,6 @@ from typing import Final, TypeAlias
 
 from penstock.errors import ConfigError, TokenLimitError
 from penstock.messages import Message, Part, ReasoningPart, TextPart, ToolCallPart, ToolResultPart
-from penstock.middleware.estimate import estimate_tokens
 
 __all__ = ["Count", "Summarise", "fit", "fit_with_summary"]
 
@@ -29,6 +28,8 @@ _SUMMARY: Final = "Summary of the conversation until here:\n\n"
 
 def count_message(message: Message) -> int:
     """A guess: a quarter of its bytes, rounded up; an image or a document counts 1,600."""
+    from penstock.middleware.estimate import estimate_tokens  # with it come all middlewares, which few need
+
     return estimate_tokens("", [message], None) + 1
 
 

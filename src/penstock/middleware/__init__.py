@@ -8,6 +8,8 @@ Fallback stands outside the breakers, so that an open one leads on at once; Retr
 could not mend counts; RateLimit inside Retry, so that each try is counted.
 """
 
+from penstock.middleware.cache_events import BlockChange, CacheMiss, MissCause
+from penstock.middleware.cache_watch import CacheListener, CacheWatch
 from penstock.middleware.circuit_breaker import CircuitBreaker
 from penstock.middleware.concurrency import Concurrency
 from penstock.middleware.events import (
@@ -32,6 +34,10 @@ from penstock.middleware.wrapper import Wrapper, is_visible
 __all__ = [
     "Abandoned",
     "AttemptFailed",
+    "BlockChange",
+    "CacheListener",
+    "CacheMiss",
+    "CacheWatch",
     "CircuitBreaker",
     "Completed",
     "Concurrency",
@@ -41,6 +47,7 @@ __all__ = [
     "FallbackTo",
     "FirstChunk",
     "Listener",
+    "MissCause",
     "Observe",
     "RateLimit",
     "Retry",
