@@ -26,7 +26,11 @@ BROKEN = ["", " ", "\n\t", "\ud83d", "half \ude00 of it", "\ud83d\ude00"]
 TEXTS = st.one_of(st.sampled_from(["Hi", "What now?", "ja, ön"]), st.text(max_size=20), st.sampled_from(BROKEN))
 OBJECTS = ['{"city": "Paris"}', "{}", '{"x": [1, {"y": null}]}']
 ARGUMENTS = st.sampled_from([*OBJECTS, "", "[1]", '{"ci', "null", '"{}"', '{"x": "\ud83d"}'])
-PROOFS = {"openrouter": '[{"type": "reasoning.text"}]', "google": '{"google": {"thought_signature": "s"}}'}
+PROOFS = {
+    "openai": '{"type": "reasoning", "summary": []}',
+    "openrouter": '[{"type": "reasoning.text"}]',
+    "google": '{"google": {"thought_signature": "s"}}',
+}
 
 images = st.one_of(
     st.builds(ImagePart, data=st.binary(max_size=5), media_type=st.just("image/png")),

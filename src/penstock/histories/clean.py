@@ -30,6 +30,7 @@ NoteKind: TypeAlias = Literal[
     "tool_name",
     "role",
     "joined",
+    "reasoning",
     "call_id",
     "orphan_result",
     "duplicate_result",
@@ -47,6 +48,7 @@ class Note(msgspec.Struct, frozen=True):
         `block`: a vendor's block that is no JSON object became its text. `arguments`: those of a call were no JSON
         object and became one. `tool_name`: a call's name held what no vendor takes. `role`: a part stood in a message
         of the wrong role and got one of its own. `joined`: a message became a part of the one before it.
+        `reasoning`: a block with a proof that nothing follows, as of an answer that was cut off, was dropped.
         `call_id`: the id of a call was taken, or empty, and it got a new one. `orphan_result`, `duplicate_result`: a
         result without a call, or a second one, was dropped. `moved_result`: a result was moved to its call.
         `missing_result`: a call without a result got one that says so. `beginning`: the history began with the

@@ -16,6 +16,7 @@ from penstock.messages import (
     DocumentPart,
     ImagePart,
     Message,
+    OpaquePart,
     Part,
     ReasoningPart,
     TextPart,
@@ -102,7 +103,7 @@ def _turns(messages: Sequence[Message], notes: list[Note]) -> list[_Turn]:
         for role, piece in pieces:
             if not turns or turns[-1].role != role:
                 turns.append(_Turn(role))
-            elif turns[-1].parts:
+            else:
                 notes.append(Note("joined", place, f"it was joined with the message of the {role} before it"))
             turns[-1].add(piece, original if len(pieces) == 1 and role == message.role else None)
     return turns
@@ -182,6 +183,7 @@ class _Pairing:
                     self._result(part, place, number, first=not said[-1])
                 else:
                     said[-1].append((part, place))
+            said[-1] = self._finished(said[-1])
         for call in sorted((call for calls in self._calls.values() for call in calls), key=lambda call: call.turn):
             if not call.answered:
                 self._note(
@@ -190,6 +192,23 @@ class _Pairing:
                 result = ToolResultPart(id=call.id, content=INTERRUPTED, is_error=True)
                 self._results[call.turn + 1].append((result, call.place))
         return [first + rest for first, rest in zip(self._results, [*said, []], strict=True)]
+
+    def _finished(self, said: list[Placed]) -> list[Placed]:
+        """Without the reasoning that nothing follows, as of an answer that was cut off: vendors refuse it."""
+        kept: list[Placed] = []
+        followed: set[str] | None = set()  # the vendors that something is sent to behind the part; None for all
+        for part, place in reversed(said):
+            if isinstance(part, ReasoningPart):
+                if part.proof and followed is not None and part.vendor not in followed:
+                    self._note("reasoning", place, "reasoning with a proof that nothing follows was dropped")
+                    continue
+            elif isinstance(part, OpaquePart) and not part.text.strip():
+                if followed is not None:
+                    followed.add(part.vendor)
+            else:
+                followed = None
+            kept.append((part, place))
+        return kept[::-1]
 
     def _call(self, part: ToolCallPart, place: str, turn: int) -> ToolCallPart:
         id_, number = part.id or "call", 1
