@@ -25,6 +25,7 @@ from penstock import (
 )
 from penstock.middleware import (
     Abandoned,
+    CacheWatch,
     CircuitBreaker,
     Completed,
     Concurrency,
@@ -50,6 +51,7 @@ WRAPPERS: dict[str, Callable[[BaseProvider], BaseProvider]] = {
     "Concurrency": lambda inner: Concurrency(inner, 1),
     "RateLimit": lambda inner: RateLimit(inner, requests_per_minute=1000, tokens_per_minute=10**9),
     "Observe": lambda inner: Observe(inner, lambda event: None),
+    "CacheWatch": CacheWatch,
 }
 each = pytest.mark.parametrize("wrap", [pytest.param(wrap, id=name) for name, wrap in WRAPPERS.items()])
 
