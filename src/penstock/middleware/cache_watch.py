@@ -12,12 +12,12 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from penstock.checking import check_count
 from penstock.chunks import EXACT, Chunk, StopChunk, UsageChunk
 from penstock.messages import Message, Options
 from penstock.middleware.cache_blocks import Block, Chain
 from penstock.middleware.cache_events import BlockChange, CacheMiss, MissCause, find_change
 from penstock.middleware.cache_memory import Call, Expected, Memory
-from penstock.middleware.checking import check_count
 from penstock.middleware.events import Event
 from penstock.middleware.telling import Telling, check_listener
 from penstock.middleware.wrapper import Wrapper
