@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import partial
@@ -18,6 +19,8 @@ from penstock.errors import (
     AuthenticationError,
     CircuitOpenError,
     ConfigError,
+    ConnectTimeoutError,
+    FirstChunkTimeoutError,
     InvalidRequestError,
     MalformedResponseError,
     NetworkError,
@@ -29,9 +32,11 @@ from penstock.errors import (
     QuotaExceededError,
     RateLimitError,
     ServerError,
+    StallTimeoutError,
     StreamInterruptedError,
     StructuredOutputError,
     TokenLimitError,
+    TotalTimeoutError,
     TurnLimitError,
 )
 
@@ -49,6 +54,8 @@ RETRYABLE = {
     AuthenticationError: False,
     CircuitOpenError: True,
     ConfigError: False,
+    ConnectTimeoutError: True,
+    FirstChunkTimeoutError: True,
     InvalidRequestError: False,
     MalformedResponseError: False,
     StructuredOutputError: False,
@@ -61,8 +68,10 @@ RETRYABLE = {
     QuotaExceededError: False,
     RateLimitError: True,
     ServerError: True,
+    StallTimeoutError: True,
     StreamInterruptedError: True,
     TokenLimitError: False,
+    TotalTimeoutError: True,
     TurnLimitError: False,
 }
 FACTS: dict[str, Any] = {
@@ -167,7 +176,7 @@ def test_every_class_is_public(kind: type[ProviderError]) -> None:
     assert getattr(penstock, kind.__name__) is kind
     assert kind.__name__ in errors.__all__
     assert kind.__doc__
-    assert kind.hint == "" or kind.hint.endswith(".")
+    assert kind is ProviderError or re.fullmatch(r"[A-Z][^.]*(\.[a-z][^.]*)?\.", kind.hint), "one sentence"
     assert "\n" not in kind.hint
 
 

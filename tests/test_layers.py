@@ -20,6 +20,8 @@ LEVELS = [
     [
         "wire",
         "wire.decoding",
+        "wire.quota",
+        "wire.retry_after",
         "wire.sse",
         "wire.reader",
         "wire.request",

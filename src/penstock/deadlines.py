@@ -9,13 +9,27 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import anyio
 
-from penstock.errors import ProviderTimeoutError
+from penstock.errors import (
+    ConnectTimeoutError,
+    FirstChunkTimeoutError,
+    ProviderTimeoutError,
+    StallTimeoutError,
+    TotalTimeoutError,
+)
 from penstock.messages import Deadlines
 
 __all__ = ["Watch"]
+
+_EXPIRED: Final[dict[str, tuple[type[ProviderTimeoutError], str]]] = {
+    "connect": (ConnectTimeoutError, "no connection"),
+    "first_chunk": (FirstChunkTimeoutError, "no content"),
+    "stall": (StallTimeoutError, "no further content"),
+    "total": (TotalTimeoutError, "no end of the answer"),
+}
 
 
 class Watch:
@@ -73,14 +87,8 @@ class Watch:
         """The error for the deadline called *name*, None for the one that a silent body runs into."""
         name = name or self._name
         seconds = getattr(self._deadlines, name)
-        what = {
-            "connect": "no connection",
-            "first_chunk": "no content",
-            "stall": "no further content",
-            "total": "no end of the answer",
-        }[name]
-        error = ProviderTimeoutError(f"{what} within {seconds:g} s (deadline `{name}`)")
-        error.deadline = name
+        kind, what = _EXPIRED[name]
+        error = kind(f"{what} within {seconds:g} s (deadline `{name}`)")
         error.seconds = seconds
         return error
 

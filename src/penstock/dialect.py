@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -11,13 +12,24 @@ import msgspec
 from penstock.errors import ConfigError
 from penstock.messages import Options
 
-__all__ = ["Dialect", "Wire"]
+__all__ = ["Dialect", "Wire", "check_base_url", "without_userinfo"]
 
 Wire: TypeAlias = Literal["chat", "responses"]
 
 # What has no field of its own: those of the history, of the tools, and those that are no part of the body.
 _ELSEWHERE: Final = ("tools", "tool_choice", "cache", "deadlines", "extra")
 _OPTIONS: Final = (*(name for name in Options.__struct_fields__ if name not in _ELSEWHERE), "reasoning_budget")
+
+
+def check_base_url(url: str | None) -> None:
+    """Raise ConfigError for what is no URL of HTTP."""
+    if url is not None and not str(url).startswith(("http://", "https://")):
+        raise ConfigError(f"`base_url` is {without_userinfo(url)!r}, expected one that begins with http:// or https://")
+
+
+def without_userinfo(url: str | None) -> str | None:
+    """*url* without the user and the password that may stand before its host."""
+    return re.sub("//[^/?#]*@", "//***@", url) if isinstance(url, str) else url
 
 
 class Dialect(
@@ -83,8 +95,7 @@ class Dialect(
     says_end: bool = True
 
     def __post_init__(self) -> None:
-        if self.base_url is not None and not str(self.base_url).startswith(("http://", "https://")):
-            raise ConfigError(f"`base_url` is {self.base_url!r}, expected one that begins with http:// or https://")
+        check_base_url(self.base_url)
         for name, least in (("longest_call_id", 16), ("call_id_length", 8)):
             # Fewer would not keep the calls of a long history apart; more than the digits of a hash there are not.
             if (length := getattr(self, name)) is not None and not least <= length <= 64:

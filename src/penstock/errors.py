@@ -14,6 +14,8 @@ __all__ = [
     "AuthenticationError",
     "CircuitOpenError",
     "ConfigError",
+    "ConnectTimeoutError",
+    "FirstChunkTimeoutError",
     "InvalidRequestError",
     "MalformedResponseError",
     "NetworkError",
@@ -25,9 +27,11 @@ __all__ = [
     "QuotaExceededError",
     "RateLimitError",
     "ServerError",
+    "StallTimeoutError",
     "StreamInterruptedError",
     "StructuredOutputError",
     "TokenLimitError",
+    "TotalTimeoutError",
     "TurnLimitError",
 ]
 
@@ -77,7 +81,8 @@ class ProviderError(Exception):
         """What happened, without the hint and the context that `str()` adds."""
         return str(self.args[0]) if self.args else ""
 
-    def __str__(self) -> str:
+    def _facts(self) -> list[str]:
+        """What `str()` adds to the message, in a few words each."""
         facts = [
             f"{name} {value}"
             for name, value in (
@@ -90,6 +95,10 @@ class ProviderError(Exception):
         ]
         if self.retry_after is not None:
             facts.append(f"retry after {self.retry_after:g} s")
+        return facts
+
+    def __str__(self) -> str:
+        facts = self._facts()
         head = f"{self.message} ({', '.join(facts)})" if facts else self.message
         return f"{head}\n{self.hint}" if self.hint else head
 
@@ -97,19 +106,19 @@ class ProviderError(Exception):
 class AuthenticationError(ProviderError):
     """The key is missing, wrong or withdrawn (HTTP 401)."""
 
-    hint = "Check the API key: the environment variable, or apiKey in models.json."
+    hint = "Check the API key: the vendor's environment variable, or apiKey in models.json."
 
 
 class PermissionDeniedError(ProviderError):
     """The key is good but may not do this (HTTP 403)."""
 
-    hint = "Check that this key's workspace may use this model and region."
+    hint = "Check that this key's account or project may use this model from this place, or use another key."
 
 
 class NotFoundError(ProviderError):
     """There is no such model, or no such endpoint (HTTP 404)."""
 
-    hint = "Check modelId and baseUrl; `penstock models` shows what is configured."
+    hint = "Check modelId (the vendor may have retired the model) and baseUrl: `penstock models` shows both."
 
 
 class InvalidRequestError(ProviderError):
@@ -117,6 +126,8 @@ class InvalidRequestError(ProviderError):
 
     A conflict with another request (HTTP 409) is one too, but a retryable one.
     """
+
+    hint = "Change what the message names: the request would be refused again as it is."
 
 
 class TokenLimitError(ProviderError):
@@ -128,6 +139,11 @@ class TokenLimitError(ProviderError):
     hint = "Drop or summarise the oldest turns, or ask for fewer max_tokens."
     tokens: int | None = None
     limit: int | None = None
+
+    def _facts(self) -> list[str]:
+        numbers = [f"{self.tokens} tokens"] if self.tokens is not None else []
+        numbers += [f"limit {self.limit}"] if self.limit is not None else []
+        return [*super()._facts(), *numbers]
 
 
 class RateLimitError(ProviderError):
@@ -158,16 +174,44 @@ class ServerError(ProviderError):
 
 
 class ProviderTimeoutError(ProviderError):
-    """A deadline passed, or the vendor says one of its own did (HTTP 408).
+    """A deadline passed; or the vendor says that one of its own did (HTTP 408, 504), and then it is no subclass.
 
     deadline: which of connect, first_chunk, stall and total it was; None when it was the vendor's own.
     seconds: how long that one is.
     """
 
     retryable = True
-    hint = "Try again, or give Deadlines more seconds if the model needs them."
+    hint = "The vendor took too long by its own clock: try again, with a shorter request if it happens again."
     deadline: str | None = None
     seconds: float | None = None
+
+
+class ConnectTimeoutError(ProviderTimeoutError):
+    """There was no connection, or no free one, within `Deadlines.connect`. Nothing was sent."""
+
+    hint = "Check baseUrl, network and proxy, or give Deadlines more seconds to connect."
+    deadline = "connect"
+
+
+class FirstChunkTimeoutError(ProviderTimeoutError):
+    """No content came within `Deadlines.first_chunk`; pings, comments and headers are none."""
+
+    hint = "Try again, or give Deadlines a longer first_chunk if the model thinks for longer."
+    deadline = "first_chunk"
+
+
+class StallTimeoutError(ProviderTimeoutError):
+    """The answer began, and then no content came for `Deadlines.stall`; pings and comments are none."""
+
+    hint = "Discard the partial answer and try again, or give Deadlines a longer stall if the model pauses for longer."
+    deadline = "stall"
+
+
+class TotalTimeoutError(ProviderTimeoutError):
+    """The call did not end within `Deadlines.total`, in which the consumer's own time counts too."""
+
+    hint = "Ask for less in one call, or give Deadlines a longer total."
+    deadline = "total"
 
 
 class NetworkError(ProviderError):
@@ -220,5 +264,10 @@ class ConfigError(ProviderError, ValueError):
     file: where it stands, None when it did not come from a file. path: where in it, as in `$.models.sonnet`.
     """
 
+    hint = "Correct it where the message says; `penstock models --schema` prints what models.json may hold."
     file: Path | None = None
     path: str | None = None
+
+    def __str__(self) -> str:
+        """The message alone: it names everything, and msgspec puts the path behind it."""
+        return self.message

@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal, TypeAlias, get_args
 import msgspec
 
 from penstock.checking import check_count, check_seconds
-from penstock.dialect import Dialect, Wire
+from penstock.dialect import Dialect, Wire, check_base_url, without_userinfo
 from penstock.errors import ConfigError
 from penstock.messages import Deadlines
 
@@ -161,14 +161,14 @@ class ProviderConfig(
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.base_url is not None and not str(self.base_url).startswith(("http://", "https://")):
-            raise ConfigError(f"`base_url` is {self.base_url!r}, expected one that begins with http:// or https://")
+        check_base_url(self.base_url)
 
     def __repr__(self) -> str:
-        """All fields but the key and the headers, which may hold one."""
+        """All fields but the key, what the headers hold, and a password in the URL."""
         key = "'***'" if self.api_key else None
         return (
-            f"ProviderConfig(model_id={self.model_id!r}, api_key={key}, base_url={self.base_url!r}, "
+            f"ProviderConfig(model_id={self.model_id!r}, api_key={key}, "
+            f"base_url={without_userinfo(self.base_url)!r}, "
             f"wire={self.wire!r}, headers={sorted(self.headers)}, model_info={self.model_info!r})"
         )
 

@@ -1,76 +1,212 @@
-"""Takes keys out of errors: a server may echo what it was sent, and an HTTP library may quote it."""
+"""Takes keys out of errors, tracebacks and log records: a server may echo what it was sent, and a library quote it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+import base64
+import logging
+import re
+import threading
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, NoReturn
+from urllib.parse import unquote, urlsplit
 
 from penstock.errors import AuthenticationError
+from penstock.models import ProviderConfig
 
-__all__ = ["check_secrets", "redact", "secret_headers"]
+__all__ = ["Secrets", "check_secrets", "config_secrets", "redact", "strip_tracebacks", "url_secrets", "watch_logs"]
 
 _MIN: Final = 8
 """Shorter keys (`none`, `sk-test`) are no secrets, and would be found in ordinary words."""
 
-_SECRET_HEADERS: Final = ("authorization", "x-api-key", "api-key", "proxy-authorization", "cookie")
-_FIELDS: Final = ("message", "body", "api_message", "code", "request_id")
+_SECRET_HEADER: Final = re.compile(r"auth|key|token|secret|cookie|credential|passw", re.IGNORECASE)
+_SCHEME: Final = re.compile(r"^(?:bearer|basic|token|api-?key)\s+", re.IGNORECASE)
+_LOGGERS: Final = ("httpx2", "httpcore2", "anthropic", "openai")
+# These loggers may not be there yet when a client is made: their modules are imported when they are needed.
+_LATER: Final = ("http11", "http2", "connection", "proxy", "socks")
 
 
-def secret_headers(headers: Mapping[str, str]) -> list[str]:
-    """The values of the headers that hold keys, without the scheme in front."""
-    return [str(value).removeprefix("Bearer ") for name, value in headers.items() if name.lower() in _SECRET_HEADERS]
+class Secrets:
+    """The keys of one client. It shows none of them, in whatever traceback or dump it stands."""
+
+    __slots__ = ("__weakref__", "_keys", "_patterns")
+
+    def __init__(self, keys: Iterable[object] = ()) -> None:
+        found = {key for key in keys if isinstance(key, str) and len(key) >= _MIN}
+        # The longest first, as one may be a part of another.
+        self._keys = sorted(found, key=len, reverse=True)
+        self._patterns: list[re.Pattern[str]] | None = None
+
+    def __repr__(self) -> str:
+        return f"Secrets({len(self._keys)})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("keys are not pickled")
+
+    def plus(self, keys: Iterable[object]) -> Secrets:
+        """These and more."""
+        return Secrets([*self._keys, *keys])
+
+    @property
+    def fit_headers(self) -> bool:
+        """Whether a header can carry each of them."""
+        return all(key.isascii() and key.isprintable() for key in self._keys)
+
+    def cleaned(self, text: str) -> str:
+        """*text* with `***` for each key: as it is, as an URL, JSON or HTML has it, and where "…" cuts it off."""
+        if self._patterns is None:
+            self._patterns = [re.compile("".join(map(_forms, key))) for key in self._keys]
+        for key, pattern in zip(self._keys, self._patterns, strict=True):
+            text = _without_start(pattern.sub("***", text), key)
+        return text
 
 
-def check_secrets(secrets: Iterable[object]) -> None:
-    """Raise AuthenticationError for a key that no header can carry.
+def _header_secrets(headers: Mapping[str, str]) -> Iterator[str]:
+    """The values of the headers that may hold keys, by their names; without the scheme in front."""
+    for name, value in headers.items():
+        if _SECRET_HEADER.search(str(name)):
+            yield _SCHEME.sub("", str(value))
+            if str(name).lower() == "cookie":
+                yield from (part.partition("=")[2] for part in str(value).split("; "))
+
+
+def url_secrets(*urls: object) -> Iterator[str]:
+    """What stands before the host of each URL: the password, or the user where there is none, and both as a header."""
+    for url in urls:
+        try:
+            parts = urlsplit(str(url))
+            user, password = parts.username, parts.password
+        except ValueError:
+            continue
+        if user is None and password is None:
+            continue
+        yield from (password or user or "", unquote(password or user or ""))
+        yield base64.b64encode(f"{unquote(user or '')}:{unquote(password or '')}".encode()).decode()
+
+
+def config_secrets(config: ProviderConfig) -> Secrets:
+    """All that a config holds of them."""
+    return Secrets([config.api_key, *_header_secrets(config.headers), *url_secrets(config.base_url)])
+
+
+def check_secrets(keys: Iterable[object], secrets: Secrets) -> None:
+    """Raise AuthenticationError for a key, or another of the *secrets*, that no header can carry.
 
     The HTTP library's own error would show it, and in a form in which it cannot be found and replaced.
     """
-    for key in secrets:
+    fit = secrets.fit_headers
+    for key in keys:
         if not isinstance(key, str) or not key:
             raise AuthenticationError("the API key is empty or no text")
-        if not (key.isascii() and key.isprintable() and " " not in key):
-            raise AuthenticationError("the API key holds a character that no header can carry: a line end, perhaps")
+        fit = fit and key.isascii() and key.isprintable() and " " not in key
+    if not fit:
+        raise AuthenticationError("the API key holds a character that no header can carry: a line end, perhaps")
 
 
-def redact(error: BaseException | None, secrets: Iterable[str], seen: set[int] | None = None) -> None:
-    """Replace *secrets* in the texts of *error* and of all that it was raised from."""
-    seen = set() if seen is None else seen
-    if error is None or id(error) in seen:
-        return
-    seen.add(id(error))
-    keys = [key for key in secrets if len(key) >= _MIN]
-    error.args = tuple(_without(arg, keys) for arg in error.args)
-    for name in _FIELDS:
-        value = vars(error).get(name)
-        if value is not None:
-            setattr(error, name, _without(value, keys))
-    redact(error.__cause__, keys, seen)
-    redact(error.__context__, keys, seen)
+def redact(error: BaseException | None, secrets: Secrets) -> None:
+    """Replace *secrets* in all that *error* and what it was raised from say; the requests that they hold are let go."""
+    for one in _chain(error):
+        one.args = tuple(_without(arg, secrets) for arg in one.args)
+        held = vars(one)
+        for name, value in list(held.items()):
+            if name == "request":
+                del held[name]  # the SDK's errors have it, with all that was sent
+            elif name == "_request":
+                held[name] = None  # the HTTP library's
+            else:
+                held[name] = _without(value, secrets)
 
 
-def _without(value: Any, keys: list[str]) -> Any:
+def strip_tracebacks(error: BaseException | None) -> None:
+    """Let go of the frames of *error* and of all that it was raised from: those of the libraries hold the key."""
+    for one in _chain(error):
+        one.__traceback__ = None
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    found: dict[int, BaseException] = {}
+    left = [error]
+    while left:
+        one = left.pop()
+        if one is not None and id(one) not in found:
+            found[id(one)] = one
+            left += [one.__cause__, one.__context__]
+    return list(found.values())
+
+
+def _without(value: Any, secrets: Secrets) -> Any:
     if isinstance(value, str):
-        for key in keys:
-            value = _cut_key(value.replace(key, "***"), key)
-        return value
+        return secrets.cleaned(value)
     if isinstance(value, bytes):
-        for key in keys:
-            value = value.replace(key.encode(), b"***")
-        return value
-    if isinstance(value, dict):
-        return {_without(name, keys): _without(inner, keys) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_without(inner, keys) for inner in value)
+        return secrets.cleaned(value.decode("latin-1")).encode("latin-1", "replace")
+    if type(value) is dict:
+        return {_without(name, secrets): _without(inner, secrets) for name, inner in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_without(inner, secrets) for inner in value)
     return value
 
 
-def _cut_key(text: str, key: str) -> str:
-    """Without the first part of *key*, where the text was cut in the middle of it."""
+def _forms(character: str) -> str:
+    """A pattern for one character of a key, itself or escaped: `%2B`, also twice; `\\u002b`, `\\/`; `&#43;`."""
+    code = ord(character)
+    plain = re.escape(character) if character.isalnum() else rf"\\*{re.escape(character)}"
+    return rf"(?:{plain}|(?i:%(?:25)*{code:02x}|\\+u00{code:02x}|\\+x{code:02x}|&#0*{code};|&#x0*{code:x};))"
+
+
+def _without_start(text: str, key: str) -> str:
+    """Without the first part of *key*, where the text was cut off in the middle of it."""
     end = text.find("…")
     if end < 0:
         return text
-    for size in range(min(len(key), end), _MIN - 1, -1):
-        if text.startswith(key[:size], end - size):
-            return f"{text[: end - size]}***{text[end:]}"
+    forms = [re.compile(_forms(character)) for character in key]
+    for start in range(max(0, end - 8 * len(key)), end):
+        at, size = start, 0
+        while at < end and size < len(forms) and (found := forms[size].match(text, at, end)):
+            at, size = found.end(), size + 1
+        if size >= _MIN and (at == end or text[at] in "%\\&"):
+            return f"{text[:start]}***{text[end:]}"
     return text
+
+
+class _LogFilter(logging.Filter):
+    """Cleans what the libraries log of requests and answers; at DEBUG that is headers, which a server may fill.
+
+    There is one for the process, as loggers are the process's; it knows the keys of the clients that live. It costs
+    nothing where such records are not made.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._live: weakref.WeakSet[Secrets] = weakref.WeakSet()
+
+    def watch(self, secrets: Secrets) -> None:
+        """Keep *secrets* out of the records as long as they live."""
+        with self._lock:
+            self._live.add(secrets)
+        names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in _LOGGERS]
+        for name in (*names, *(f"httpcore2.{name}" for name in _LATER)):
+            logging.getLogger(name).addFilter(self)  # once: it looks whether it is there
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Called by the logger, before any handler."""
+        with self._lock:
+            live = list(self._live)
+        text = clean = record.getMessage()
+        if record.exc_info and record.exc_info[1] is not None:
+            # Its frames hold headers.
+            error, record.exc_info = record.exc_info[1], None
+            clean = f"{text} ({type(error).__name__}: {error})"
+        for secrets in live:
+            clean = secrets.cleaned(clean)
+        if clean != text:
+            record.msg, record.args = clean, None
+        return True
+
+
+_log_filter: Final = _LogFilter()
+
+
+def watch_logs(secrets: Secrets) -> None:
+    """Keep *secrets* out of what the SDKs and the HTTP library log, as long as they live."""
+    _log_filter.watch(secrets)

@@ -7,9 +7,10 @@ which the key would go along.
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
-import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+import urllib.request
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -31,8 +32,9 @@ from penstock.errors import (
     StreamInterruptedError,
 )
 from penstock.messages import Deadlines
-from penstock.redaction import check_secrets, redact, secret_headers
+from penstock.redaction import Secrets, check_secrets, redact, strip_tracebacks, url_secrets, watch_logs
 from penstock.wire.reader import AnswerReader
+from penstock.wire.retry_after import said_in_headers, said_of_buckets
 
 if TYPE_CHECKING:
     import httpx2
@@ -91,8 +93,10 @@ class Transport:
         *,
         vendor: str,
         model: str,
-        headers: Mapping[str, str],
+        secrets: Secrets,
+        key_names: Sequence[str],
     ) -> None:
+        """secrets: what no error may show; what only the client knows is added. key_names: variables for the key."""
         import httpx2  # here and not above: `import penstock` loads no HTTP client
 
         self._httpx = httpx2
@@ -102,7 +106,8 @@ class Transport:
         self._response_error = response_error
         self._vendor = vendor
         self._model = model
-        self._header_secrets = secret_headers(headers)
+        self._secrets = secrets
+        self._key_names = key_names
         # The client of the loop that ran last in this thread. It is let go of with its loop's successor: a table of
         # loops would keep each loop alive, as its client knows it.
         self._local = threading.local()
@@ -137,12 +142,20 @@ class Transport:
                 if content or call.reader.held != held:
                     watch.got_content()
         except ProviderError as error:
+            data = None  # it may echo the key, and this frame is on the traceback
             self._complete(error, call, response)
-            raise
+            raise error
         except self._failures as theirs:
+            data = None
             ours = self._translated(theirs, watch, began=response is not None)
-            self._complete(ours, call, response, theirs)
+            ours.__cause__ = theirs
+            self._complete(ours, call, response)
             raise ours from theirs
+        except GeneratorExit:  # first, as there may be no loop any more to ask for its word
+            raise
+        except anyio.get_cancelled_exc_class() as cancelled:
+            strip_tracebacks(cancelled)
+            raise
         finally:
             if response is not None:
                 await self._close(response, body, drain=call is not None and call.reader.done)
@@ -171,6 +184,7 @@ class Transport:
                     await client.close()
 
     def _new_client(self) -> SDKClient:
+        self._secrets = self._secrets.plus(url_secrets(*urllib.request.getproxies().values()))
         try:
             client = self._make_client(self._sdk.DefaultAsyncHttpxClient(event_hooks={"response": [self._refuse]}))
         except (ImportError, TypeError, ValueError, AttributeError, OSError) as error:
@@ -178,6 +192,8 @@ class Transport:
                 raise
             # A proxy of an unknown kind, a certificate file that is not there: wrong again at every try.
             raise ConfigError(f"the HTTP client cannot be made ({type(error).__name__}: {error})") from error
+        self._secrets = self._secrets.plus([client.api_key, getattr(client, "auth_token", None)])
+        watch_logs(self._secrets)
         self._local.held = (anyio.lowlevel.current_token(), client)
         return client
 
@@ -192,10 +208,6 @@ class Transport:
                 if len(body) > _ERROR_BODY:
                     break
         raise RefusedError(response.status_code, response.headers, body[:_ERROR_BODY])
-
-    def _secrets(self, client: SDKClient | None) -> list[str]:
-        keys = [getattr(client, name, None) for name in ("api_key", "auth_token")]
-        return [*(key for key in keys if isinstance(key, str)), *self._header_secrets]
 
     @staticmethod
     def _prepared(prepare: Callable[[], Exchange]) -> Exchange:
@@ -212,7 +224,8 @@ class Transport:
         if client is None:
             await self._let_go()
             client = self._new_client()
-        check_secrets(key for key in (client.api_key, *self._secrets(client)) if key is not None)
+        keys = (client.api_key, getattr(client, "auth_token", None))
+        check_secrets([key for key in keys if key is not None], self._secrets)
         limits = call.deadlines
         options = {
             "headers": call.headers,
@@ -267,52 +280,23 @@ class Transport:
         place = refused.headers.get("location")
         if 300 <= refused.status < 400 and place:
             error.args = (f"the server redirects to {place}, which is not followed: the key would go along",)
-        error.retry_after = _retry_after(refused.headers)
-        if refused.status == 409 and type(error) is InvalidRequestError:
-            error.retryable = True  # a lock that another request holds; the SDKs try again too
+        now = dt.datetime.now(dt.UTC)
+        said = said_in_headers(refused.headers, now)
+        error.retry_after = error.retry_after if said is None else said
+        if error.retry_after is None and error.retryable:
+            error.retry_after = said_of_buckets(refused.status, refused.headers, now)
         refused.headers, refused.body = {}, b""  # it hangs on the error that the caller sees, and may echo the key
         return error
 
-    def _complete(
-        self,
-        error: ProviderError,
-        call: Exchange | None,
-        response: httpx2.Response | None,
-        theirs: BaseException | None = None,
-    ) -> None:
+    def _complete(self, error: ProviderError, call: Exchange | None, response: httpx2.Response | None) -> None:
         """Add what only the border knows, and take the key out of everything that hangs on the error."""
         error.vendor = error.vendor or self._vendor
         error.model = error.model or self._model
-        if call is not None:
-            error.usage = call.meter.total
+        if isinstance(error, AuthenticationError) and self._key_names:
+            error.hint = f"Check the API key: {' or '.join(self._key_names)}, or apiKey in models.json."
         if response is not None and error.request_id is None:
             error.request_id = response.headers.get("request-id") or response.headers.get("x-request-id")
-        secrets = self._secrets(self._client())
-        redact(error, secrets)
-        redact(theirs, secrets)
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds, from `retry-after-ms` or `retry-after` as a number or a date; None when it was not said."""
-    milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    said = headers.get("retry-after")
-    seconds = _number(said)
-    if seconds is not None or said is None:
-        return seconds
-    import email.utils  # a tenth of the time of `import penstock`, for a form that few servers use
-
-    try:
-        when = email.utils.parsedate_to_datetime(said)
-    except (ValueError, OverflowError):
-        return None
-    return max(0.0, when.timestamp() - time.time())
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        number = float(text or "")
-    except ValueError:
-        return None
-    return number if 0 <= number < float("inf") else None
+        redact(error, self._secrets)
+        if call is not None:
+            error.usage = call.meter.total
+            strip_tracebacks(error)

@@ -13,6 +13,7 @@ from penstock.errors import AuthenticationError, ConfigError
 from penstock.messages import Message, Options
 from penstock.models import Model, ModelInfo, ProviderConfig
 from penstock.provider import BaseProvider
+from penstock.redaction import config_secrets
 from penstock.transport import Exchange, Transport
 from penstock.wire.anthropic_errors import response_error
 from penstock.wire.anthropic_messages import VENDOR, AnthropicDecoder
@@ -52,7 +53,13 @@ class AnthropicProvider(BaseProvider):
         self._config = config
         self._model = Model(config.model_id, config.model_info or ModelInfo())
         self._transport = Transport(
-            anthropic, make_client, response_error, vendor=VENDOR, model=config.model_id, headers=config.headers
+            anthropic,
+            make_client,
+            response_error,
+            vendor=VENDOR,
+            model=config.model_id,
+            secrets=config_secrets(config),
+            key_names=("ANTHROPIC_API_KEY",),
         )
 
     def create_message(

@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from penstock.chunks import Chunk
 from penstock.cost import Meter
@@ -16,6 +16,7 @@ from penstock.errors import AuthenticationError, ConfigError
 from penstock.messages import Message, Options
 from penstock.models import Model, ModelInfo, ProviderConfig
 from penstock.provider import BaseProvider
+from penstock.redaction import config_secrets
 from penstock.transport import Exchange, Transport
 from penstock.wire import openai_chat_request, openai_responses_request
 from penstock.wire.dialects import DIALECTS, completed
@@ -44,47 +45,44 @@ class OpenAIProvider(BaseProvider):
         self._wire = _wire(config, row)
         if config.base_url is None and row.base_url is None:
             raise ConfigError(f"`base_url` is not set, and {row.name} has no usual one: give it, with its /v1")
-        # With a header of the caller's own for it, as for a token of another kind, no variable is looked at.
-        given = {name.lower(): value for name, value in config.headers.items() if value}
-        authorized = "authorization" in given
-        key = given.get((row.key_header or "").lower()) or config.api_key
-        key = key or (None if authorized else _found(row.key_variables))
-        needs_key = row.needs_key if row.needs_key is not None else bool(row.key_variables)
-        headers = dict(config.headers)
-        if key is not None and row.key_header is not None:
-            headers = {row.key_header: key, **headers}
+        credentials = _credentials(config, row)
         import openai  # here and not above: `import penstock` loads no SDK
 
         def make_client(http_client: Any) -> Any:
-            if key is None and needs_key and not authorized:
+            if credentials.missing:
                 names = " or ".join(row.key_variables)
                 how = f"set {names}, or give one in the config" if names else "give one in the config"
                 raise AuthenticationError(f"there is no API key: {how}")
-            return self._client(http_client, key or _NO_KEY, headers)
+            return self._client(http_client, credentials)
 
         # The SDK takes it only from the request itself that there is to be no such header.
-        bare = row.key_header is not None and not authorized
+        bare = row.key_header is not None and not _authorized(config.headers)
         self._headers: dict[str, Any] = {"Authorization": openai.Omit()} if bare else {}
         self._config = config
         self._model = Model(config.model_id, config.model_info or ModelInfo())
         self._transport = Transport(
-            openai, make_client, response_error, vendor=row.name, model=config.model_id, headers=headers
+            openai,
+            make_client,
+            response_error,
+            vendor=row.name,
+            model=config.model_id,
+            secrets=config_secrets(config).plus([credentials.key]),
+            key_names=row.key_variables,
         )
 
-    def _client(self, http_client: Any, key: str, headers: Mapping[str, str]) -> Any:
+    def _client(self, http_client: Any, credentials: _Credentials) -> Any:
         import openai
 
         # The SDK's own environment (OPENAI_BASE_URL, OPENAI_ORG_ID and so on) is for OpenAI and for nobody else.
         ours = self._dialect.name == Dialect().name
         omitted: dict[str, Any] = {} if ours else dict.fromkeys(_sdk_headers(), openai.Omit())
-        # In so many words, as the SDK would prefer one of OPENAI_CUSTOM_HEADERS to the key that it is given.
-        own = {"Authorization": f"Bearer {key}"}
         return openai.AsyncOpenAI(
-            api_key=key,
+            api_key=credentials.key,
             base_url=self._config.base_url or (os.environ.get(_BASE_URL) if ours else None) or self._dialect.base_url,
             http_client=http_client,
             max_retries=0,
-            default_headers={**omitted, **own, **headers},
+            # The first in so many words, as the SDK would prefer one of OPENAI_CUSTOM_HEADERS to the key it is given.
+            default_headers={**omitted, "Authorization": f"Bearer {credentials.key}", **credentials.headers},
         )
 
     def create_message(
@@ -114,6 +112,33 @@ class OpenAIProvider(BaseProvider):
             reader=AnswerReader(decoder(meter, self._dialect)),
             meter=meter,
         )
+
+
+class _Credentials(NamedTuple):
+    """What a client is made with. missing: a key is needed, and there is none."""
+
+    key: str
+    headers: Mapping[str, str]
+    missing: bool
+
+    def __repr__(self) -> str:
+        """Nothing: it stands in frames that a traceback may show."""
+        return "_Credentials(***)"
+
+
+def _credentials(config: ProviderConfig, row: Dialect) -> _Credentials:
+    # With a header of the caller's own for it, as for a token of another kind, no variable is looked at.
+    given = {name.lower(): value for name, value in config.headers.items() if value}
+    authorized = _authorized(config.headers)
+    key = given.get((row.key_header or "").lower()) or config.api_key
+    key = key or (None if authorized else _found(row.key_variables))
+    needs_key = row.needs_key if row.needs_key is not None else bool(row.key_variables)
+    own = {row.key_header: key} if key is not None and row.key_header is not None else {}
+    return _Credentials(key or _NO_KEY, {**own, **config.headers}, missing=key is None and needs_key and not authorized)
+
+
+def _authorized(headers: Mapping[str, str]) -> bool:
+    return any(value and name.lower() == "authorization" for name, value in headers.items())
 
 
 def _row(dialect: str | Dialect) -> Dialect:

@@ -27,6 +27,8 @@ from penstock.errors import (
     TokenLimitError,
 )
 from penstock.wire.decoding import UNDECODABLE, is_object, shown
+from penstock.wire.quota import is_quota
+from penstock.wire.retry_after import said_in_body
 
 __all__ = ["response_error", "stream_error"]
 
@@ -54,8 +56,6 @@ _BY_TYPE: dict[str, type[ProviderError]] = {
     "overloaded_error": OverloadedError,
     "exceed_context_size_error": TokenLimitError,
 }
-# Codes and words of exhausted money, which the API sends with 400 as well as 429.
-_QUOTA: Final = re.compile(r"credit balance is too low|spend limit|spending limit|_spend_limit_reached", re.IGNORECASE)
 # Phrases of an overflow: the API's own two, Bedrock's, llama.cpp's. Numbers: tokens asked for, then the limit.
 _OVERFLOW: Final = (
     re.compile(r"prompt is too long(?:: (?P<tokens>\d{1,15}) tokens > (?P<limit>\d{1,15}) maximum)?"),
@@ -84,7 +84,9 @@ _body = msgspec.json.Decoder(_Body)
 
 
 def response_error(status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
-    """The error for an answer with a failing HTTP status; `retry_after` is the border's to add: it needs a clock."""
+    """The error for an answer with a failing HTTP status; what its headers say of `retry_after` is the border's to
+    add: it needs a clock.
+    """
     try:
         parsed = _body.decode(body)
     except UNDECODABLE:
@@ -93,6 +95,8 @@ def response_error(status: int, headers: Mapping[str, str], body: bytes) -> Prov
     if kind is None:
         kind = ServerError if status >= 500 else InvalidRequestError
     error = _refined(kind, parsed.error)
+    if status == 409 and kind is InvalidRequestError and type(error) is kind:
+        error.retryable = True  # a lock that another request holds; the SDKs try again too
     error.status = status
     error.request_id = headers.get("request-id") or parsed.request_id
     return error
@@ -114,10 +118,10 @@ def stream_error(data: bytes) -> ProviderError:
 def _refined(kind: type[ProviderError], said: _Error) -> ProviderError:
     message = said.message or said.type or "no reason given"
     code = said.details.error_code if said.details is not None and said.details.error_code else said.type
-    if kind in (InvalidRequestError, RateLimitError) and _QUOTA.search(f"{message} {code}"):
+    if is_quota(kind, message, {said.type, code}):
         kind = QuotaExceededError
     if kind not in (InvalidRequestError, TokenLimitError):
-        return kind(message, code=code)
+        return kind(message, code=code, retry_after=said_in_body({}, message) if kind.retryable else None)
     for phrase in _OVERFLOW:
         found = phrase.search(message)
         if found is None:

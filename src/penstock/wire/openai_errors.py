@@ -27,6 +27,8 @@ from penstock.errors import (
     TokenLimitError,
 )
 from penstock.wire.decoding import UNDECODABLE, shown
+from penstock.wire.quota import is_quota
+from penstock.wire.retry_after import said_in_body
 
 __all__ = ["response_error", "stream_error"]
 
@@ -70,24 +72,8 @@ _BY_WORD: dict[str, type[ProviderError]] = {
     "internal_server_error": ServerError,
     "InternalServerError": ServerError,  # vLLM
 }
-_QUOTA_CODES: Final = frozenset({
-    "insufficient_quota",
-    "credit_balance_exhausted",
-    "billing_hard_limit_reached",
-    "organization_spend_limit_exceeded",
-    "project_spend_limit_exceeded",
-    "organization_usage_limit_exceeded",
-    "insufficient_user_quota",  # one-api and its like
-})  # fmt: skip
 # Phrases, as regular expressions; they are compiled when they are first needed, which in most programs is never.
 _FLAGS: Final = re.IGNORECASE | re.DOTALL
-# OpenAI's; DeepSeek's 402; xAI's 403; OpenRouter's 402 and 403. Words count only where the status could mean money.
-# Google says OpenAI's sentence of every limit for a minute as well.
-_QUOTA: Final = (
-    r"insufficient (?:balance|credits|funds)|used all available credits|requires more credits|credits are depleted|"
-    r"spend(?:ing)? limit|key limit exceeded|credit balance is too low|"
-    r"exceeded your current quota(?!.*(?:retry in \d|ai\.google\.dev))"
-)
 # xAI and Google answer 400 to a wrong key.
 _WRONG_KEY: Final = r"(?:incorrect|invalid) api key|api key (?:not valid|not found|expired)"
 _OVERFLOW_CODES: Final = frozenset({"context_length_exceeded", "exceed_context_size_error"})
@@ -139,12 +125,16 @@ class _Said(msgspec.Struct):
 
 
 def response_error(status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
-    """The error for an answer with a failing HTTP status; `retry_after` is the border's to add: it needs a clock."""
+    """The error for an answer with a failing HTTP status; what its headers say of `retry_after` is the border's to
+    add: it needs a clock.
+    """
     said = _parsed(body) or _Said(message=shown(body).strip() or "an empty answer")
     kind = _BY_STATUS.get(status)
     if kind is None:
         kind = ServerError if status >= 500 else InvalidRequestError
     error = _refined(kind, said, certain=True)
+    if status == 409 and type(error) is InvalidRequestError:
+        error.retryable = True  # a lock that another request holds; the SDKs try again too
     error.status = status
     names = ("x-request-id", "request-id", "x-generation-id", "apim-request-id")
     error.request_id = next((headers[name] for name in names if headers.get(name)), said.request_id)
@@ -227,12 +217,12 @@ def _refined(kind: type[ProviderError], said: _Said, *, certain: bool) -> Provid
         word = _by_word(said) or kind  # a status of 400 can be anything, but for the server's own fault
         kind = kind if word is ServerError else word
     open_kinds = (InvalidRequestError, RateLimitError, *(() if certain else (ServerError,)))
-    if codes & _QUOTA_CODES or (kind in (*open_kinds, PermissionDeniedError) and re.search(_QUOTA, message, _FLAGS)):
+    if is_quota(kind, message, codes, certain=certain):
         return QuotaExceededError(message, code=code)
     phrases = (_TOO_LARGE,) if kind is RateLimitError else (_TOO_LARGE, *_OVERFLOW)
     found = next((match for phrase in phrases if (match := re.search(phrase, message, _FLAGS))), None)
     if kind is not TokenLimitError and not codes & _OVERFLOW_CODES and not (found and kind in open_kinds):
-        return kind(message, code=code)
+        return kind(message, code=code, retry_after=said_in_body(said.details, message) if kind.retryable else None)
     error = TokenLimitError(message, code=code)
     numbers = found.groupdict() if found is not None else {}
     error.tokens = _number(numbers.get("tokens")) or _number(said.details.get("n_prompt_tokens"))  # llama.cpp
