@@ -247,10 +247,11 @@ class ResponsesDecoder:
     def _item_added(self, data: bytes) -> Iterator[Chunk]:
         event = decode(_item_event, b"response.output_item.added", data)
         raw = bytes(event.item)
-        self.held += 1
         if raw == b"null":
             return
         kind = decode(_item_type, b"response.output_item.added", raw)
+        # Reasoning is announced at once, and then thought about for minutes.
+        self.held += kind.type not in ("reasoning", "message")
         if kind.type == "function_call":
             call = decode(_item, b"response.output_item.added", raw)
             yield from self._calls.begin((event.output_index, kind.id), call.call_id or "", call.name or "")

@@ -1,0 +1,173 @@
+"""The four deadlines on each wire: which one it was, how long it is, and that nothing but content puts it off."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from math import isfinite
+
+import anyio
+import pytest
+
+from penstock import (
+    Chunk,
+    ConnectTimeoutError,
+    Deadlines,
+    FirstChunkTimeoutError,
+    ProviderConfig,
+    ProviderTimeoutError,
+    StallTimeoutError,
+    TextChunk,
+    TotalTimeoutError,
+)
+from penstock.testing import Emulator, Hang, Pause, Reply, Step, pieces
+from reading import text_of
+from three_wires import ASK, ThreeWire, each_wire, failure
+
+pytestmark = pytest.mark.anyio
+
+TEXT = "Hello there, world!"
+SHORT = 0.3
+COMMENT = b": keep-alive\n\n"
+LINES = b"\n\n"
+DRIPPING = b"HTTP/1.1 200 OK\r\n" + b"".join(b"x-%d: b\r\n" % number for number in range(99))
+
+
+def paced(*events: bytes, seconds: float = 0.05) -> list[Step]:
+    """Each event by itself, with a pause after it."""
+    return [step for event in events for step in (event, Pause(seconds))]
+
+
+def begun(wire: ThreeWire) -> list[bytes]:
+    """What comes before the first text."""
+    return wire.answer(TEXT)[: wire.begun]
+
+
+def said(wire: ThreeWire) -> list[bytes]:
+    """The first text, and what comes before it."""
+    return wire.answer(TEXT)[: wire.begun + 1]
+
+
+FIRST = [
+    pytest.param(lambda wire: Reply(before=[Hang()]), id="no headers"),
+    pytest.param(lambda wire: Reply(pieces(DRIPPING, 3, pause=0.05), raw=True), id="headers that drip"),
+    pytest.param(lambda wire: Reply([Hang()]), id="headers, then silence"),
+    pytest.param(lambda wire: Reply([*begun(wire), Hang()]), id="silence before the first text"),
+    pytest.param(lambda wire: Reply([*begun(wire), *paced(*[COMMENT] * 99)]), id="comments before the first text"),
+    pytest.param(lambda wire: Reply(paced(*[wire.no_content] * 99)), id="empty events"),
+    pytest.param(lambda wire: Reply(paced(*[LINES] * 99)), id="line ends"),
+]
+STALLS = [
+    pytest.param(lambda wire: Reply([*said(wire), Hang()]), id="silence"),
+    pytest.param(lambda wire: Reply([*said(wire), *paced(*[COMMENT] * 99)]), id="comments"),
+    pytest.param(lambda wire: Reply([*said(wire), *paced(*[wire.no_content] * 99)]), id="empty events"),
+    pytest.param(lambda wire: Reply([*said(wire), *pieces(b": " + b"x" * 99, 1, pause=0.05)]), id="a line that drips"),
+]
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """It takes so long, and at most a second more."""
+    before = time.monotonic()
+    yield
+    assert seconds - 0.05 <= time.monotonic() - before < seconds + 1
+
+
+@pytest.mark.parametrize("reply", FIRST)
+@each_wire
+async def test_no_first_content(wire: ThreeWire, reply: Callable[[ThreeWire], Reply]) -> None:
+    """Headers, pings, comments and events without content are no content."""
+    limits = Deadlines(first_chunk=SHORT, stall=0.1)
+    async with Emulator(reply(wire)) as emulator, wire.provider(emulator.url, deadlines=limits) as provider:
+        chunks: list[Chunk] = []
+        with within(SHORT):
+            error = await failure(provider, chunks)
+    assert type(error) is FirstChunkTimeoutError
+    assert (error.deadline, error.seconds, error.retryable) == ("first_chunk", SHORT, True)
+    assert "0.3 s" in str(error)
+    assert text_of(chunks) == ""
+
+
+@pytest.mark.parametrize("reply", STALLS)
+@each_wire
+async def test_a_stall(wire: ThreeWire, reply: Callable[[ThreeWire], Reply]) -> None:
+    """As above, once the answer has begun; what came is there."""
+    limits = Deadlines(first_chunk=5, stall=SHORT)
+    async with Emulator(reply(wire)) as emulator, wire.provider(emulator.url, deadlines=limits) as provider:
+        chunks: list[Chunk] = []
+        with within(SHORT):
+            error = await failure(provider, chunks)
+    assert type(error) is StallTimeoutError
+    assert (error.deadline, error.seconds, error.retryable) == ("stall", SHORT, True)
+    assert text_of(chunks) == "Hell"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(lambda wire: paced(*wire.answer(TEXT * 9), seconds=0.05), id="content that flows"),
+        pytest.param(lambda wire: [*said(wire), *paced(*[COMMENT] * 99)], id="comments"),
+        pytest.param(lambda wire: [Hang()], id="silence"),
+    ],
+)
+@each_wire
+async def test_the_total(wire: ThreeWire, body: Callable[[ThreeWire], Sequence[Step]]) -> None:
+    """Whatever comes meanwhile."""
+    limits = Deadlines(total=SHORT)
+    async with Emulator(Reply(body(wire))) as emulator, wire.provider(emulator.url, deadlines=limits) as provider:
+        with within(SHORT):
+            error = await failure(provider)
+    assert type(error) is TotalTimeoutError
+    assert (error.deadline, error.seconds) == ("total", SHORT)
+
+
+@each_wire
+async def test_no_connection(wire: ThreeWire) -> None:
+    """A host that neither takes nor refuses: here, one whose queue of connections is full."""
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        waiting = [socket.socket() for _ in range(3)]
+        for other in waiting:
+            other.setblocking(False)
+            other.connect_ex(deaf.getsockname())
+        try:
+            url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+            async with wire.provider(url, deadlines=Deadlines(connect=SHORT)) as provider:
+                with within(SHORT):
+                    error = await failure(provider)
+        finally:
+            for other in waiting:
+                other.close()
+    assert type(error) is ConnectTimeoutError
+    assert (error.deadline, error.seconds) == ("connect", SHORT)
+
+
+@each_wire
+async def test_a_slow_consumer_is_not_a_stalling_vendor(wire: ThreeWire) -> None:
+    """Only the time spent waiting for the vendor counts."""
+    limits = Deadlines(first_chunk=SHORT, stall=SHORT)
+    reply = Reply(paced(*wire.answer(TEXT), seconds=0.02))
+    async with Emulator(reply) as emulator, wire.provider(emulator.url, deadlines=limits) as provider:
+        text = ""
+        async with provider.stream("", ASK) as stream:
+            async for chunk in stream:
+                if isinstance(chunk, TextChunk):
+                    text += chunk.text
+                    await anyio.sleep(SHORT / 2)
+    assert text == TEXT
+
+
+def test_the_default_never_waits_for_ever() -> None:
+    """Of a provider that was given none; the total alone is open, as an answer that flows may be long."""
+    limits = ProviderConfig(model_id="m").deadlines
+    assert all(isfinite(seconds) for seconds in (limits.connect, limits.first_chunk, limits.stall))
+    assert limits.total is None
+
+
+def test_one_except_is_enough() -> None:
+    """For whoever does not care which one it was."""
+    for kind in (ConnectTimeoutError, FirstChunkTimeoutError, StallTimeoutError, TotalTimeoutError):
+        assert issubclass(kind, ProviderTimeoutError)
