@@ -12,7 +12,7 @@ import msgspec
 from penstock.errors import ConfigError
 from penstock.messages import Options
 
-__all__ = ["Dialect", "Wire", "check_base_url", "without_userinfo"]
+__all__ = ["Dialect", "Wire", "check_base_url", "userinfo", "without_userinfo"]
 
 Wire: TypeAlias = Literal["chat", "responses"]
 
@@ -21,15 +21,25 @@ _ELSEWHERE: Final = ("tools", "tool_choice", "cache", "deadlines", "extra")
 _OPTIONS: Final = (*(name for name in Options.__struct_fields__ if name not in _ELSEWHERE), "reasoning_budget")
 
 
+# Up to the last @, if a password holds a / that should have been escaped: what is no port begins one.
+_USERINFO: Final = re.compile(r"(?<=//)([^/?#]*|[^/?#]*:(?!\d*(?:[/?#]|$)).*)@")
+
+
 def check_base_url(url: str | None) -> None:
     """Raise ConfigError for what is no URL of HTTP."""
     if url is not None and not str(url).startswith(("http://", "https://")):
         raise ConfigError(f"`base_url` is {without_userinfo(url)!r}, expected one that begins with http:// or https://")
 
 
+def userinfo(url: object) -> str:
+    """What stands before the host of *url*: `user:password`, or nothing."""
+    found = _USERINFO.search(url) if isinstance(url, str) else None
+    return found[1] if found is not None else ""
+
+
 def without_userinfo(url: str | None) -> str | None:
-    """*url* without the user and the password that may stand before its host."""
-    return re.sub("//[^/?#]*@", "//***@", url) if isinstance(url, str) else url
+    """*url* with `***` for the user and the password before its host."""
+    return _USERINFO.sub("***@", url, count=1) if isinstance(url, str) else url
 
 
 class Dialect(

@@ -9,8 +9,9 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NoReturn
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
+from penstock.dialect import userinfo
 from penstock.errors import AuthenticationError
 from penstock.models import ProviderConfig
 
@@ -72,16 +73,9 @@ def _header_secrets(headers: Mapping[str, str]) -> Iterator[str]:
 
 def url_secrets(*urls: object) -> Iterator[str]:
     """What stands before the host of each URL: the password, or the user where there is none, and both as a header."""
-    for url in urls:
-        try:
-            parts = urlsplit(str(url))
-            user, password = parts.username, parts.password
-        except ValueError:
-            continue
-        if user is None and password is None:
-            continue
-        yield from (password or user or "", unquote(password or user or ""))
-        yield base64.b64encode(f"{unquote(user or '')}:{unquote(password or '')}".encode()).decode()
+    for user, _, password in (userinfo(url).partition(":") for url in urls):
+        yield from (password or user, unquote(password or user))
+        yield base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
 
 
 def config_secrets(config: ProviderConfig) -> Secrets:

@@ -1,0 +1,334 @@
+"""One key, searched for in everything that can be printed, logged or written, whatever a server does with it."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import gzip
+import html
+import logging
+import pickle
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote
+
+import anyio
+import msgspec
+import pytest
+
+from penstock import (
+    AnthropicProvider,
+    BaseProvider,
+    ConfigError,
+    Deadlines,
+    InvalidRequestError,
+    Message,
+    NetworkError,
+    OpenAIProvider,
+    Options,
+    ProviderConfig,
+    ProviderError,
+    StopChunk,
+)
+from penstock.middleware import CircuitBreaker, Concurrency, Fallback, Observe, RateLimit, Retry
+from penstock.redaction import Secrets
+from penstock.testing import Cut, Emulator, Hang, Pause, Reply, Reset
+from three_wires import ASK, WIRES, ThreeWire, failure, read
+
+pytestmark = pytest.mark.anyio
+
+# With characters that an URL, JSON and HTML escape.
+CANARY = "sk-canary/Qz7+Xw9=vB3_kT5.m"
+SMALL = 12  # as much of it as nobody writes by chance
+JSON = {"content-type": "application/json"}
+
+
+def everywhere(text: str) -> bool:
+    """Whether the key, or a good part of it, stands in *text* in any of its forms."""
+    forms = (CANARY, quote(CANARY, safe=""), html.escape(CANARY), CANARY.replace("/", "\\/"), base64_of(CANARY))
+    parts = {form[start : start + SMALL] for form in forms for start in range(len(form) - SMALL + 1)}
+    return any(part in text for part in parts)
+
+
+def base64_of(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+class Seen(logging.Handler):
+    """Holds all that a handler can know of each record, as a text."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called by logging."""
+        self.texts += [record.getMessage(), repr(vars(record)), self.format(record)]
+        if record.exc_info and record.exc_info[1]:
+            self.texts += shown(record.exc_info[1])
+
+
+@contextmanager
+def listening() -> Iterator[list[str]]:
+    """What the root logger gets at DEBUG, and all warnings."""
+    handler, root = Seen(), logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    try:
+        with warnings.catch_warnings(record=True) as warned:
+            yield handler.texts
+        handler.texts += [str(warning.message) for warning in warned if "Async generator" not in str(warning.message)]
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+
+
+def shown(error: BaseException) -> list[str]:
+    """All that can be printed of an error and of what it was raised from."""
+    texts = list(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+    left, seen = [error], set()
+    while left:
+        one = left.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        texts += [str(one), repr(one), repr(one.args), repr(vars(one)), repr(getattr(one, "__notes__", ()))]
+        texts += [repr(vars(value)) for value in vars(one).values() if hasattr(value, "__dict__")]
+        left += [other for other in (one.__cause__, one.__context__) if other is not None]
+    if isinstance(error, ProviderError):
+        texts += [pickle.dumps(error, protocol).decode("latin-1") for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
+        texts.append(repr(vars(copy.deepcopy(error))))
+    return texts
+
+
+HEADER = {"x-echo": f"you sent {CANARY}", "x-request-id": f"req_{CANARY}", "request-id": f"req_{CANARY}"}
+ESCAPED = CANARY.replace("/", "\\/").replace("+", "\\u002b").replace("=", "\\u003D")
+
+
+def plain(body: str, status: int = 500) -> Reply:
+    return Reply([body.encode()], status, {"content-type": "text/plain", **HEADER}, whole=True)
+
+
+def failures(wire: ThreeWire) -> list[Reply]:
+    """Every way in which a server could say the key."""
+    answer = wire.answer("Hello there")
+    message = f"Bearer {CANARY} is no good"
+    return [
+        *(wire.error(status, message, headers=HEADER) for status in (400, 401, 403, 404, 413, 429, 500, 529)),
+        plain(message),
+        plain(f'{{"error": {{"message": "who is {ESCAPED}?"'),
+        plain(f"who is {quote(CANARY, safe='')} or {quote(quote(CANARY, safe=''), safe='').lower()}?"),
+        plain(f"<html>{html.escape(CANARY)} or {''.join(f'&#{ord(c)};' for c in CANARY)}</html>", 503),
+        *(plain("x" * (200 - size) + CANARY * 2, 400) for size in range(8, 45, 3)),
+        Reply([], 307, {"location": f"http://127.0.0.1:9/?key={quote(CANARY, safe='')}", **HEADER}, whole=True),
+        Reply([f"<html>{CANARY}</html>".encode()], headers={"content-type": "text/html", **HEADER}),
+        Reply([f"data: {CANARY}\n\n".encode()], headers=HEADER),
+        Reply([b'data: {"error": {"message": "%s", "code": "%s"}}\n\n' % ((CANARY.encode(),) * 2)], headers=HEADER),
+        Reply([b'event: error\ndata: {"error": {"type": "%s"}}\n\n' % CANARY.encode()], headers=HEADER),
+        Reply([msgspec.json.encode({"error": CANARY})], headers={**JSON, **HEADER}, whole=True),
+        Reply([*answer[:-2], b"event: message_delta\ndata: {%s\n\n" % CANARY.encode(), Cut()], headers=HEADER),
+        Reply([*answer[:5], Pause(0.01), Reset()], headers=HEADER),
+        Reply([CANARY.encode()], headers={"content-encoding": "gzip", **HEADER}),
+        Reply([gzip.compress(message.encode())], 500, {"content-encoding": "gzip", **HEADER}),
+        Reply([f"HTTP/1.1 {CANARY}\r\n\r\n".encode(), Cut()], raw=True),
+        Reply([f"HTTP/1.1 200 OK\r\n{CANARY}\r\n\r\n".encode(), Cut()], raw=True),
+        Reply(before=[Cut()]),
+        Reply(before=[Hang()]),
+        Reply([*answer[:5], Hang()], headers=HEADER),
+    ]
+
+
+QUICK: dict[str, Any] = {"model_id": "m", "deadlines": Deadlines(first_chunk=0.2, stall=0.2)}
+
+
+def named(name: str, make: Callable[[str], BaseProvider], wire: int) -> Any:
+    return pytest.param(make, WIRES[wire], id=name)
+
+
+def with_user(url: str) -> str:
+    return url.replace("http://", f"http://me:{quote(CANARY, safe='')}@")
+
+
+PROVIDERS = [
+    named("anthropic", lambda url: AnthropicProvider(ProviderConfig(api_key=CANARY, base_url=url, **QUICK)), 0),
+    named(
+        "a header at anthropic",
+        lambda url: AnthropicProvider(
+            ProviderConfig(api_key="none", headers={"Proxy-Auth-Token": CANARY}, base_url=url, **QUICK)
+        ),
+        0,
+    ),
+    named("chat", lambda url: OpenAIProvider(ProviderConfig(api_key=CANARY, base_url=url, wire="chat", **QUICK)), 1),
+    named("responses", lambda url: OpenAIProvider(ProviderConfig(api_key=CANARY, base_url=url, **QUICK)), 2),
+    named("azure", lambda url: OpenAIProvider(ProviderConfig(api_key=CANARY, base_url=url, **QUICK), "azure"), 2),
+    named(
+        "a header at openai",
+        lambda url: OpenAIProvider(
+            ProviderConfig(headers={"Authorization": f"Bearer {CANARY}"}, base_url=url, wire="chat", **QUICK)
+        ),
+        1,
+    ),
+    named(
+        "a password in the URL",
+        lambda url: OpenAIProvider(
+            ProviderConfig(api_key="none", base_url=with_user(url), wire="chat", **QUICK), "openai-compatible"
+        ),
+        1,
+    ),
+]
+
+
+def of_provider(provider: BaseProvider) -> list[str]:
+    """What can be printed of a provider, its config and its transport."""
+    held: dict[str, Any] = vars(provider)
+    return [repr(provider), repr(held), *(repr(vars(value)) for value in held.values() if hasattr(value, "__dict__"))]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(("make", "wire"), PROVIDERS)
+async def test_the_canary_is_nowhere(make: Callable[[str], BaseProvider], wire: ThreeWire) -> None:
+    """In no error with all that hangs on it, no traceback with its locals, no log record, no warning, no repr."""
+    good = Reply(wire.answer("Hello there"), headers={"content-type": "text/event-stream", **HEADER})
+    with listening() as texts:
+        async with Emulator(good, *failures(wire), good) as emulator, make(emulator.url) as provider:
+            assert isinstance((await read(provider))[-1], StopChunk)
+            for number, _ in enumerate(failures(wire)):
+                error = await failure(provider)
+                leaks = [text for text in shown(error) if everywhere(text)]
+                assert not leaks, (number, leaks)
+            assert isinstance((await read(provider))[-1], StopChunk)
+            texts += of_provider(provider)
+            assert CANARY in unquoted(emulator)
+    assert len(texts) > 100
+    assert not [text for text in texts if everywhere(text)]
+
+
+def unquoted(emulator: Emulator) -> str:
+    """What arrived: without the key in it, the test would say nothing."""
+    sent = "".join(value for request in emulator.requests for value in request.headers.values())
+    return sent + "".join(
+        base64.b64decode(request.headers["authorization"].removeprefix("Basic ") + "==").decode("latin-1")
+        for request in emulator.requests
+        if request.headers.get("authorization", "").startswith("Basic ")
+    )
+
+
+async def leave_by_a_timeout(provider: BaseProvider) -> None:
+    with anyio.fail_after(0.1):
+        await read(provider)
+
+
+async def leave_inside_a_group(provider: BaseProvider) -> None:
+    async with anyio.create_task_group() as group:
+        group.start_soon(read, provider)
+        await anyio.sleep(0.1)
+        raise LookupError("the loop's own")
+
+
+@pytest.mark.parametrize("leave", [leave_by_a_timeout, leave_inside_a_group])
+@pytest.mark.parametrize("hang", [Reply(before=[Hang()]), Reply([Hang()])], ids=["before headers", "after headers"])
+@pytest.mark.parametrize(("make", "wire"), PROVIDERS)
+async def test_a_cancelled_call_shows_no_canary(
+    make: Callable[[str], BaseProvider], wire: ThreeWire, hang: Reply, leave: Callable[[BaseProvider], Any]
+) -> None:
+    """What the caller's own timeout is raised from ends at our border too."""
+    with listening() as texts:
+        async with Emulator(hang) as emulator, make(emulator.url) as provider:
+            with pytest.raises((TimeoutError, ExceptionGroup)) as raised:
+                await leave(provider)
+            texts += shown(raised.value)
+    assert not [text for text in texts if everywhere(text)]
+
+
+@pytest.mark.parametrize(("make", "wire"), PROVIDERS)
+async def test_no_middleware_shows_the_canary(make: Callable[[str], BaseProvider], wire: ThreeWire) -> None:
+    """They hand errors on, hang them on each other, and tell listeners of them."""
+    told: list[object] = []
+    bad = wire.error(529, f"{CANARY} is no good", headers=HEADER)
+    with listening() as texts:
+        async with Emulator(lambda request: bad) as emulator:
+            inner = [CircuitBreaker(RateLimit(Concurrency(make(emulator.url), 2))) for _ in range(2)]
+            retries = [Retry(one, attempts=2, base=0.001, listener=told.append) for one in inner]
+            async with Observe(Fallback(*retries, listener=told.append), told.append) as provider:
+                texts += shown(await failure(provider))
+                texts += [repr(vars(one)) for one in (*inner, *retries, provider)]
+    assert len(told) > 4
+    assert not [text for text in (*texts, *map(repr, told)) if everywhere(text)]
+
+
+MISTAKES: list[Any] = [
+    pytest.param({"headers": {"x-token": f"{CANARY}\n"}}, {}, id="a header that cannot be sent"),
+    pytest.param({"headers": {"authorization": f"Bearer {CANARY}é"}}, {}, id="a header that is not ASCII"),
+    pytest.param({"api_key": f"{CANARY}\r"}, {}, id="a key that cannot be sent"),
+    pytest.param({"base_url": f"http://me:{CANARY}@127.0.0.1:9"}, {}, id="a password with characters of its own"),
+    pytest.param({"base_url": "http://127.0.0.1:9"}, {}, id="nobody there"),
+    pytest.param({}, {"ALL_PROXY": f"junk://me:{quote(CANARY, safe='')}@127.0.0.1:9"}, id="a proxy of no known kind"),
+    pytest.param({}, {"ALL_PROXY": f"http://me:{quote(CANARY, safe='')}@127.0.0.1:9"}, id="a proxy that is not there"),
+    pytest.param({}, {"SSL_CERT_FILE": "/nowhere.pem"}, id="a client that cannot be made"),
+]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("make", [AnthropicProvider, lambda config: OpenAIProvider(config, "azure")], ids=["a", "o"])
+@pytest.mark.parametrize(("config", "environment"), MISTAKES)
+async def test_no_mistake_shows_the_canary(
+    make: Callable[[ProviderConfig], BaseProvider],
+    config: dict[str, Any],
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither when a client is made nor when it is used."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings = {"api_key": CANARY, "base_url": "http://model.invalid", **QUICK, **config}
+    with listening() as texts:
+        async with make(ProviderConfig(**settings)) as provider:
+            texts += shown(await failure(provider))
+            texts += of_provider(provider)
+    assert not [text for text in texts if everywhere(text)]
+
+
+def test_no_config_shows_the_canary() -> None:
+    """Nor what is said of a wrong one."""
+    config = ProviderConfig(model_id="m", api_key=CANARY, base_url=f"http://me:{CANARY}@h/", headers={"a": CANARY})
+    texts = [repr(config), str(config), repr(config.__rich_repr__())]
+    with pytest.raises(ConfigError) as raised:
+        ProviderConfig(model_id="m", base_url=f"ftp://me:{CANARY}@host/")
+    with pytest.raises(ConfigError) as wrong_wire:
+        OpenAIProvider(msgspec.structs.replace(config, wire="chatty"))
+    assert not [text for text in (*texts, str(raised.value), *shown(wrong_wire.value)) if everywhere(text)]
+
+
+def test_what_holds_keys_shows_and_saves_none() -> None:
+    """It stands in frames, and so in the tracebacks of others."""
+    secrets = Secrets([CANARY])
+    assert not everywhere(repr(secrets))
+    with pytest.raises(TypeError, match="not pickled"):
+        pickle.dumps(secrets)
+
+
+async def test_a_mistake_in_a_message_keeps_its_traceback() -> None:
+    """Nothing has been sent then: who looks for a bug of his own needs the place."""
+    async with AnthropicProvider(ProviderConfig(model_id="m", api_key=CANARY)) as provider:
+        with pytest.raises(InvalidRequestError) as raised:
+            await anext(provider.create_message("", [Message("user", 5)], Options()))  # type: ignore[arg-type]
+    texts = shown(raised.value)
+    assert any("_prepared" in text for text in texts)
+    assert not [text for text in texts if everywhere(text)]
+
+
+async def test_ordinary_words_stay(caplog: pytest.LogCaptureFixture) -> None:
+    """A key of few characters is none, and what the libraries log stays as it is without one."""
+    with caplog.at_level(logging.DEBUG):
+        async with AnthropicProvider(
+            ProviderConfig(model_id="m", api_key="none", base_url="http://127.0.0.1:9")
+        ) as provider:
+            error = await failure(provider)
+    assert isinstance(error, NetworkError)
+    assert "***" not in caplog.text
+    assert "connect_tcp.started" in caplog.text
+    assert ASK

@@ -1,0 +1,113 @@
+"""Hundreds of streams at once, a fifth of them broken in random ways: nothing crosses over, and nothing is left."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable
+
+import anyio
+import pytest
+
+from leftovers import nothing_left
+from penstock import BaseProvider, Deadlines, Message, ProviderError, StopChunk, UsageChunk
+from penstock.testing import Cut, Emulator, Hang, Pause, Reply, Request, Reset, Step
+from reading import text_of, usage_of
+from three_wires import ThreeWire, each_wire
+
+pytestmark = pytest.mark.anyio
+
+MOST = ("anthropic", "asyncio")
+"""Where 500 run at once; elsewhere, for the time it takes, 200."""
+KINDS = 8
+
+
+def said(number: int) -> str:
+    """The answer to one question, like no other."""
+    return f"You said {number}. " * (1 + number % 7)
+
+
+def broken(wire: ThreeWire, number: int, dice: random.Random) -> Reply:
+    """One of many ways not to answer."""
+    events = wire.answer(said(number))
+    begin: list[Step] = [*events[: dice.randrange(1, len(events) - 2)]]
+    text: list[Step] = [*events[: dice.randrange(wire.begun + 1, len(events) - 2)]]
+    pause = Pause(dice.random() / 20)
+    return dice.choice([
+        Reply([*begin, pause, Reset()]),
+        Reply([*begin, Cut()]),
+        Reply(begin),
+        Reply([*begin, pause, b'event: error\ndata: {"error":{"type":"overloaded_error","message":"busy"}}\n\n']),
+        Reply([*begin, b"event: response.output_text.delta\ndata: {]\n\n", b"data: {]\n\n", Hang()]),
+        Reply([*text, Hang()]),
+        Reply(before=[pause, Cut()]),
+        Reply(before=[Reset()]),
+        wire.error(dice.choice([400, 401, 404, 429, 500, 529]), f"no answer to {number}"),
+        Reply([b"<html>busy</html>"], 503, {"content-type": "text/html"}, whole=True),
+    ])  # fmt: skip
+
+
+def script(wire: ThreeWire) -> tuple[Callable[[Request], Reply], Callable[[int], bool]]:
+    """A server that answers each question by its number, and which of them it does not answer."""
+
+    def breaks(number: int) -> bool:
+        return number % 5 == 0
+
+    def reply(request: Request) -> Reply:
+        found = re.search(rb"number (\d+)!", request.body)
+        assert found is not None
+        number = int(found[1])
+        dice = random.Random(f"{wire.name} {number}")
+        if breaks(number):
+            return broken(wire, number, dice)
+        body, steps = b"".join(wire.answer(said(number))), list[Step]()
+        while body:
+            size = dice.randrange(1, 400)
+            steps += [body[:size], Pause(dice.random() / 50)]
+            body = body[size:]
+        return Reply(steps)
+
+    return reply, breaks
+
+
+@each_wire
+async def test_many_streams_at_once(wire: ThreeWire, anyio_backend: str) -> None:
+    """Each ends in a StopChunk or in an error of ours; texts and usage are exact; and one more call works."""
+    count = 500 if (wire.name, anyio_backend) == MOST else 200
+    reply, breaks = script(wire)
+    texts: dict[int, str] = {}
+    errors: dict[int, ProviderError] = {}
+    usages: dict[int, tuple[UsageChunk, UsageChunk]] = {}
+
+    async def one(provider: BaseProvider, number: int) -> None:
+        chunks = []
+        try:
+            async with provider.stream("", [Message("user", f"number {number}!")]) as stream:
+                async for chunk in stream:
+                    chunks.append(chunk)  # noqa: PERF401 - what came before an error is looked at
+        except ProviderError as error:
+            errors[number] = error
+            usages[number] = error.usage, usage_of(chunks)
+            assert said(number).startswith(text_of(chunks))
+            return
+        assert isinstance(chunks[-1], StopChunk)
+        texts[number] = text_of(chunks)
+
+    limits = Deadlines(first_chunk=60, stall=3)
+    async with (
+        nothing_left(),
+        Emulator(reply) as emulator,
+        wire.provider(emulator.url, deadlines=limits) as provider,
+    ):
+        await one(provider, 1)
+        async with anyio.create_task_group() as group:
+            for number in range(count):
+                group.start_soon(one, provider, number)
+        await one(provider, count + 1)
+        with anyio.fail_after(2):
+            for exchange in emulator.exchanges:
+                await exchange.ended.wait()
+    assert sorted(errors) == [number for number in range(count) if breaks(number)]
+    assert texts == {number: said(number) for number in (*range(count), count + 1) if not breaks(number)}
+    assert all(told == counted for told, counted in usages.values())
+    assert len({(type(error), error.status) for error in errors.values()}) >= KINDS
