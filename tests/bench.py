@@ -77,6 +77,8 @@ PLANS: Final = {
     "twenty": Plan("twenty events per HTTP chunk, each read alone", 4_000, at_once=1, pause=0.004),
     "twenties": Plan("twenty events per HTTP chunk, read in bulk", 20_000),
     "least": Plan("call to socket, 2,000 messages", 1),
+    "some": Plan("20,000 events, one per HTTP chunk", 20_000, per_chunk=1),
+    "many": Plan("200,000 events, one per HTTP chunk; 20,000", 200_000, per_chunk=1),
     "warm": Plan("warm-up", 50_000),
     "long": Plan("growth of RSS, 1,000,000 events", 1_000_000),
 }
@@ -375,6 +377,17 @@ async def sending(name: str, url: str) -> Row:
     return Row(f"{name}: {PLANS['least'].what}", ours, theirs, "ms", CONTENDERS[name].bars["least"])
 
 
+async def lengthening(name: str, url: str) -> Row:
+    """CPU for each event of a long stream, against that of one a tenth as long: a cost that grows shows here."""
+    best: dict[str, float] = {}
+    for _ in range(3):
+        for key in ("some", "many"):
+            async with CONTENDERS[name].ours(f"{url}/{name}/{key}", QUESTION) as call:
+                seconds, _ = await ask(call, PLANS[key].deltas)
+            best[key] = min(best.get(key, float("inf")), seconds / PLANS[key].deltas)
+    return Row(f"{name}: {PLANS['many'].what}", best["many"], best["some"], "µs", 1.2)
+
+
 def mixed_history(size: int, vendor: str) -> list[Message]:
     """An agent's history: questions, reasoning with its proof, tool calls and their results, answers. About 0.9 MB."""
     history = []
@@ -472,9 +485,13 @@ def importing() -> Row:
 
 
 async def main() -> None:
-    """Print the rows in the order of the budget, each when it is known."""
+    """Print the rows in the order of the budget, each when it is known; with `linear` only those of the length."""
     print(f"{'CPU (a stream: for each event)':<60}{'ours':>12}{'theirs':>12}{'ratio':>8}{'bar':>10}")
     with server() as url:
+        for name in CONTENDERS:
+            print(await lengthening(name, url), flush=True)
+        if "linear" in sys.argv:
+            return
         for name in CONTENDERS:
             for key in ("one", "ones", "twenty", "twenties"):
                 print(await streaming(name, key, url), flush=True)
