@@ -36,7 +36,7 @@ from penstock import (
 from penstock.middleware import CircuitBreaker, Concurrency, Fallback, Observe, RateLimit, Retry
 from penstock.redaction import Secrets
 from penstock.testing import Cut, Emulator, Hang, Pause, Reply, Reset
-from three_wires import ASK, WIRES, ThreeWire, failure, read
+from three_wires import WIRES, ThreeWire, failure, read
 
 pytestmark = pytest.mark.anyio
 
@@ -321,6 +321,31 @@ async def test_a_mistake_in_a_message_keeps_its_traceback() -> None:
     assert not [text for text in texts if everywhere(text)]
 
 
+async def test_what_the_caller_is_handling_stays_the_callers() -> None:
+    """Its traceback is not ours to cut, though our error is raised in its context."""
+    async with AnthropicProvider(
+        ProviderConfig(model_id="m", api_key=CANARY, base_url="http://127.0.0.1:9")
+    ) as provider:
+        try:
+            raise LookupError("the loop's own")
+        except LookupError as handled:
+            error, own = await failure(provider), handled
+    assert own.__traceback__ is not None
+    assert error.__cause__ is not None
+    assert error.__cause__.__traceback__ is None
+
+
+@pytest.mark.parametrize("variable", ["ALL_PROXY", None])
+async def test_a_password_may_have_any_characters(variable: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An URL can carry them escaped: it is no key that a header cannot carry."""
+    url = "http://me:p%C3%A4ss%20word@127.0.0.1:9"
+    if variable:
+        monkeypatch.setenv(variable, url)
+    config = ProviderConfig(model_id="m", api_key="none", base_url="http://model.invalid" if variable else url)
+    async with OpenAIProvider(config, "openai-compatible") as provider:
+        assert type(await failure(provider)) is NetworkError
+
+
 async def test_ordinary_words_stay(caplog: pytest.LogCaptureFixture) -> None:
     """A key of few characters is none, and what the libraries log stays as it is without one."""
     with caplog.at_level(logging.DEBUG):
@@ -331,4 +356,3 @@ async def test_ordinary_words_stay(caplog: pytest.LogCaptureFixture) -> None:
     assert isinstance(error, NetworkError)
     assert "***" not in caplog.text
     assert "connect_tcp.started" in caplog.text
-    assert ASK

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import logging
 import re
+import sys
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
+from types import FrameType
 from typing import Any, Final, NoReturn
 from urllib.parse import unquote
 
@@ -30,9 +32,11 @@ _LATER: Final = ("http11", "http2", "connection", "proxy", "socks")
 class Secrets:
     """The keys of one client. It shows none of them, in whatever traceback or dump it stands."""
 
-    __slots__ = ("__weakref__", "_keys", "_patterns")
+    __slots__ = ("__weakref__", "_keys", "_patterns", "fit_headers")
 
-    def __init__(self, keys: Iterable[object] = ()) -> None:
+    def __init__(self, keys: Iterable[object] = (), *, fit_headers: bool = True) -> None:
+        """fit_headers: a header can carry those of them that are meant for one."""
+        self.fit_headers = fit_headers
         found = {key for key in keys if isinstance(key, str) and len(key) >= _MIN}
         # The longest first, as one may be a part of another.
         self._keys = sorted(found, key=len, reverse=True)
@@ -46,12 +50,7 @@ class Secrets:
 
     def plus(self, keys: Iterable[object]) -> Secrets:
         """These and more."""
-        return Secrets([*self._keys, *keys])
-
-    @property
-    def fit_headers(self) -> bool:
-        """Whether a header can carry each of them."""
-        return all(key.isascii() and key.isprintable() for key in self._keys)
+        return Secrets([*self._keys, *keys], fit_headers=self.fit_headers)
 
     def cleaned(self, text: str) -> str:
         """*text* with `***` for each key: as it is, as an URL, JSON or HTML has it, and where "…" cuts it off."""
@@ -80,7 +79,9 @@ def url_secrets(*urls: object) -> Iterator[str]:
 
 def config_secrets(config: ProviderConfig) -> Secrets:
     """All that a config holds of them."""
-    return Secrets([config.api_key, *_header_secrets(config.headers), *url_secrets(config.base_url)])
+    headers = list(_header_secrets(config.headers))
+    fit = all(value.isascii() and value.isprintable() for value in headers)
+    return Secrets([config.api_key, *headers, *url_secrets(config.base_url)], fit_headers=fit)
 
 
 def check_secrets(keys: Iterable[object], secrets: Secrets) -> None:
@@ -118,14 +119,30 @@ def strip_tracebacks(error: BaseException | None) -> None:
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:
+    """*error* and all that it was raised from; but not what a caller of ours is handling, which is the caller's."""
+    callers = _callers()
     found: dict[int, BaseException] = {}
     left = [error]
     while left:
         one = left.pop()
-        if one is not None and id(one) not in found:
+        if one is None or id(one) in found:
+            continue
+        if one is error or one.__traceback__ is None or one.__traceback__.tb_frame not in callers:
             found[id(one)] = one
             left += [one.__cause__, one.__context__]
     return list(found.values())
+
+
+def _callers() -> set[FrameType]:
+    """The frames that wait for the outermost of ours that are running."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and str(frame.f_globals.get("__name__")).startswith("penstock."):
+        frame = frame.f_back
+    found = set()
+    while frame is not None:
+        found.add(frame)
+        frame = frame.f_back
+    return found
 
 
 def _without(value: Any, secrets: Secrets) -> Any:
@@ -186,7 +203,10 @@ class _LogFilter(logging.Filter):
         """Called by the logger, before any handler."""
         with self._lock:
             live = list(self._live)
-        text = clean = record.getMessage()
+        try:
+            text = clean = record.getMessage()
+        except (TypeError, ValueError):
+            return True  # broken, which the handler says better
         if record.exc_info and record.exc_info[1] is not None:
             # Its frames hold headers.
             error, record.exc_info = record.exc_info[1], None
