@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from penstock.dialect import Dialect
 from penstock.wire.dialects import DIALECTS
 
 _ID = re.compile(r"[a-zA-Z0-9_-]+")
@@ -21,8 +22,8 @@ def faults(wire: str, body: bytes, *, begins: bool) -> list[str]:
     if vendor == "anthropic":
         return [*_anthropic(request["messages"], begins=begins)]
     if api == "responses":
-        return [*_responses(request["input"])]
-    return [*_chat(request["messages"], DIALECTS[vendor].call_id_length)]
+        return [*_responses(request["input"], DIALECTS[vendor])]
+    return [*_chat(request["messages"], DIALECTS[vendor])]
 
 
 def _anthropic(messages: list[dict[str, Any]], *, begins: bool) -> Iterator[str]:
@@ -61,16 +62,17 @@ def _by_role(messages: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[st
         yield role, list(run)
 
 
-def _calls(calls: list[tuple[str, str]], seen: set[str], longest_name: int) -> Iterator[str]:
+def _calls(calls: list[tuple[str, str]], seen: set[str], longest_name: int, *, any_id: bool = False) -> Iterator[str]:
     for id_, name in calls:
         if id_ in seen:
             yield f"the id {id_} is not unique"
-        if not _ID.fullmatch(id_) or not _ID.fullmatch(name) or len(name) > longest_name:
+        if not (any_id or _ID.fullmatch(id_)) or not _ID.fullmatch(name) or len(name) > longest_name:
             yield f"the id {id_} or the name {name} is not legal"
         seen.add(id_)
 
 
-def _chat(messages: list[dict[str, Any]], id_length: int | None) -> Iterator[str]:
+def _chat(messages: list[dict[str, Any]], row: Dialect) -> Iterator[str]:
+    any_id = row.longest_call_id is None
     seen: set[str] = set()
     waiting: list[str] = []
     for message in messages:
@@ -84,8 +86,10 @@ def _chat(messages: list[dict[str, Any]], id_length: int | None) -> Iterator[str
             yield f"tool calls that are not answered before the next message: {waiting}"
         made = message.get("tool_calls") or []
         waiting = [call["id"] for call in made]
-        yield from _calls([(call["id"], call["function"]["name"]) for call in made], seen, 64)
-        if any(len(id_) > 40 if id_length is None else len(id_) != id_length for id_ in waiting):
+        yield from _calls([(call["id"], call["function"]["name"]) for call in made], seen, 64, any_id=any_id)
+        if row.call_id_length is not None and any(len(id_) != row.call_id_length for id_ in waiting):
+            yield f"an id that has not its exact length: {waiting}"
+        if row.longest_call_id is not None and any(len(id_) > row.longest_call_id for id_ in waiting):
             yield f"an id of an illegal length: {waiting}"
         if any(not isinstance(msgspec.json.decode(call["function"]["arguments"]), dict) for call in made):
             yield "arguments that are no object"
@@ -95,13 +99,13 @@ def _chat(messages: list[dict[str, Any]], id_length: int | None) -> Iterator[str
         yield f"tool calls that are not answered: {waiting}"
 
 
-def _responses(items: list[dict[str, Any]]) -> Iterator[str]:
+def _responses(items: list[dict[str, Any]], row: Dialect) -> Iterator[str]:
     seen: set[str] = set()
     waiting: list[str] = []
     for item, following in zip(items, [*items[1:], {}], strict=True):
         kind = item.get("type")
         if kind == "function_call":
-            yield from _calls([(item["call_id"], item["name"])], seen, 64)
+            yield from _calls([(item["call_id"], item["name"])], seen, 64, any_id=row.longest_call_id is None)
             waiting.append(item["call_id"])
         elif kind == "function_call_output":
             if item["call_id"] not in waiting:

@@ -567,6 +567,7 @@ SOURCE = Path(penstock.__file__).parent
 NAMED = {
     "dialect.py": {"openai"},  # the defaults are its own
     "providers/openai.py": {"openai"},  # the default, and two headers of its SDK
+    "redaction.py": {"openai"},  # its SDK's logger
     "registry.py": {OWN},  # the only provider with a row of one's own
     "wire/openai_options.py": {"openai", "google", "mistral", "openrouter", "vllm", "llamacpp"},  # where a thing works
     "wire/openai_errors.py": {"google"},  # an address in its words

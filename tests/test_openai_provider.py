@@ -18,6 +18,7 @@ from penstock import (
     AuthenticationError,
     Chunk,
     Deadlines,
+    FirstChunkTimeoutError,
     ImagePart,
     InvalidRequestError,
     MalformedResponseError,
@@ -36,6 +37,7 @@ from penstock import (
     QuotaExceededError,
     RateLimitError,
     ServerError,
+    StallTimeoutError,
     StopChunk,
     StreamInterruptedError,
     TextChunk,
@@ -357,8 +359,8 @@ FAULTS: list[Any] = [
     pytest.param(lambda wire: broken(wire, Cut()), StreamInterruptedError, True, id="end of file in the body"),
     pytest.param(broken, StreamInterruptedError, True, id="a clean end without the last event"),
     pytest.param(lambda wire: broken(wire, ERROR_EVENT[wire]), OverloadedError, True, id="an error event"),
-    pytest.param(lambda wire: broken(wire, Hang()), ProviderTimeoutError, True, id="silence after text"),
-    pytest.param(lambda wire: broken(wire, *KEEP_ALIVE), ProviderTimeoutError, True, id="comments for ever"),
+    pytest.param(lambda wire: broken(wire, Hang()), StallTimeoutError, True, id="silence after text"),
+    pytest.param(lambda wire: broken(wire, *KEEP_ALIVE), StallTimeoutError, True, id="comments for ever"),
     pytest.param(lambda wire: Reply([]), StreamInterruptedError, False, id="an empty stream"),
     pytest.param(lambda wire: Reply([b"<html>no</html>"]), MalformedResponseError, False, id="200 with a web page"),
     pytest.param(
@@ -371,8 +373,8 @@ FAULTS: list[Any] = [
         lambda wire: Reply([WHOLE[wire][:-9]], headers=JSON), MalformedResponseError, False, id="half a document"
     ),
     pytest.param(lambda wire: Reply(before=[Cut()]), NetworkError, False, id="request read, then closed"),
-    pytest.param(lambda wire: Reply(before=[Hang()]), ProviderTimeoutError, False, id="no headers"),
-    pytest.param(lambda wire: Reply([Hang()]), ProviderTimeoutError, False, id="silence"),
+    pytest.param(lambda wire: Reply(before=[Hang()]), FirstChunkTimeoutError, False, id="no headers"),
+    pytest.param(lambda wire: Reply([Hang()]), FirstChunkTimeoutError, False, id="silence"),
 ]
 
 

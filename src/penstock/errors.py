@@ -240,6 +240,7 @@ class StructuredOutputError(ProviderError):
     reason: `misfit`, `length` or `refusal`. The last answer is in `partial`, a Reply; `usage` is that of all attempts.
     """
 
+    hint = "Look at partial, and give a simpler type, a plainer prompt or more repairs."
     reason: str = "misfit"
 
 

@@ -321,7 +321,7 @@ class _Asking:
     def _usage_of(self, error: ProviderError, reply: Reply) -> None:
         error.partial = reply
         error.usage = self._usage() + error.usage
-        if isinstance(error, InvalidRequestError) and error.status is not None and not error.hint:
+        if isinstance(error, InvalidRequestError) and error.status is not None:
             error.hint = _schema_hint(error, self._modes[0])
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from penstock.errors import (
     AuthenticationError,
+    FirstChunkTimeoutError,
     InvalidRequestError,
     MalformedResponseError,
     NetworkError,
@@ -22,10 +23,10 @@ from penstock.errors import (
     OverloadedError,
     PermissionDeniedError,
     ProviderError,
-    ProviderTimeoutError,
     QuotaExceededError,
     RateLimitError,
     ServerError,
+    StallTimeoutError,
     StreamInterruptedError,
     TokenLimitError,
 )
@@ -152,11 +153,11 @@ _ROWS: Final = [
     _before("accepted, then reset", Reply(before=[Reset()], raw=True, unread=True), NetworkError),
     _before("the request read, then closed", Reply(before=[Cut()]), NetworkError),
     _before("headers, then the end of file", Reply([Cut()]), StreamInterruptedError),
-    _before("no headers", Reply(before=[Hang()]), ProviderTimeoutError),
+    _before("no headers", Reply(before=[Hang()]), FirstChunkTimeoutError),
     _before(
         "headers that drip",
         Reply(pieces(b"HTTP/1.1 200 OK\r\nx-header: " + b"x" * 5000, 1, pause=0.05), raw=True),
-        ProviderTimeoutError,
+        FirstChunkTimeoutError,
     ),
     _broken("a reset after three pieces", lambda wire: [*_said(wire), Pause(0.05), Reset()], StreamInterruptedError),
     _broken("the end of file without the last chunk", lambda wire: [*_said(wire), Cut()], StreamInterruptedError),
@@ -177,13 +178,13 @@ _ROWS: Final = [
         wires=("responses",),
     ),
     _broken("an event that is not JSON", lambda wire: [*_said(wire), _no_json(wire)], MalformedResponseError),
-    _broken("silence", lambda wire: [Hang()], ProviderTimeoutError, ""),
-    _broken("silence after three pieces", lambda wire: [*_said(wire), Hang()], ProviderTimeoutError),
+    _broken("silence", lambda wire: [Hang()], FirstChunkTimeoutError, ""),
+    _broken("silence after three pieces", lambda wire: [*_said(wire), Hang()], StallTimeoutError),
     # A body is a sequence and has an end: here after a quarter of an hour.
     _broken(
         "pings for ever",
         lambda wire: [*_said(wire), *(PING[wire], Pause(0.05)) * 18_000],
-        ProviderTimeoutError,
+        StallTimeoutError,
     ),
 ]
 FAULTS: Final[Mapping[str, Fault]] = {fault.name: fault for fault in (*_ROWS, *ODDITIES)}
