@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -38,13 +39,29 @@ async def test_the_code_runs(number: int, monkeypatch: pytest.MonkeyPatch, anyio
     assert (done.returncode, done.stderr.decode()) == (0, "")
 
 
-def test_models_json_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The example file is a good one."""
-    (example,) = blocks("json")
+@pytest.mark.parametrize(
+    ("number", "aliases"), [(0, {"main"}), (1, {"sonnet", "mine", "ours"})], ids=["middleware", "models"]
+)
+def test_models_json_is_read(number: int, aliases: set[str], tmp_path: Path) -> None:
+    """The example files are good ones."""
     path = tmp_path / "models.json"
-    path.write_text(example)
+    path.write_text(blocks("json")[number])
     assert load_models().source == path
-    assert set(load_models().models) == {"sonnet", "mine", "ours"}
+    assert set(load_models().models) == aliases
+    assert len(blocks("json")) == 2
+
+
+def test_the_test_of_a_loop_is_green(tmp_path: Path) -> None:
+    """As it stands, with the fixture that the package brings, on some of the faults."""
+    (example,) = [block for block in blocks("python") if "penstock_fault)" in block]
+    (tmp_path / "test_my_loop.py").write_text(example)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nanyio_mode = auto\naddopts = -p no:cacheprovider\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-k", "asyncio and (401 or CRLF or clean)"]
+    if not any(entry.name == "penstock" for entry in entry_points(group="pytest11")):
+        command += ["-p", "penstock.testing.pytest_plugin"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"[1-9]\d* passed", done.stdout), done.stdout
 
 
 def test_ci_runs_the_readmes_test_command() -> None:
