@@ -706,3 +706,13 @@ def test_the_sum_of_the_usage_chunks_is_the_vendors_final_usage(
     assert (usage.input_tokens, usage.cache_write_tokens, usage.cache_read_tokens, usage.output_tokens) == last
     priced = 3 * last[0] + Decimal("3.75") * last[1] + Decimal("0.3") * last[2] + 15 * last[3]
     assert usage.cost == priced / 1_000_000
+
+
+@pytest.mark.parametrize("body", [
+    pytest.param(b'data: {"id":"c","object":"chat.completion.chunk","choices":[]}\n\n', id="chat completions"),
+    pytest.param(b'event: response.created\ndata: {"type":"response.created"}\n\n', id="responses"),
+])  # fmt: skip
+def test_the_api_of_another_vendor_is_named(body: bytes) -> None:
+    """Not an answer that was cut off, which one would ask for again and again."""
+    with pytest.raises(MalformedResponseError, match="use OpenAIProvider"):
+        read([body])

@@ -281,3 +281,11 @@ def test_only_usage_adds_to_usage(other: Any) -> None:
         UsageChunk() + other
     with pytest.raises(TypeError):
         other + UsageChunk()
+
+
+def test_a_sum_needs_no_start() -> None:
+    """`sum` begins with 0, and whoever adds up a month should not have to know that."""
+    chunks = [UsageChunk(input_tokens=1, cost=Decimal("0.1")), UsageChunk(output_tokens=2, cost=Decimal("0.2"))]
+    assert sum(chunks) == sum(chunks, UsageChunk()) == UsageChunk(input_tokens=1, output_tokens=2, cost=Decimal("0.3"))
+    with pytest.raises(TypeError):
+        1 + chunks[0]

@@ -919,3 +919,9 @@ def test_the_sum_of_the_increments_is_the_last_report(reports: list[tuple[int | 
 def test_a_model_without_prices_has_no_cost() -> None:
     """None, not 0."""
     assert usage_of(read_openai([chat(text="Hi")], info=ModelInfo())).cost is None
+
+
+def test_the_api_of_another_vendor_is_named() -> None:
+    """Not an answer that was cut off, which one would ask for again and again."""
+    with pytest.raises(MalformedResponseError, match="use AnthropicProvider"):
+        read_openai([b'event: message_start\ndata: {"type":"message_start","message":{}}\n\n'])

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock import Deadlines, InvalidRequestError, Message, Model, ModelInfo, Options, Tool, catalog
+from penstock import ConfigError, Deadlines, InvalidRequestError, Message, Model, ModelInfo, Options, Tool, catalog
 from penstock.dialect import Dialect, Wire
 from penstock.wire import anthropic_request, openai_chat_request, openai_responses_request
 from penstock.wire.dialects import DIALECTS, completed
@@ -202,12 +202,15 @@ def test_reasoning_at_each_vendor(vendor: str, wire: Wire) -> None:
         assert "has no budget of it; it works with" in refusal(Options(reasoning=2048), vendor, wire)
 
 
+NO_SCHEMA = {("deepseek", "chat"), ("deepseek", "responses"), ("llamacpp", "responses")}
+
+
 @each_wire
 def test_the_schema_of_an_answer(vendor: str, wire: Wire) -> None:
-    """It stands in the wire's own place, and is strict; DeepSeek has none."""
+    """It stands in the wire's own place, and is strict; DeepSeek has none, and llama.cpp ignores one of its two."""
     options = Options(cache="off", response_schema=MappingProxyType(SCHEMA))
     inner = {"name": "response", "schema": SCHEMA, "strict": True}
-    if vendor == "deepseek":
+    if (vendor, wire) in NO_SCHEMA:
         assert "option `response_schema`" in refusal(options, vendor, wire)
     elif wire == "responses":
         assert added(options, vendor, wire) == {"text": {"format": {"type": "json_schema", **inner}}}
@@ -317,7 +320,7 @@ def test_any_mapping_will_do(vendor: str, wire: Wire, wrap: Any) -> None:
     """As a tool's parameters, as a tool, as a schema, as raw fields, however deep."""
     tool = {"type": "function", "name": "f", "function": {"name": "f"}}
     given: dict[str, Any] = {"extra": {"metadata": {"a": {"b": 1}}}}
-    if vendor != "deepseek":
+    if (vendor, wire) not in NO_SCHEMA:
         given["response_schema"] = SCHEMA
     plain = Options(tools=[Tool(name="t", parameters=SCHEMA), tool], **given)
     wrapped = Options(
@@ -822,3 +825,15 @@ def test_what_each_model_takes(alias: str, wire: Wire) -> None:
     if traits.sampling is None:
         assert taken(temperature=0.5, reasoning="off") == {"temperature": 0.5, **effort("none")}
         assert taken(temperature=0.5, reasoning="low") is None
+
+
+@each_wire
+def test_an_effort_that_there_is_not(vendor: str, wire: Wire) -> None:
+    """A word of one's own is refused, with the nearest known one."""
+    assert "did you mean 'low'?" in refusal(Options(reasoning="lows"), vendor, wire)  # type: ignore[arg-type]
+
+
+def test_deadlines_of_another_type() -> None:
+    """At once, and not when a call is under way."""
+    with pytest.raises(ConfigError, match="expected Deadlines"):
+        Options(deadlines=30)  # type: ignore[arg-type]

@@ -758,3 +758,20 @@ def test_any_answer_is_given_back_wherever_it_is_cut(
     for other in (body, body.replace(b"\n", b"\r\n")):
         assert read_openai(cut(other, data.draw(st.integers(1, 40))), "openai", "responses") == whole
     assert pieces_of(read(responses_document(*given_items))) == pieces_of(whole)
+
+
+def test_a_cut_that_the_server_does_not_admit() -> None:
+    """llama.cpp calls every answer completed: there a last call that is not whole was cut off, and is not delivered."""
+    half = {"type": "function_call", "id": "fc", "call_id": "c", "name": "f", "arguments": '{"cit'}
+    body = b"".join(responses_events(half))
+    with pytest.raises(MalformedResponseError):
+        read(body)
+    chunks = read(body, "llamacpp")
+    assert calls_of(chunks) == []
+    assert stop_of(chunks).reason == "length"
+
+
+def test_the_api_of_another_vendor_is_named() -> None:
+    """Not an answer that was cut off, which one would ask for again and again."""
+    with pytest.raises(MalformedResponseError, match="use AnthropicProvider"):
+        read(b'event: message_start\ndata: {"type":"message_start","message":{}}\n\n')

@@ -122,6 +122,10 @@ class UsageChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field=
             cost=None if self.cost is None or other.cost is None else EXACT.add(self.cost, other.cost),
         )
 
+    def __radd__(self, other: object) -> UsageChunk:
+        # `sum(chunks)` begins with 0.
+        return self if other == 0 else NotImplemented
+
 
 class StopChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="type", tag="stop"):
     """The vendor said that the message is complete. Comes exactly once, last.

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from importlib.metadata import version
 from pathlib import Path
 
 import anyio
@@ -72,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="penstock", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--version", action="version", version=version("penstock"))
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     chat = commands.add_parser("chat", help="ask a model and see the answer stream in, with its tokens and its price")
@@ -102,11 +104,7 @@ def _chat(arguments: argparse.Namespace) -> int:
     demo = None
     if _is_demo(arguments.model):
         demo = DemoModel(pause=0.02)
-        print(
-            "No models.json and no key in the environment: this is the emulator, nothing is billed. "
-            f"Set {_KEYS[0]} to ask a real model, or name another vendor's with -m.",
-            file=sys.stderr,
-        )
+        print(f"No models.json and no {_KEYS[0]}: this is the emulator, nothing is billed. {_other()}", file=sys.stderr)
     chat = _Chat(arguments, demo)
     if arguments.prompt is not None or not sys.stdin.isatty():
         prompt = arguments.prompt if arguments.prompt is not None else _piped()
@@ -132,10 +130,18 @@ def _chat(arguments: argparse.Namespace) -> int:
 
 
 def _is_demo(alias: str | None) -> bool:
-    """Whether there is nothing to ask: no file, no key, and no word of another vendor."""
-    if find_models() is not None or any(os.environ.get(name) for name in _KEYS):
-        return False
-    return resolve(alias, models=catalog()).provider == ANTHROPIC
+    """Whether there is nothing to ask: no file, no key, and no word of a model."""
+    return alias is None and find_models() is None and not any(os.environ.get(name) for name in _KEYS)
+
+
+def _other() -> str:
+    """How to ask a real model."""
+    for alias, entry in catalog().models.items():
+        row = DIALECTS.get(entry.provider)
+        found = next((name for name in (row.key_variables if row else ()) if os.environ.get(name)), None)
+        if found is not None:
+            return f"{found} is set: `-m {alias}` asks a real model."
+    return "Set it to ask a real model, or name another vendor's with -m."
 
 
 def _piped() -> str:
@@ -160,7 +166,7 @@ class _Chat:
         """Ask, show the answer as it comes, and say what it took, also when it breaks off."""
         asked = [*self._history, Message("user", prompt)]
         options = Options(max_tokens=self._arguments.max_tokens)
-        usage = UsageChunk()
+        usage: UsageChunk | None = None
         answer: list[str] = []
         first: float | None = None
         stopped = ""
@@ -170,16 +176,13 @@ class _Chat:
                 async with provider.stream(self._arguments.system, asked, options) as chunks:
                     async for chunk in chunks:
                         if isinstance(chunk, UsageChunk):
-                            usage += chunk
+                            usage = chunk if usage is None else usage + chunk
                         elif isinstance(chunk, TextChunk):
                             first = first or time.monotonic()
                             answer.append(chunk.text)
                         elif isinstance(chunk, StopChunk) and chunk.reason != "stop":
                             stopped = f"; stopped: {chunk.reason}"
                         self._show(chunk)
-            except ProviderError as error:
-                usage = error.usage
-                raise
             finally:
                 if answer and not self._arguments.json:
                     print(flush=True)
@@ -209,7 +212,11 @@ class _Chat:
                 yield provider
 
 
-def _summary(usage: UsageChunk, start: float, first: float | None) -> str:
+def _summary(usage: UsageChunk | None, start: float, first: float | None) -> str:
+    shown = "no text" if first is None else f"first text {first - start:.2f} s"
+    seconds = f"{time.monotonic() - start:.2f} s"
+    if usage is None:  # unknown is not zero
+        return f"[no usage was reported; {shown}; {seconds}]"
     counts = [f"{usage.input_tokens} in"]
     if usage.cache_write_tokens:
         counts.append(f"{usage.cache_write_tokens} cache write")
@@ -218,8 +225,7 @@ def _summary(usage: UsageChunk, start: float, first: float | None) -> str:
     reasoning = f" ({usage.reasoning_tokens} reasoning)" if usage.reasoning_tokens else ""
     counts.append(f"{usage.output_tokens} out{reasoning}")
     cost = "price unknown" if usage.cost is None else f"${_plain(usage.cost)}"
-    shown = "no text" if first is None else f"first text {first - start:.2f} s"
-    return f"[{', '.join(counts)} tokens; {cost}; {shown}; {time.monotonic() - start:.2f} s]"
+    return f"[{', '.join(counts)} tokens; {cost}; {shown}; {seconds}]"
 
 
 def _plain(number: Decimal | None) -> str:

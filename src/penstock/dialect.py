@@ -70,12 +70,15 @@ class Dialect(
     user_after_tool: a user's message may follow a tool's result. image_urls: images may be URLs that it fetches.
     chat_documents: takes documents on the chat wire.
     encrypted_reasoning: on the Responses API, reasoning comes encrypted only if it is asked for.
+    responses_ignore: options that its Responses API ignores without a word; they are refused there.
     cache: what it has beside caching by itself: OpenAI's options, or a mark at the top level as on OpenRouter.
 
     Of its answers:
     cache_priced: the cached tokens that it reports are a part of the prompt, with a price of their own.
     output_is_rest: output is what the total has beyond the prompt, as reasoning is in no other count.
     says_end: a stream ends with a finish reason or `[DONE]`; False where a plain end is one too.
+    says_cut: an answer of the Responses API that the limit cut off says so; False where it is `completed` all the same,
+        and only a call that is not whole shows it.
     """
 
     name: Annotated[str, msgspec.Meta(min_length=1)] = "openai"
@@ -99,10 +102,12 @@ class Dialect(
     image_urls: bool = True
     chat_documents: bool = True
     encrypted_reasoning: bool = False
+    responses_ignore: Sequence[str] = ()
     cache: Literal["options", "top_level"] | None = "options"
     cache_priced: bool = True
     output_is_rest: bool = False
     says_end: bool = True
+    says_cut: bool = True
 
     def __post_init__(self) -> None:
         check_base_url(self.base_url)

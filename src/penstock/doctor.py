@@ -57,7 +57,7 @@ async def examine(provider: BaseProvider) -> list[Finding]:
         call = await _call(provider, [])
     else:
         refused = None
-    return [*_connection(call), *_answer(call), _tools(call, refused)]
+    return [*_connection(call, provider.get_model().id), *_answer(call), _tools(call, refused)]
 
 
 async def _call(provider: BaseProvider, tools: Sequence[Tool]) -> _Call:
@@ -80,7 +80,7 @@ async def _call(provider: BaseProvider, tools: Sequence[Tool]) -> _Call:
     return _Call(chunks, times, error, time.monotonic() - start)
 
 
-def _connection(call: _Call) -> Iterator[Finding]:
+def _connection(call: _Call, asked: str) -> Iterator[Finding]:
     error = call.error
     advice = error.hint if error is not None else ""
     unreachable = isinstance(error, NetworkError) or (isinstance(error, ProviderTimeoutError) and error.deadline)
@@ -102,12 +102,16 @@ def _connection(call: _Call) -> Iterator[Finding]:
     else:
         known = None if error is not None and not call.chunks else True
         yield Finding(what="key accepted", works=known, said="not known" if known is None else "yes, or none is needed")
-        yield Finding(what="model known", works=known, said=_model(call) if known else "not known")
+        yield _known_model(call, asked) if known else Finding(what="model known", works=None, said="not known")
 
 
-def _model(call: _Call) -> str:
+def _known_model(call: _Call, asked: str) -> Finding:
     stop = call.chunks[-1] if call.chunks else None
-    return f"{stop.model} answered" if isinstance(stop, StopChunk) and stop.model else "yes"
+    answered = stop.model if isinstance(stop, StopChunk) else None
+    if answered is None or asked in answered or answered in asked:
+        return Finding(what="model known", works=True, said=f"{answered} answered" if answered else "yes")
+    advice = "Some servers take any name: check modelId, and that the prices are those of what answers."
+    return Finding(what="model known", works=None, said=f"asked for {asked}, {answered} answered", advice=advice)
 
 
 def _answer(call: _Call) -> Iterator[Finding]:
@@ -134,7 +138,7 @@ def _answer(call: _Call) -> Iterator[Finding]:
         advice = "Give the prices in modelInfo of models.json." if usage.cost is None else ""
         yield Finding(what="usage", works=True, said=said, advice=advice)
     elif error is None:
-        advice = "Calls to this server cannot be counted: see stream_usage of its dialect."
+        advice = "Calls to this server cannot be counted: see streamUsage of its dialect."
         yield Finding(what="usage", works=False, said="the server reports none", advice=advice)
     else:
         yield Finding(what="usage", works=None, said="not known")

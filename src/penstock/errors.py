@@ -218,7 +218,7 @@ class NetworkError(ProviderError):
     """No answer came: connection refused or reset, name not found, TLS failed."""
 
     retryable = True
-    hint = "Check baseUrl, network, proxy and TLS certificates, and try again."
+    hint = "Try again, as Retry does; if it stays, check baseUrl, network, proxy and TLS certificates."
 
 
 class StreamInterruptedError(ProviderError):

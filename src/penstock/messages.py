@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from penstock.checking import check_seconds
+from penstock.errors import ConfigError
 
 __all__ = [
     "Deadlines",
@@ -172,3 +173,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     service_tier: str | None = None
     deadlines: Deadlines | None = None
     extra: Mapping[str, object] = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.deadlines is not None and not isinstance(self.deadlines, Deadlines):
+            raise ConfigError(f"`deadlines` is {self.deadlines!r}, expected Deadlines(...)")

@@ -291,7 +291,9 @@ def _check_provider(entry: ModelEntry, file: Path | None, alias: str) -> None:
 
 def _unknown(config: ModelsConfig, alias: str, where: str = "$.models") -> ConfigError:
     names = list(dict.fromkeys((*config.models, *catalog().models)))
-    short = [name for name in names if name in config.models or catalog().models[name].provider_config.model_id != name]
+    short = [
+        name for name in names if (config.models.get(name) or catalog().models[name]).provider_config.model_id != name
+    ]
     said = f"no model has the alias {quoted(alias)}, expected one of: {', '.join(short)}, a model of the catalogue, or "
     _, slash, model_id = alias.partition("/")
     likely = [*names, *(f"{provider}/{model_id}" for provider in PROVIDERS if slash)]

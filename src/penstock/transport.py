@@ -273,10 +273,18 @@ class Transport:
             return StreamInterruptedError(f"the connection broke before the message was complete ({said})")
         if isinstance(theirs, self._sdk_error) and not isinstance(theirs, sdk.APIError):
             return AuthenticationError(f"the SDK found no usable credentials ({said})")
-        return NetworkError(f"no answer from the server ({said})")
+        if isinstance(cause, httpx.RemoteProtocolError):
+            said = f"the connection was closed before an answer, as can happen to one that was kept open; {said}"
+        return NetworkError(f"no answer from {self._asked()} ({said})")
+
+    def _asked(self) -> str:
+        """The server's address, for a message; passwords in it are taken out with the other secrets."""
+        return str(getattr(self._client(), "base_url", None) or "the server").rstrip("/")
 
     def _refused(self, refused: RefusedError) -> ProviderError:
         error = self._response_error(refused.status, refused.headers, refused.body)
+        if refused.status == 404:
+            error.hint = f"{error.hint} What was asked begins with {self._asked()}."
         place = refused.headers.get("location")
         if 300 <= refused.status < 400 and place:
             error.args = (f"the server redirects to {place}, which is not followed: the key would go along",)

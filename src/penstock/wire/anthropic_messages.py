@@ -224,7 +224,11 @@ class AnthropicDecoder:
         if name == _DELTA:
             return self.feed([(name, data, b"")])
         handler = _HANDLERS.get(name)
-        return iter(()) if handler is None else handler(self, data)
+        if handler is not None:
+            return handler(self, data)
+        if b'"chat.completion' in data[:200] or name.startswith(b"response."):
+            raise MalformedResponseError("the server answers with an API of OpenAI's: use OpenAIProvider, or its name")
+        return iter(())
 
     def _message_start(self, data: bytes) -> Iterator[Chunk]:
         self._message = decode(_message_start_event, b"message_start", data).message or self._message

@@ -10,7 +10,7 @@ from typing import Any, Final
 from penstock.errors import InvalidRequestError
 from penstock.messages import Options
 from penstock.models import Model
-from penstock.wire.request import check_choice, check_sampling
+from penstock.wire.request import check_choice, check_reasoning, check_sampling
 
 __all__ = ["option_fields", "option_headers"]
 
@@ -53,6 +53,7 @@ def option_fields(options: Options, model: Model) -> dict[str, Any]:
         "max_tokens": max_tokens,
         "stream": True,
     }
+    check_reasoning(options)
     check_sampling(options, model)
     fields |= {name: value for name in _SAMPLING if (value := getattr(options, name)) is not None}
     if options.stop:

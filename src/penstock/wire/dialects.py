@@ -219,7 +219,9 @@ _ROWS: Final = (
         reasoning_echo="reasoning_content",
         longest_call_id=None,
         chat_documents=False,
+        responses_ignore=("response_schema",),
         cache=None,
+        says_cut=False,
     ),
     Dialect(
         name="lmstudio",

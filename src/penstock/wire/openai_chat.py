@@ -235,6 +235,8 @@ class ChatDecoder:
             raise MalformedResponseError(
                 "the server answers with the Responses API: set the config's `wire` to responses"
             )
+        if bytes(fields.get("type", b"")) == b'"message_start"':
+            raise MalformedResponseError("the server answers with Anthropic's API: use AnthropicProvider, or its name")
         if bytes(fields.get("object", b"")) == b'"error"' or "detail" in fields or {"message", "code"} <= fields.keys():
             raise stream_error(data)
 

@@ -13,7 +13,7 @@ from penstock.dialect import Dialect, Wire
 from penstock.errors import InvalidRequestError
 from penstock.messages import Options, Tool
 from penstock.models import Model
-from penstock.wire.request import check_choice, check_sampling, check_tools
+from penstock.wire.request import check_choice, check_reasoning, check_sampling, check_tools
 
 __all__ = ["option_fields"]
 
@@ -72,6 +72,7 @@ def option_fields(options: Options, model: Model, dialect: Dialect, wire: Wire) 
 
 
 def _check(options: Options, model: Model) -> None:
+    check_reasoning(options)
     check_sampling(options, model)
     check_tools(options.tools)
     check_choice(options, model)
@@ -106,7 +107,7 @@ def _field(name: str, dialect: Dialect, wire: Wire) -> str:
     own = dialect.option_fields.get(name, field)
     if wire == "chat" or name in _COMMON or own is None:
         field = own
-    if field is not None:
+    if field is not None and not (wire == "responses" and name in dialect.responses_ignore):
         return field
     api = "the Responses API" if wire == "responses" else "the chat wire"
     other: Wire = "chat" if wire == "responses" else "responses"

@@ -143,6 +143,7 @@ class ResponsesDecoder:
         self.held = 0
         """How many events have brought content for which there is no chunk yet."""
         self._vendor = dialect.name
+        self._says_cut = dialect.says_cut
         self._usage = UsageState(meter, dialect)
         self._calls = Calls()
         self._text, self._thought = _Said(), _Said()
@@ -202,6 +203,8 @@ class ResponsesDecoder:
                 raise MalformedResponseError(
                     "the server answers with chat completions: set the config's `wire` to chat"
                 )
+            if name == b"message_start":
+                raise MalformedResponseError("the server answers with Anthropic's API: use AnthropicProvider")
             self.held += name.endswith(b".delta")
             return iter(())
         return handler(self, data)
@@ -335,7 +338,10 @@ class ResponsesDecoder:
         reason: StopReason = "stop"
         if response.status == "incomplete" or why is not None:
             reason = _INCOMPLETE.get(why, "other")
-        yield from self._calls.deliver(final=True, cut=reason in ("length", "refusal"))
+        # What a server calls completed although it was cut off shows only in its last call.
+        yield from self._calls.deliver(final=True, cut=reason in ("length", "refusal") or not self._says_cut)
+        if self._calls.cut and reason == "stop":
+            reason = "length"
         self.done = True
         if self._refused and reason == "stop":
             reason = "refusal"

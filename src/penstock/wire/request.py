@@ -31,6 +31,7 @@ __all__ = [
     "Writers",
     "check_choice",
     "check_prefill",
+    "check_reasoning",
     "check_sampling",
     "check_system",
     "check_tools",
@@ -46,6 +47,7 @@ EMPTY: Final = "the history is empty: send at least one user message"
 Writers: TypeAlias = Mapping[type, Callable[[Any, Any], Any]]
 """For each kind of part a method that makes of it what is sent; None is nothing."""
 
+_REASONING: Final = ("off", "minimal", "low", "medium", "high", "xhigh", "max")
 _SAMPLING: Final = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "seed")
 
 
@@ -265,6 +267,18 @@ def check_choice(options: Options, model: Model) -> None:
     }.get(forced if forced is not None else True)
     if when is not None:
         raise InvalidRequestError(f"option `tool_choice`: {model.id} cannot be forced to call a tool{when}; use `auto`")
+
+
+def check_reasoning(options: Options) -> None:
+    """An effort is one of the known words."""
+    wanted = options.reasoning
+    if wanted is None or (isinstance(wanted, int) and not isinstance(wanted, bool)) or wanted in _REASONING:
+        return
+    near = get_close_matches(str(wanted), _REASONING, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise InvalidRequestError(
+        f"option `reasoning`: {wanted!r}, expected one of {', '.join(_REASONING)}, or a number of tokens{hint}"
+    )
 
 
 def check_sampling(options: Options, model: Model) -> None:
