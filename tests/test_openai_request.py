@@ -273,7 +273,6 @@ def test_each_part_on_the_responses_api(role: Any, parts: list[Part], written: s
 
 
 LEFT_OUT: list[Any] = [
-    pytest.param("assistant", TextPart(" \n\t"), id="blank text of the assistant's"),
     pytest.param("assistant", ReasoningPart(text="hm"), id="nobody's reasoning"),
     pytest.param("assistant", ReasoningPart(text="hm", proof="p", vendor="anthropic"), id="another vendor's"),
     pytest.param("assistant", ReasoningPart(text="hm", vendor="openai"), id="an own one without a proof"),
@@ -289,6 +288,18 @@ def test_what_cannot_go_back_is_left_out(role: Any, part: Part, wire: str) -> No
     with_it, without = Message(role, [part, TextPart("after")]), Message(role, [TextPart("after")])
     assert encode([*ASKED, with_it, HELLO], wire=wire) == encode([*ASKED, without, HELLO], wire=wire)
     assert encode([HELLO, Message(role, [part]), HELLO], wire=wire) == encode([HELLO, HELLO], wire=wire)
+
+
+@pytest.mark.parametrize("wire", get_args(Wire))
+def test_blank_text_of_the_assistants(wire: str) -> None:
+    """Alone or before a call it is not sent; where the chat wire joins it with more text, the text is as it came."""
+    blank, after = TextPart(" \n\t"), TextPart("after")
+    assert encode([HELLO, Message("assistant", [blank]), HELLO], wire=wire) == encode([HELLO, HELLO], wire=wire)
+    for kept in ([CALL], [after]):
+        joined = [TextPart(" \n\tafter")] if wire == "chat" and after in kept else kept
+        for thought in ([], [ReasoningPart(text="hm")]):
+            with_it, without = Message("assistant", [blank, *thought, *kept]), Message("assistant", joined)
+            assert encode([*ASKED, with_it, HELLO], wire=wire) == encode([*ASKED, without, HELLO], wire=wire)
 
 
 SYSTEMS = {

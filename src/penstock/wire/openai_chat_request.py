@@ -198,21 +198,22 @@ class _History(OpenAIHistory):
 
     def said_turn(self, parts: Sequence[Any]) -> list[Any]:
         """The model's message; none if nothing of it can be sent."""
-        texts = [part.text for part in parts if type(part) is _Text]
+        text = "".join(part.text for part in parts if type(part) is _Text)
         calls = [part for part in parts if type(part) is _Call]
         thoughts = [part for part in parts if type(part) is _Thought]
-        if not texts and not calls:
+        has_text = bool(text) and not text.isspace()
+        if not has_text and not calls:
             return []
-        turn = _Assistant("".join(texts) or None, calls or None)
+        turn = _Assistant(text if has_text else None, calls or None)
         echo = self.dialect.reasoning_echo
         if echo == "reasoning_details":
             turn.reasoning_details = [raw for thought in thoughts for raw in _raws.decode(thought.proof)] or None
         elif echo == "extra_content":
             self._place_extras(turn, parts)
         elif echo is not None and calls:
-            text = "".join(thought.text for thought in thoughts)
-            if text or echo == "reasoning_content":
-                setattr(turn, echo, text)
+            thought_text = "".join(thought.text for thought in thoughts)
+            if thought_text or echo == "reasoning_content":
+                setattr(turn, echo, thought_text)
         return [turn]
 
     def _place_extras(self, turn: _Assistant, parts: Sequence[Any]) -> None:
@@ -241,9 +242,9 @@ class _History(OpenAIHistory):
     def _text(self, part: TextPart) -> _Text:
         return _Text(self.text(part))
 
-    def _said(self, part: TextPart) -> _Text | None:
-        text = self.said(part)
-        return None if text is None else _Text(text)
+    def _said(self, part: TextPart) -> _Text:
+        # Blank text may be the beginning of a message that goes on after reasoning: it is one text in the end.
+        return _Text(part.text if part.text.isspace() else self.text(part))
 
     def _image(self, part: ImagePart) -> _Image:
         return _Image({"url": self.image_url(part)})
@@ -292,7 +293,7 @@ class _History(OpenAIHistory):
         return _Thought(part.text, proof)
 
     def _opaque(self, part: OpaquePart) -> _Text | None:
-        return self._said(TextPart(part.text)) if part.text else None
+        return _Text(self.text(TextPart(part.text))) if part.text and not part.text.isspace() else None
 
 
 _History.in_results = {
