@@ -336,25 +336,35 @@ def is_opaque(item: dict[str, Any]) -> bool:
     return item["type"] not in ("reasoning", "function_call")
 
 
+def messages_of(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The pieces of the message, or the whole of it."""
+    choices = [choice for event in documents(row) for choice in event.get("choices") or [] if not choice.get("index")]
+    return [choice.get("delta") or choice.get("message") or {} for choice in choices]
+
+
+def details_of(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """OpenRouter's details: pieces of one type and index joined, entries of a whole answer untouched."""
+    pieces = [piece for message in messages_of(row) for piece in message.get("reasoning_details") or []]
+    joined: dict[Any, dict[str, Any]] = {}
+    for place, piece in enumerate(pieces):
+        entry = joined.setdefault((piece["type"], piece.get("index")) if row["sse"] else place, {})
+        for name in ("text", "summary", "data"):
+            if name in piece and name in entry:
+                piece[name] = entry[name] + piece[name]
+        entry.update(piece)
+    return list(joined.values())
+
+
 def test_reasoning_details_come_back_as_one_list(corpus: list[dict[str, Any]]) -> None:
-    """OpenRouter's, of all that have them: pieces of one type and index joined, entries of a whole answer untouched."""
+    """Of all that have them."""
     number = 0
     for row in (row for sse in (True, False) for row in answers(corpus, "chat", sse=sse)):
-        choices = [choice for event in documents(row) for choice in event.get("choices") or []]
-        messages = [choice.get("delta") or choice.get("message") or {} for choice in choices]
-        pieces = [piece for message in messages for piece in message.get("reasoning_details") or []]
-        if not pieces or row["provider"] != "openrouter":
+        details = details_of(row)
+        if not details or row["provider"] != "openrouter":
             continue
-        joined: dict[Any, dict[str, Any]] = {}
-        for place, piece in enumerate(pieces):
-            entry = joined.setdefault((piece["type"], piece.get("index")) if row["sse"] else place, {})
-            for name in ("text", "summary", "data"):
-                if name in piece and name in entry:
-                    piece[name] = entry[name] + piece[name]
-            entry.update(piece)
         chunks = read_openai([row["response_body"].encode()], "openrouter")
         (proof,) = [chunk for chunk in chunks if isinstance(chunk, ReasoningChunk) and chunk.proof]
-        assert json.loads(proof.proof or "") == list(joined.values()), row["id"]
+        assert json.loads(proof.proof or "") == details, row["id"]
         assert (proof.vendor, chunks.index(proof)) == ("openrouter", len(chunks) - 2)
         number += 1
     assert number == 40

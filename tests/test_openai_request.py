@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-from base64 import b64decode
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -34,12 +32,10 @@ from penstock import (
 )
 from penstock.dialect import Dialect, Wire
 from penstock.testing import ChatForm, chat_completion, responses_message
-from penstock.wire import anthropic_request, openai_chat_request, openai_responses_request
 from penstock.wire.dialects import DIALECTS
 from reading import read_openai
+from writing import PLAIN, encode
 
-UNKNOWN = Model("m-1", ModelInfo())
-PLAIN = Options(cache="off")
 HELLO = Message("user", "hi")
 PNG = ImagePart(data=b"\xff\x00", media_type="image/png")
 PNG_URL = "data:image/png;base64,/wA="
@@ -55,21 +51,6 @@ everywhere = pytest.mark.parametrize(
     ("vendor", "wire"), EVERYWHERE, ids=[f"{vendor} {wire}" for vendor, wire in EVERYWHERE]
 )
 LAST = {"chat": "messages", "responses": "input", "messages": "messages"}
-
-
-def encode(
-    messages: Sequence[Message],
-    vendor: str | Dialect = "openai",
-    wire: str = "chat",
-    *,
-    system: str = "",
-    options: Options = PLAIN,
-    model: Model = UNKNOWN,
-) -> bytes:
-    if wire == "messages":
-        return anthropic_request.encode(system, messages, options, model)
-    write = openai_chat_request.encode if wire == "chat" else openai_responses_request.encode
-    return write(system, messages, options, model, DIALECTS[vendor] if isinstance(vendor, str) else vendor)
 
 
 def sent(messages: Sequence[Message], vendor: str | Dialect = "openai", wire: str = "chat", **more: Any) -> list[Any]:
@@ -1116,235 +1097,3 @@ def test_a_history_begun_elsewhere_goes_on(vendor: str, wire: str) -> None:
         assert SPOKEN["text"] in body
         assert "r call_a" in body
         assert not re.search("Look there|c2ln|ZW5j|gA", body)
-
-
-class InexpressibleError(Exception):
-    """Why a recorded request cannot be said in messages of ours."""
-
-
-def image_of(url: str) -> ImagePart:
-    found = re.fullmatch(r"data:(image/[a-z]+);base64,(.*)", url, re.DOTALL)
-    if found is None:
-        return ImagePart(url=url)
-    return ImagePart(data=whole(found[2]), media_type=found[1])
-
-
-def user_parts(content: Any, texts: Sequence[str]) -> list[Part]:
-    """What a user says, on either wire; *texts* are the types of text."""
-    if isinstance(content, str):
-        return [TextPart(content)]
-    parts: list[Part] = []
-    for part in content:
-        kind = part["type"]
-        if kind in texts:
-            parts.append(TextPart(part["text"]))
-        elif kind in ("image_url", "input_image") and "image_url" in part:
-            url = part["image_url"]
-            parts.append(image_of(url if isinstance(url, str) else url["url"]))
-        elif kind in ("file", "input_file"):
-            parts.append(document_of(part.get("file", part)))
-        else:
-            raise InexpressibleError(f"a part of the type {kind}")
-    return parts
-
-
-def document_of(file: dict[str, Any]) -> DocumentPart:
-    if "file_url" in file:
-        return DocumentPart(url=file["file_url"])
-    found = re.fullmatch(r"data:(application/pdf);base64,(.*)", file.get("file_data", ""), re.DOTALL)
-    if found is None:
-        raise InexpressibleError("a file by an id, or of another type than PDF")
-    return DocumentPart(data=whole(found[2]), media_type=found[1], title=file.get("filename"))
-
-
-def whole(data: str) -> bytes:
-    try:
-        return b64decode(data, validate=True)
-    except ValueError:
-        raise InexpressibleError("data that the recorder has cut") from None
-
-
-def text_of_parts(content: Any) -> str:
-    if content is None or isinstance(content, str):
-        return content or ""
-    if any(part["type"] not in ("text", "output_text", "refusal") for part in content):
-        raise InexpressibleError("an answer of other parts than text")
-    return "".join(part.get("text") or part.get("refusal") or "" for part in content)
-
-
-def system_of(content: Any) -> str:
-    return text_of_parts([{**part, "type": "text"} for part in content] if isinstance(content, list) else content)
-
-
-def from_chat(request: dict[str, Any], vendor: str) -> tuple[str, list[Message]]:
-    """The system prompt and the messages that say the same."""
-    system, history = "", []
-    echo = DIALECTS[vendor].reasoning_echo
-    for place, turn in enumerate(request["messages"]):
-        role, content = turn["role"], turn.get("content")
-        if role in ("system", "developer"):
-            if place:
-                raise InexpressibleError("a system prompt that is not one text at the beginning")
-            system = system_of(content)
-        elif role == "user":
-            history.append(Message("user", user_parts(content, ("text",))))
-        elif role == "tool":
-            result: Part = ToolResultPart(id=turn["tool_call_id"], content=text_of_parts(content))
-            history.append(Message("user", [result]))
-        elif role == "assistant" and not turn.get("function_call"):
-            parts: list[Part] = []
-            if echo in ("reasoning_content", "reasoning") and turn.get(echo):
-                parts.append(ReasoningPart(text=turn[echo], vendor=vendor))
-            elif echo == "reasoning_details" and turn.get(echo):
-                proof = msgspec.json.encode(turn[echo]).decode()
-                parts.append(ReasoningPart(proof=proof, vendor=vendor))
-            text = text_of_parts(content)
-            parts += [TextPart(text)] if text else []
-            for call in turn.get("tool_calls") or ():
-                function = call["function"]
-                parts.append(ToolCallPart(id=call["id"], name=function["name"], arguments=function["arguments"]))
-            history.append(Message("assistant", parts))
-        else:
-            raise InexpressibleError("the calls of functions that came before tools")
-    return system, history
-
-
-def from_responses(request: dict[str, Any], vendor: str) -> tuple[str, list[Message]]:
-    """The same for the Responses API; items without a neutral form are opaque parts, as they come."""
-    system, history = request.get("instructions") or "", []
-    given = request["input"]
-    for place, item in enumerate([{"role": "user", "content": given}] if isinstance(given, str) else given):
-        role, kind, content = item.get("role"), item.get("type", "message"), item.get("content")
-        if kind == "message" and role in ("system", "developer"):
-            if place or system:
-                raise InexpressibleError("a system prompt that is not one text at the beginning")
-            system = system_of(content)
-        elif kind == "message" and role == "user":
-            history.append(Message("user", user_parts(content, ("input_text",))))
-        elif kind == "message" and "phase" not in item:
-            text = text_of_parts(content)
-            history.append(Message("assistant", [TextPart(text)] if text else []))
-        elif kind == "function_call":
-            call: Part = ToolCallPart(id=item["call_id"], name=item["name"], arguments=item["arguments"])
-            history.append(Message("assistant", [call]))
-        elif kind == "function_call_output":
-            output = item["output"]
-            result: Any = output if isinstance(output, str) else user_parts(output, ("input_text",))
-            history.append(Message("user", [ToolResultPart(id=item["call_id"], content=result)]))
-        else:
-            raw = msgspec.json.encode(item).decode()
-            part: Part = OpaquePart(vendor=vendor, data=raw)
-            if kind == "reasoning":
-                part = ReasoningPart(proof=raw, vendor=vendor)
-            history.append(Message("user" if kind.endswith("_output") else "assistant", [part]))
-    return system, history
-
-
-def tools_of(request: dict[str, Any]) -> list[Any]:
-    """Tools of ours where they are functions."""
-    tools: list[Any] = []
-    for tool in request.get("tools") or ():
-        function = tool.get("function", tool)
-        if tool.get("type") == "function" and set(function) <= {"type", "name", "description", "parameters", "strict"}:
-            given = {name: value for name, value in function.items() if name != "type" and value is not None}
-            tools.append(Tool(**given))
-        else:
-            tools.append(tool)
-    return tools
-
-
-def normal(body: dict[str, Any], echo: str | None) -> dict[str, Any]:
-    """A body of either wire without the differences that mean nothing. echo: the field of reasoning that goes back."""
-    turns: list[Any] = []
-    system = body.get("instructions") or ""
-    given: Any = body.get("messages", body.get("input"))
-    items: list[dict[str, Any]] = [{"role": "user", "content": given}] if isinstance(given, str) else given
-    for item in items:
-        role, content = item.get("role"), item.get("content")
-        if role in ("system", "developer"):
-            system = system_of(content)
-        elif role == "user":
-            turns.append([role, *user_parts(content, ("text", "input_text"))])
-        elif role == "tool":
-            turns.append([role, item["tool_call_id"], text_of_parts(content)])
-        elif role == "assistant" and "phase" not in item:
-            functions = [(call["id"], call["function"]) for call in item.get("tool_calls") or ()]
-            calls = [[id_, function["name"], function["arguments"]] for id_, function in functions]
-            thought = item.get(echo or "") if calls or echo == "reasoning_details" else None
-            turns.append([role, text_of_parts(content), *calls, thought or None])
-        elif item["type"] == "function_call":
-            turns.append([item["call_id"], item["name"], item["arguments"]])
-        elif item["type"] == "function_call_output":
-            turns.append([item["call_id"], *user_parts(item["output"], ("input_text",))])
-        else:
-            turns.append(item)
-    return {"system": system, "turns": turns, "tools": tools_of(body)}
-
-
-# What is not equal, and why; the rest of the recorded requests that were accepted is.
-NOT_EQUAL = {
-    "chat": {
-        "data that the recorder has cut": 17,
-        "a request without messages, or one that was not recorded": 10,
-        "an answer of other parts than text": 6,  # Mistral's thinking
-        "a file by an id, or of another type than PDF": 5,
-        "a system prompt that is not one text at the beginning": 5,
-        "a part of the type input_audio": 3,
-        "a part of the type document_url": 1,
-        "refused: a message is empty": 3,
-        "refused: the history is empty": 2,  # a system prompt and nothing else
-        "refused: the text is empty": 1,
-        "different: blank text before a call is not sent": 3,
-    },
-    "responses": {
-        "data that the recorder has cut": 6,
-        "a request without messages, or one that was not recorded": 2,
-        "a system prompt that is not one text at the beginning": 2,
-        "a part of the type input_image": 1,  # by the id of a file
-        "refused: the arguments are not a JSON object": 3,  # their sender had written them as JSON twice
-    },
-}
-EQUAL = {"chat": 653, "responses": 209}
-
-
-REFUSALS = {
-    "the history is empty": "refused: the history is empty",
-    "the text is empty": "refused: the text is empty",
-    "is empty": "refused: a message is empty",
-    "are not a JSON object": "refused: the arguments are not a JSON object",
-}
-
-
-def compared(row: dict[str, Any], wire: str) -> str:
-    """`equal` if a recorded request, said in messages of ours and written again, is the same; else why not."""
-    request = row["request"]
-    if not request or ("messages" if wire == "chat" else "input") not in request:
-        return "a request without messages, or one that was not recorded"
-    known = DIALECTS.get(row["provider"])
-    vendor = known.name if known is not None and wire in known.wires else "openai-compatible"
-    echo = DIALECTS[vendor].reasoning_echo
-    try:
-        system, history = (from_chat if wire == "chat" else from_responses)(request, vendor)
-        options = Options(cache="off", tools=tools_of(request))
-        again = msgspec.json.decode(encode(history, vendor, wire, system=system, options=options))
-    except InexpressibleError as why:
-        return str(why)
-    except InvalidRequestError as refused:
-        return next(why for words, why in REFUSALS.items() if words in refused.message)
-    before, after = normal(request, echo), normal(again, echo)
-    if before == after:
-        return "equal"
-    unblank = [[part.strip() if isinstance(part, str) else part for part in turn] for turn in before["turns"]]
-    assert {**before, "turns": unblank} == after, row["id"]
-    return "different: blank text before a call is not sent"
-
-
-@pytest.mark.parametrize("wire", get_args(Wire))
-def test_recorded_requests_can_be_said_in_our_messages(corpus: list[dict[str, Any]], wire: str) -> None:
-    """What others sent and vendors accepted is what we would send: roles, texts, images, ids, arguments, results,
-    reasoning that goes back, items of the vendor's own, and the definitions of tools.
-    """
-    endpoint = {"chat": "/v1/chat/completions", "responses": "/v1/responses"}[wire]
-    rows = [row for row in corpus if row["endpoint"] == endpoint and row["status"] == 200]
-    found = Counter(compared(row, wire) for row in rows)
-    assert found == {"equal": EQUAL[wire], **NOT_EQUAL[wire]}

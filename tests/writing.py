@@ -1,0 +1,30 @@
+"""Writes requests as a provider does, without a network: for the tests of the pure parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from penstock import Message, Model, ModelInfo, Options
+from penstock.dialect import Dialect
+from penstock.wire import anthropic_request, openai_chat_request, openai_responses_request
+from penstock.wire.dialects import DIALECTS
+
+UNKNOWN: Final = Model("m-1", ModelInfo())
+PLAIN: Final = Options(cache="off")
+
+
+def encode(
+    messages: Sequence[Message],
+    vendor: str | Dialect = "openai",
+    wire: str = "chat",
+    *,
+    system: str = "",
+    options: Options = PLAIN,
+    model: Model = UNKNOWN,
+) -> bytes:
+    """The body of a request. wire: `messages` is Anthropic's, which knows no other vendor."""
+    if wire == "messages":
+        return anthropic_request.encode(system, messages, options, model)
+    write = openai_chat_request.encode if wire == "chat" else openai_responses_request.encode
+    return write(system, messages, options, model, DIALECTS[vendor] if isinstance(vendor, str) else vendor)
