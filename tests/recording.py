@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
-from penstock import AnthropicProvider, BaseProvider, Deadlines, OpenAIProvider, ProviderConfig, catalog
+from penstock import AnthropicProvider, BaseProvider, Deadlines, ModelInfo, OpenAIProvider, ProviderConfig, catalog
 from penstock.dialect import Wire
 from penstock.testing import Emulator, Reply, Request
 
@@ -78,13 +78,17 @@ async def talking_to(
     key: str | None = None,
     recording: bool,
     dialect: str = "",
+    info: ModelInfo | None = None,
 ) -> AsyncIterator[BaseProvider]:
-    """A provider that asks a source. The emulator runs only while it is being recorded."""
+    """A provider that asks a source. The emulator runs only while it is being recorded.
+
+    info: of a model that the catalogue does not know.
+    """
     source = SOURCES[name]
     known = catalog().models.get(source.model)
     config = ProviderConfig(
         model_id=source.model,
-        model_info=known.provider_config.model_info if known else None,
+        model_info=known.provider_config.model_info if known else info,
         api_key=key or source.key,
         base_url=source.url,
         wire=source.wire,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ import msgspec
 import pytest
 from vcr.cassette import Cassette
 
+from agent import agent
+from billing import Ledger, printed_bill, reported, totals
 from cassette_replies import REPLIES
 from dialects import SCRIPTS
 from penstock import (
@@ -21,6 +24,7 @@ from penstock import (
     Chunk,
     ImagePart,
     Message,
+    ModelInfo,
     NotFoundError,
     OpaqueChunk,
     OpaquePart,
@@ -36,7 +40,10 @@ from penstock import (
     Tool,
     ToolCallPart,
     ToolResultPart,
+    UsageChunk,
+    repair,
 )
+from penstock.middleware import Retry
 from penstock.testing import DemoModel, Reply, Request, anthropic_error, anthropic_message
 from reading import calls_of, reasoning_of, stop_of, text_of, usage_of
 from recording import REAL_KEYS, SOURCES, talking_to
@@ -338,6 +345,22 @@ DIALECT_SCRIPTS = [
     "fireworks: usage beside the finish reason",
     "cerebras: all in the last event",
 ]
+# The agent of the README, asked ten times: words upon which llama.cpp's scripted model calls one of its three tools.
+# The files that it asks for most are called as below, and what it wants to replace there is called the same.
+AGENT = "the agent of the README"
+ASKED = [
+    "TOOL1",
+    "NOARGS",
+    "ESCAPE",
+    "JSON",
+    "NOARGS again",
+    "TEXTTOOL",
+    "ESCAPE again",
+    "JSON again",
+    "NOARGS",
+    "TOOL1",
+]
+PRICES = ModelInfo(input_price=Decimal("0.37"), output_price=Decimal("1.49"), cache_reads_price=Decimal("0.013"))
 CASES = [
     pytest.param(name, source, id=f"{source}: {name}")
     for name, scenario in SCENARIOS.items()
@@ -366,6 +389,16 @@ def recording(record_mode: str, default_cassette_name: str, source: str) -> bool
         assert source in REAL_KEYS, f"{path} is missing: `nox -s record -- {source}` makes it"
         pytest.skip(f"no cassette of the real API: nobody with a key has run `nox -s record -- {source}` yet")
     return record_mode != "none"
+
+
+@pytest.fixture
+def project() -> Path:
+    """The agent's folder, by a name that is always the same: what tools say of it is sent, and stands in cassettes."""
+    folder = Path("project")
+    folder.mkdir()
+    for name in ("nsy", "ptvy"):
+        (folder / name).write_text("Here are nsy and ptvy.\n")
+    return folder
 
 
 def file_name(scenario: str) -> str:
@@ -418,10 +451,44 @@ async def test_replay_a_dialect(name: str, source: str, recording: bool, vcr: Ca
     assert recording or vcr.all_played
 
 
+@pytest.mark.vcr
+@pytest.mark.parametrize(("name", "source"), [
+    pytest.param(AGENT, source, id=f"{source}: {AGENT}") for source in LLAMA
+])  # fmt: skip
+async def test_the_agent_of_the_readme(
+    name: str, source: str, project: Path, recording: bool, vcr: Cassette, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ten turns with a real server and a real prompt cache; its bill is that of the server's own counts."""
+    history: list[Message] = []
+    async with talking_to(source, [], recording=recording, info=PRICES) as provider:
+        # A server that others use too may hang up before it answers; a replayed one does not.
+        ledger = Ledger(Retry(provider) if recording else provider)
+        await agent(ledger, project, history, ASKED)
+    assert recording or vcr.all_played
+    results = {"list_files": 0, "read_file": 0, "edit_file": 0}
+    made = {}
+    for part in (part for message in history if not isinstance(message.content, str) for part in message.content):
+        if isinstance(part, ToolCallPart):
+            made[part.id] = part.name
+        elif isinstance(part, ToolResultPart) and not part.is_error:
+            results[made[part.id]] += 1
+    assert results["list_files"] >= 3
+    assert results["edit_file"] >= 1
+    assert sum(results.values()) >= 5
+    assert repair(history).notes == []
+    bill = printed_bill(capsys.readouterr().out)
+    total = sum(ledger.chunks, UsageChunk())
+    assert bill == (total.prompt_tokens, total.output_tokens, str(total.cost), bill.saved)
+    calls = [reported(response["body"]["string"]) for response in vcr.responses]
+    assert total.cache_read_tokens > 0
+    assert bill == totals(calls, PRICES)
+
+
 def test_every_cassette_says_what_it_was_recorded_from() -> None:
     """In its first line; and none is there that no scenario plays."""
     known = {(source, file_name(name)) for name, one in SCENARIOS.items() for source in one.sources}
     known |= {("emulator-dialects", file_name(name)) for name in DIALECT_SCRIPTS}
+    known |= {(source, file_name(AGENT)) for source in LLAMA}
     found = sorted(CASSETTES.rglob("*.yaml"))
     assert {(path.parent.name, path.stem) for path in found} <= known
     for path in found:
