@@ -825,7 +825,7 @@ def test_what_has_no_chunk_yet_counts_as_content() -> None:
     """Or a long call whose name comes late would look like a stall."""
     reader = openai_reader("openrouter")
     for held, event in enumerate(
-        (calling(entry(0, "a", None, "{")), chunk({"reasoning_details": [detail("encrypted", 0)]})), 1
+        (calling(entry(0, "a", None, "{")), chunk({"reasoning_details": [detail("encrypted", 0, data="E")]})), 1
     ):
         assert list(reader.feed(sse(event, done=False))) == []
         assert reader.held == held
@@ -925,3 +925,42 @@ def test_the_api_of_another_vendor_is_named() -> None:
     """Not an answer that was cut off, which one would ask for again and again."""
     with pytest.raises(MalformedResponseError, match="use AnthropicProvider"):
         read_openai([b'event: message_start\ndata: {"type":"message_start","message":{}}\n\n'])
+
+
+def test_a_plain_end_inside_a_call_is_none() -> None:
+    """Where a stream may end without a word, a call without arguments may have been cut off."""
+    row = Dialect(name="plain", says_end=False)
+    reader = openai_reader(row)
+    list(reader.feed(sse(calling(entry(0, "a", "delete_all")), done=False)))
+    with pytest.raises(StreamInterruptedError):
+        list(reader.close())
+
+
+@pytest.mark.parametrize("word", ["max_output_tokens", "context_length", "incomplete"])
+def test_words_for_the_limit_drop_a_call_that_was_cut(word: str) -> None:
+    """As `length` does."""
+    chunks = read_openai([sse(calling(entry(0, "a", "delete_all")), chunk({}, word))])
+    assert calls_of(chunks) == []
+
+
+def test_an_error_keeps_the_usage_beside_it() -> None:
+    """It is billed, although the answer failed."""
+    broken = {"error": {"message": "lost", "code": 502}, "usage": {"prompt_tokens": 7, "completion_tokens": 3}}
+    chunks, error = attempt_openai([sse(chunk({"content": "Hi"}), broken, done=False)])
+    assert type(error) is ServerError
+    assert usage_of(chunks).prompt_tokens == 7
+
+
+def test_pieces_of_nothing_are_no_content() -> None:
+    """Or a stream of them would never run into a deadline."""
+    reader = openai_reader("openrouter")
+    for event in (chunk({"tool_calls": [None, {}]}), chunk({"reasoning_details": [detail("text", 0)]})):
+        assert list(reader.feed(sse(event, done=False))) == []
+    assert reader.held == 0
+
+
+def test_a_cost_that_the_vendor_has_said_stands() -> None:
+    """Also when a later report of the same answer leaves it out."""
+    first = chunk({"content": "Hi"}, usage={"prompt_tokens": 1, "completion_tokens": 1, "cost": 0.5})
+    chunks = read_openai([sse(first, chunk({}, "stop", usage={"prompt_tokens": 1, "completion_tokens": 1}))])
+    assert usage_of(chunks).cost == Decimal("0.5")

@@ -775,3 +775,27 @@ def test_the_api_of_another_vendor_is_named() -> None:
     """Not an answer that was cut off, which one would ask for again and again."""
     with pytest.raises(MalformedResponseError, match="use AnthropicProvider"):
         read(b'event: message_start\ndata: {"type":"message_start","message":{}}\n\n')
+
+
+@pytest.mark.parametrize("details", [None, {"reason": "max_tokens"}, {"reason": "steered"}])
+def test_an_incomplete_answer_has_no_last_call_that_might_be_cut(details: dict[str, str] | None) -> None:
+    """Whatever word the vendor has for why."""
+    call = {"type": "function_call", "id": "fc", "call_id": "c", "name": "delete_all", "arguments": ""}
+    response = {"id": "r", "object": "response", "status": "incomplete", "incomplete_details": details, "output": []}
+    body = event("output_item.added", output_index=0, item=call)
+    chunks = read(body + event("incomplete", response=response))
+    assert calls_of(chunks) == []
+    assert stop_of(chunks).reason in ("length", "other")
+
+
+def test_what_a_delta_had_too_much_is_not_taken_from_the_next_item() -> None:
+    """A line's end, say, that the whole item has not."""
+    first, second = message(text("Hello")), message(text("World"))
+    body = (
+        event("output_item.added", output_index=0, item=message())
+        + event("output_text.delta", output_index=0, delta="Hello\n\n")
+        + event("output_item.done", output_index=0, item=first)
+        + event("output_item.done", output_index=1, item=second)
+        + event("completed", response={"id": "r", "object": "response", "status": "completed"})
+    )
+    assert text_of(read(body)) == "Hello\n\nWorld"

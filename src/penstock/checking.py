@@ -6,10 +6,12 @@ from penstock.errors import ConfigError
 
 __all__ = ["check_count", "check_seconds"]
 
+_LONGEST = 1e9  # seconds, some thirty years: more is a mistake, and too much of it is no number to a clock
+
 
 def check_seconds(name: str, value: object) -> float:
     """*value*, a number of seconds above 0, or ConfigError."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _LONGEST:
         raise ConfigError(f"`{name}` is {value!r}, expected a number of seconds above 0")
     return value
 

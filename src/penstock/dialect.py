@@ -23,12 +23,16 @@ _OPTIONS: Final = (*(name for name in Options.__struct_fields__ if name not in _
 
 # Up to the last @, if a password holds a / that should have been escaped: what is no port begins one.
 _USERINFO: Final = re.compile(r"(?<=//)([^/?#]*|[^/?#]*:(?!\d*(?:[/?#]|$)).*)@")
+_PORT: Final = re.compile(r"^https?://[^/?#]*:(\d+)(?:[/?#]|$)")
 
 
 def check_base_url(url: str | None) -> None:
     """Raise ConfigError for what is no URL of HTTP."""
     if url is not None and not str(url).startswith(("http://", "https://")):
         raise ConfigError(f"`base_url` is {without_userinfo(url)!r}, expected one that begins with http:// or https://")
+    port = _PORT.search(str(url)) if url is not None else None
+    if port is not None and not 0 < int(port[1][:9]) < 65536:
+        raise ConfigError(f"`base_url` has the port {port[1]}, expected 1 to 65535")
 
 
 def userinfo(url: object) -> str:

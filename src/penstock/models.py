@@ -42,6 +42,9 @@ Day: TypeAlias = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = get_args(Day)
 
 
+_LARGEST: Final = 2000  # digits before or behind the point of a price; sums of many more could not be exact
+
+
 class Prices(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
     """US dollars per million tokens; `web_search_price` per thousand searches. None: not known.
 
@@ -64,7 +67,7 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_u
                 price = value if isinstance(value, Decimal) else Decimal(str(value))
             except InvalidOperation:
                 raise ConfigError(f"`{name}` is {value!r}, expected a number of dollars") from None
-            if not price.is_finite() or price < 0:
+            if not price.is_finite() or price < 0 or abs(price.adjusted()) > _LARGEST:
                 raise ConfigError(f"`{name}` is {value}, expected a price of 0 or more")
             if price is not value:
                 msgspec.structs.force_setattr(self, name, price)
@@ -162,6 +165,8 @@ class ProviderConfig(
 
     def __post_init__(self) -> None:
         check_base_url(self.base_url)
+        if not isinstance(self.deadlines, Deadlines):
+            raise ConfigError(f"`deadlines` is {self.deadlines!r}, expected Deadlines(...)")
 
     def __repr__(self) -> str:
         """All fields but the key, what the headers hold, and a password in the URL."""

@@ -165,10 +165,15 @@ def _forms(character: str) -> str:
 
 
 def _without_start(text: str, key: str) -> str:
-    """Without the first part of *key*, where the text was cut off in the middle of it."""
-    end = text.find("…")
-    if end < 0:
-        return text
+    """Without the first part of *key*, where the text was cut off in the middle of it: at any of its "…"."""
+    end = text.rfind("…")
+    while end >= 0:
+        text = _without_start_at(text, key, end)
+        end = text.rfind("…", 0, end)
+    return text
+
+
+def _without_start_at(text: str, key: str, end: int) -> str:
     forms = [re.compile(_forms(character)) for character in key]
     for start in range(max(0, end - 8 * len(key)), end):
         at, size = start, 0

@@ -256,7 +256,7 @@ def _from_keyring(text: str, file: Path | None, where: str) -> str:
 def _decoded(file: Path, data: bytes) -> ModelsFile:
     try:
         return msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"), type=ModelsFile)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError) as error:
         where, said = explained(data, ModelsFile, error)
         raise _error(file, where, said) from None  # the decoder's own error may quote a key
 

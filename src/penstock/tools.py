@@ -155,7 +155,10 @@ def report_failure(name: str, error: BaseException) -> str:
     """Log what tool *name* raised, and say it for the model."""
     import logging  # an eighth of what importing the package costs, for the few whose tools fail
 
-    logging.getLogger("penstock").warning("tool `%s` failed", name, exc_info=error)
+    logger = logging.getLogger("penstock")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())  # who has set up no logging gets no traceback at the terminal
+    logger.warning("tool `%s` failed", name, exc_info=error)
     return _text(f"{type(error).__name__}: {error}")
 
 

@@ -238,8 +238,10 @@ class Transport:
                 stream = await client.post(
                     call.path, cast_to=object, content=call.body, stream=True, stream_cls=stream_cls, options=options
                 )
-            except (TypeError, ValueError, AttributeError) as error:
-                # A header that is no text, say: nothing has been sent.
+            except self._failures:
+                raise
+            except Exception as error:
+                # A header that is no text, say, or one that lies about the body's length: nothing has been sent.
                 raise InvalidRequestError(f"the request cannot be built ({type(error).__name__}: {error})") from error
         response: httpx2.Response = stream.response
         # httpx2 reads this once, when the body is first asked for.

@@ -59,8 +59,8 @@ _IMAGES: Final = ("image/jpeg", "image/png", "image/gif", "image/webp")
 def encode(system_prompt: str, messages: Sequence[Message], options: Options, model: Model) -> bytes:
     """The body of the request. Raises InvalidRequestError for what the API or this model is known to refuse."""
     body = option_fields(options, model)
-    tools = [_tool(tool) for tool in options.tools]
     check_tools(options.tools)
+    tools = [_tool(tool) for tool in options.tools]
     if tools:
         body["tools"] = tools
     system_text = check_system(system_prompt)

@@ -33,14 +33,18 @@ __all__ = ["ChatDecoder"]
 # What servers of this wire have been seen to say, in small letters; any other word is `other`.
 _REASONS: dict[str, StopReason] = {
     **dict.fromkeys(("stop", "eos", "eos_token", "stop_sequence", "end_turn", "complete", "load", "unload"), "stop"),
-    **dict.fromkeys(("length", "max_tokens", "model_length"), "length"),
+    **dict.fromkeys(("length", "max_tokens", "model_length", "max_output_tokens", "max_completion_tokens"), "length"),
+    **dict.fromkeys(("context_length", "model_context_window_exceeded", "incomplete"), "length"),
     **dict.fromkeys(("tool_calls", "tool_use", "function_call"), "tool_calls"),
     **dict.fromkeys(("content_filter", "safety", "recitation", "sensitive", "refusal"), "refusal"),
 }
 _FAILURES: dict[str, type[ProviderError]] = {
     "error": ServerError,
     "abort": ServerError,
+    "aborted": ServerError,
     "cancelled": ServerError,
+    "canceled": ServerError,
+    "timeout": ServerError,
     "insufficient_system_resource": OverloadedError,  # DeepSeek
 }
 
@@ -102,6 +106,7 @@ _head = msgspec.json.Decoder(_Head)
 _part = msgspec.json.Decoder(_Part)
 _piece = msgspec.json.Decoder(dict[str, Any])
 _call_piece = msgspec.json.Decoder(CallPiece)
+_PROOFS: Final = ("text", "summary", "data", "signature")  # of OpenRouter's details
 _DONE: Final = b"[DONE]"
 _NOTHING: Final = (b"", b"null", b"false", b'""', b"{}", b"[]")
 
@@ -176,6 +181,7 @@ class ChatDecoder:
             raise
         choice = next((choice for choice in event.choices or () if choice is not None), None)
         if choice is None or bytes(event.error) not in _NOTHING:
+            yield from self._usage.report(event.usage, event.service_tier)
             raise stream_error(body)
         self._identify(body)
         self._is_stream = False
@@ -192,7 +198,7 @@ class ChatDecoder:
             return
         if self._finish_reason is None and (self._dialect.says_end or not self._seen):
             raise StreamInterruptedError("the stream ended before the vendor said that the message is complete")
-        yield from self._finish()
+        yield from self._finish(plain_end=self._finish_reason is None)
 
     def _undecodable(self, name: bytes, data: bytes, error: Exception) -> _Event | None:
         """None for the end, an empty event for one without data."""
@@ -200,7 +206,9 @@ class ChatDecoder:
             if not self._seen:
                 raise StreamInterruptedError("the stream ended before the answer began")
             return None
-        return repaired(_decode_event, name, data, error) if data.strip() else _Event()
+        if not data.strip() or name not in (b"", b"message", b"error"):
+            return _Event()  # what an event of an unknown name holds is its own business
+        return repaired(_decode_event, name, data, error)
 
     def _identify(self, data: bytes) -> None:
         head = decode(_head, b"", data)
@@ -216,6 +224,7 @@ class ChatDecoder:
         if bytes(groq.error) not in _NOTHING:
             raise stream_error(b'{"error":' + bytes(groq.error) + b"}")
         if bytes(event.error) not in _NOTHING or name == b"error":
+            yield from self._usage.report(event.usage, event.service_tier)
             raise stream_error(data)
         yield from self._usage.report(groq.usage, event.service_tier)
         if event.usage is None and event.choices is None:
@@ -246,7 +255,7 @@ class ChatDecoder:
             pieces = [decode(_piece, b"reasoning_details", bytes(raw)) for raw in delta.reasoning_details]
             if self._details is not None:
                 self._details += pieces
-                self.held += 1
+                self.held += any(piece.get(name) for piece in pieces for name in _PROOFS)
             text = text or "".join(str(piece.get("text") or piece.get("summary") or "") for piece in pieces)
         if text:
             yield ReasoningChunk(text=text, vendor=self._echoes_text)
@@ -282,7 +291,7 @@ class ChatDecoder:
             function = decode(_call_piece, b"function_call", b'{"function":' + bytes(delta.function_call) + b"}")
             pieces.append(msgspec.structs.replace(function, index=-1))
         if pieces:
-            self.held += 1
+            self.held += any(piece and piece.function and piece.function.arguments for piece in pieces)
             yield from self._calls.feed(pieces)
 
     def _ending(self, event: _Event, choice: _Choice) -> Iterator[Chunk]:
@@ -293,15 +302,24 @@ class ChatDecoder:
         reason = choice.finish_reason
         if not reason:
             return
-        if reason.lower() in _FAILURES:
-            raise _FAILURES[reason.lower()](f"the vendor stopped with the reason {reason!r}", code=reason)
+        if reason.lower() in _FAILURES and (event.usage or choice.usage):
+            raise self._failure(reason)
         if self._finish_reason is None:  # some servers say it again on each event that follows
             yield from self._calls.deliver()
         self._finish_reason = reason
 
-    def _finish(self) -> Iterator[Chunk]:
+    @staticmethod
+    def _failure(reason: str) -> ProviderError:
+        return _FAILURES[reason.lower()](f"the vendor stopped with the reason {reason!r}", code=reason)
+
+    def _finish(self, *, plain_end: bool = False) -> Iterator[Chunk]:
+        """The end. plain_end: of the bytes only, without a word of the vendor."""
+        if (self._finish_reason or "").lower() in _FAILURES:  # only now: what it has cost may come after it
+            raise self._failure(self._finish_reason or "")
         reason = _REASONS.get((self._finish_reason or "").lower(), "other")
-        yield from self._calls.deliver(final=True, cut=reason in ("length", "refusal"))
+        yield from self._calls.deliver(final=True, cut=plain_end or reason in ("length", "refusal"))
+        if plain_end and self._calls.cut:
+            raise StreamInterruptedError("the stream ended inside a tool call")
         if self._details:
             details = merged_details(self._details) if self._is_stream else self._details
             proof = msgspec.json.encode(details).decode("utf-8", "replace")

@@ -126,10 +126,10 @@ class _Said:
         self.parts += len(text)
         return missing
 
-    def item(self, text: str) -> str:
-        """What is missing of an item that has ended."""
+    def item(self, text: str, *, last: bool) -> str:
+        """What is missing of an item that has ended. last: every item that has begun has now ended."""
         said = min(len(text), self.text)
-        self.text -= said
+        self.text = 0 if last else self.text - said  # a delta may have had more than the item: a line's end
         self.parts = max(0, self.parts - len(text))
         return text[said:]
 
@@ -148,7 +148,7 @@ class ResponsesDecoder:
         self._calls = Calls()
         self._text, self._thought = _Said(), _Said()
         self._ended: set[int | str | None] = set()  # items, by place and by id
-        self._item_count = 0
+        self._begun = self._item_count = 0  # items that were announced, and those that have ended
         self._searches = 0
         self._refused = False
         self._answer = _Response()
@@ -238,12 +238,12 @@ class ResponsesDecoder:
 
     def _arguments_delta(self, data: bytes) -> Iterator[Chunk]:
         event = decode(_item_delta, b"response.function_call_arguments.delta", data)
-        self.held += 1
+        self.held += bool(event.delta)
         yield from self._calls.add((event.output_index, event.item_id), event.delta or "")
 
     def _arguments_done(self, data: bytes) -> Iterator[Chunk]:
         event = decode(_item_delta, b"response.function_call_arguments.done", data)
-        self.held += 1
+        self.held += bool(event.arguments)
         self._calls.replace((event.output_index, event.item_id), event.arguments)
         return iter(())
 
@@ -252,6 +252,7 @@ class ResponsesDecoder:
         raw = bytes(event.item)
         if raw == b"null":
             return
+        self._begun += 1
         kind = decode(_item_type, b"response.output_item.added", raw)
         # Reasoning is announced at once, and then thought about for minutes.
         self.held += kind.type not in ("reasoning", "message")
@@ -284,7 +285,7 @@ class ResponsesDecoder:
         parts = item.content or []
         self._refused = self._refused or any(part.refusal for part in parts)
         text = "".join(part.text or part.refusal or "" for part in parts)
-        missing = self._text.item(text)
+        missing = self._text.item(text, last=self._begun == self._item_count)
         if missing:
             yield TextChunk(missing)
         if item.phase is not None or any(part.annotations for part in parts):
@@ -293,7 +294,7 @@ class ResponsesDecoder:
 
     def _reasoning(self, raw: bytes, item: _Item, place: Place) -> Iterator[Chunk]:
         text = "".join(part.text or "" for part in (*(item.summary or ()), *(item.content or ())))
-        missing = self._thought.item(text)
+        missing = self._thought.item(text, last=self._begun == self._item_count)
         if missing:
             yield ReasoningChunk(text=missing)
         if item.encrypted_content or item.content:
@@ -336,10 +337,11 @@ class ResponsesDecoder:
             raise StreamInterruptedError(f"the vendor ended the answer with the status {response.status!r}")
         why = response.incomplete_details.reason if response.incomplete_details is not None else None
         reason: StopReason = "stop"
-        if response.status == "incomplete" or why is not None:
+        incomplete = response.status == "incomplete" or why is not None
+        if incomplete:
             reason = _INCOMPLETE.get(why, "other")
         # What a server calls completed although it was cut off shows only in its last call.
-        yield from self._calls.deliver(final=True, cut=reason in ("length", "refusal") or not self._says_cut)
+        yield from self._calls.deliver(final=True, cut=incomplete or not self._says_cut)
         if self._calls.cut and reason == "stop":
             reason = "length"
         self.done = True

@@ -78,6 +78,7 @@ class UsageState:
         self._meter = meter
         self._dialect = dialect
         self._now = UsageChunk()
+        self._cost: Decimal | None = None
         self.tier: str | None = None
         """The service tier that was used; None as long as nobody has said."""
 
@@ -90,7 +91,8 @@ class UsageState:
         if usage is None:
             return
         prompt, output = _first(usage.prompt_tokens, usage.input_tokens), self._output(usage)
-        cost = _reported_cost(usage)
+        # What the vendor has once said itself stands, also when a later report leaves it out.
+        self._cost = cost = _first_cost(_reported_cost(usage), self._cost)
         if prompt is None and output is None and cost is None:
             return
         counts: dict[str, int] = {"web_searches": max(searches, self._now.web_searches)}
@@ -109,17 +111,20 @@ class UsageState:
 
     def _prompt_side(self, usage: Usage, prompt: int) -> dict[str, int]:
         details = usage.prompt_tokens_details or usage.input_tokens_details or _PromptDetails()
-        read = _first(details.cached_tokens, usage.prompt_cache_hit_tokens, usage.cached_tokens) or 0
+        read = max(0, _first(details.cached_tokens, usage.prompt_cache_hit_tokens, usage.cached_tokens) or 0)
         # A gateway may count a token as both; it is billed once.
-        written = min(details.cache_write_tokens or 0, max(0, prompt - read))
+        written = min(max(0, details.cache_write_tokens or 0), max(0, prompt - read))
         if not self._dialect.cache_priced:
             read = written = 0
-        lifetimes = details.cache_write_tokens_details or _WriteLifetimes()
+        lifetimes = details.cache_write_tokens_details
+        extended = lifetimes.ttl_12h_tokens or 0 if lifetimes is not None else 0
+        if lifetimes is None and written == self._now.cache_write_tokens:
+            extended = self._now.cache_write_extended_tokens  # said before, of the same writes
         return {
             "input_tokens": max(0, prompt - read - written),
             "cache_read_tokens": read,
             "cache_write_tokens": written,
-            "cache_write_extended_tokens": lifetimes.ttl_12h_tokens or 0,
+            "cache_write_extended_tokens": extended,
         }
 
     def _output(self, usage: Usage) -> int | None:
@@ -139,6 +144,10 @@ def _first(*counts: int | None) -> int | None:
     return next((count for count in counts if count is not None), None)
 
 
+def _first_cost(now: Decimal | None, before: Decimal | None) -> Decimal | None:
+    return before if now is None else now
+
+
 def _reported_cost(usage: Usage) -> Decimal | None:
     """What the vendor says the call has cost, in dollars; None when it does not say."""
     if usage.cost_in_usd_ticks:  # 0 where another host runs xAI's models
@@ -147,8 +156,10 @@ def _reported_cost(usage: Usage) -> Decimal | None:
     if said.startswith(b"{"):
         said = bytes(msgspec.json.decode(said, type=_CostObject).total_cost)
     cost = _dollars(said)
-    if cost is not None and usage.is_byok and usage.cost_details is not None:
+    if cost is not None and usage.is_byok:
         # With a key of one's own, the vendor behind sends a bill as well.
+        if usage.cost_details is None:
+            return None
         upstream = _dollars(bytes(usage.cost_details.upstream_inference_cost))
         return None if upstream is None else EXACT.add(cost, upstream)
     return cost

@@ -220,8 +220,10 @@ def check_prefill(model: Model, messages: Sequence[Message], last_role: str) -> 
 
 
 def check_tools(tools: Sequence[Tool | Mapping[str, object]]) -> None:
-    """Tools they are, and no two of one name."""
+    """A list of tools, as it is read more than once, and no two of one name."""
     given: Sequence[object] = tools
+    if not isinstance(tools, Sequence):
+        raise InvalidRequestError(f"option `tools` is a {type(tools).__name__}, expected a list")
     wrong = next((tool for tool in given if not isinstance(tool, Tool | Mapping)), None)
     if wrong is not None:
         raise InvalidRequestError(f"option `tools`: a {type(wrong).__name__}, expected a Tool or a mapping")
