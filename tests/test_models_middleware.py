@@ -34,7 +34,7 @@ def chain(provider: object) -> list[type]:
 
 
 def test_the_tables_are_built_around_the_provider_in_one_order(tmp_path: Path) -> None:
-    """Tries again outermost, so that each try counts; a permit innermost, so that nobody waits with one in hand."""
+    """The breaker counts what Retry could not mend; a permit is innermost, so that nobody waits with one in hand."""
     tables = {
         "concurrency": 4,
         "rateLimit": {"requestsPerMinute": 60},
@@ -44,7 +44,7 @@ def test_the_tables_are_built_around_the_provider_in_one_order(tmp_path: Path) -
     }
     path = written(tmp_path, a=entry(**tables), b=entry(retry={}), c=entry())
     provider = open_provider("a", models=path)
-    assert chain(provider) == [Fallback, Retry, CircuitBreaker, RateLimit, Concurrency]
+    assert chain(provider) == [Fallback, CircuitBreaker, Retry, RateLimit, Concurrency]
     assert chain(open_provider("b", models=path)) == [Retry]
     assert chain(open_provider("c", models=path)) == []
 

@@ -676,7 +676,7 @@ VALID: dict[str, Any] = {
     "cache": "extended",
     "extra": {"x": 1},
 }
-NOT_SENT = {"deadlines"}
+NOT_SENT = {"deadlines", "on_head"}
 
 
 def test_every_option_is_looked_at() -> None:

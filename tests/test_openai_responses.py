@@ -781,7 +781,8 @@ def test_the_api_of_another_vendor_is_named() -> None:
 def test_an_incomplete_answer_has_no_last_call_that_might_be_cut(details: dict[str, str] | None) -> None:
     """Whatever word the vendor has for why."""
     call = {"type": "function_call", "id": "fc", "call_id": "c", "name": "delete_all", "arguments": ""}
-    response = {"id": "r", "object": "response", "status": "incomplete", "incomplete_details": details, "output": []}
+    response: dict[str, Any] = {"id": "r", "object": "response", "status": "incomplete", "output": []}
+    response["incomplete_details"] = details
     body = event("output_item.added", output_index=0, item=call)
     chunks = read(body + event("incomplete", response=response))
     assert calls_of(chunks) == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -19,6 +19,7 @@ __all__ = [
     "Options",
     "Part",
     "ReasoningPart",
+    "ResponseHead",
     "TextPart",
     "Tool",
     "ToolCallPart",
@@ -138,6 +139,18 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbi
             check_seconds(name, value)
 
 
+class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of an answer before its body.
+
+    status: of HTTP. request_id: what the vendor's support asks for, None when it gave none. wait: seconds until each
+    rate limit is filled of which the vendor says that nothing remains; None when it says so of none.
+    """
+
+    status: int
+    request_id: str | None = None
+    wait: float | None = None
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What one call wants. None leaves it to the vendor; what a wire or a model cannot do is refused, by name.
 
@@ -152,7 +165,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     cache: `auto` marks the prompt for caching with the usual lifetime, `extended` with the longer one, `off` not at
         all (where a vendor caches without being asked, it still does).
     user: an opaque id of the end user. service_tier: the vendor's word for how fast and how dear.
-    deadlines: in place of the provider's. extra: raw fields of the request body; objects are merged, the rest replaced.
+    deadlines: in place of the provider's. on_head: is called with the ResponseHead of each answer as soon as it is
+        there, also of a refusal; what it raises ends the call.
+    extra: raw fields of the request body; objects are merged, the rest replaced.
     """
 
     max_tokens: int | None = None
@@ -172,6 +187,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     user: str | None = None
     service_tier: str | None = None
     deadlines: Deadlines | None = None
+    on_head: Callable[[ResponseHead], object] | None = None
     extra: Mapping[str, object] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -233,7 +233,7 @@ class ModelEntry(
 
     provider: `anthropic` or the name of a dialect. dialect: of a server that none describes; only for the provider
         `openai-compatible`, whose row holds for what it leaves out.
-    retry, circuit_breaker, rate_limit, concurrency: the middleware around it, from the outermost to the innermost;
+    circuit_breaker, retry, rate_limit, concurrency: the middleware around it, from the outermost to the innermost;
         None for none. fallback: aliases to ask in turn if it fails, each with its own middleware.
     """
 

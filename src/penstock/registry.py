@@ -154,15 +154,15 @@ def _bare(entry: ModelEntry) -> BaseProvider:
 
 
 def _wrapped(provider: BaseProvider, entry: ModelEntry) -> BaseProvider:
-    """A permit is held only while an answer streams, and every try counts for the limit and for the breaker."""
+    """As penstock.middleware advises: each try counts for the limit, and what Retry mends counts for no breaker."""
     if entry.concurrency is not None:
         provider = Concurrency(provider, entry.concurrency)
     if entry.rate_limit is not None:
         provider = RateLimit(provider, **msgspec.structs.asdict(entry.rate_limit))
-    if entry.circuit_breaker is not None:
-        provider = CircuitBreaker(provider, **msgspec.structs.asdict(entry.circuit_breaker))
     if entry.retry is not None:
         provider = Retry(provider, **msgspec.structs.asdict(entry.retry))
+    if entry.circuit_breaker is not None:
+        provider = CircuitBreaker(provider, **msgspec.structs.asdict(entry.circuit_breaker))
     return provider
 
 

@@ -31,10 +31,10 @@ from penstock.errors import (
     ProviderError,
     StreamInterruptedError,
 )
-from penstock.messages import Deadlines
+from penstock.messages import Deadlines, ResponseHead
 from penstock.redaction import Secrets, check_secrets, redact, strip_tracebacks, url_secrets, watch_logs
 from penstock.wire.reader import AnswerReader
-from penstock.wire.retry_after import said_in_headers, said_of_buckets
+from penstock.wire.retry_after import said_in_headers, said_of_buckets, wait_of_buckets
 
 if TYPE_CHECKING:
     import httpx2
@@ -78,6 +78,7 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     headers: Mapping[str, str]
     deadlines: Deadlines
+    on_head: Callable[[ResponseHead], object] | None = None
     reader: AnswerReader
     meter: Meter
 
@@ -130,6 +131,7 @@ class Transport:
             call = self._prepared(prepare)
             watch = Watch(call.deadlines)
             response = await self._send(call, watch)
+            _tell(call, response.status_code, response.headers)
             # Without compression the raw bytes are the same, and one generator cheaper for each read.
             compressed = "content-encoding" in response.headers
             body = response.aiter_bytes() if compressed else response.aiter_raw()
@@ -147,6 +149,7 @@ class Transport:
             raise error
         except self._failures as theirs:
             data = None
+            _tell_of_refusal(call, theirs)
             ours = self._translated(theirs, watch, began=response is not None)
             ours.__cause__ = theirs
             self._complete(ours, call, response)
@@ -310,3 +313,16 @@ class Transport:
         if call is not None:
             error.usage = call.meter.total
             strip_tracebacks(error)
+
+
+def _tell(call: Exchange, status: int, headers: Mapping[str, str]) -> None:
+    if call.on_head is not None:
+        request_id = headers.get("request-id") or headers.get("x-request-id")
+        wait = wait_of_buckets(headers, dt.datetime.now(dt.UTC))
+        call.on_head(ResponseHead(status=status, request_id=request_id, wait=wait))
+
+
+def _tell_of_refusal(call: Exchange | None, theirs: BaseException) -> None:
+    refused = theirs if isinstance(theirs, RefusedError) else theirs.__cause__
+    if call is not None and isinstance(refused, RefusedError):
+        _tell(call, refused.status, refused.headers)

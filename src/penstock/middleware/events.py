@@ -22,6 +22,7 @@ __all__ = [
     "Failed",
     "FallbackTo",
     "FirstChunk",
+    "HeadersSeen",
     "Listener",
     "RetryScheduled",
     "Started",
@@ -43,6 +44,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 
 class Started(Event, frozen=True, kw_only=True, tag="started"):
     """The first chunk was asked for. What is inside may wait before it sends."""
+
+
+class HeadersSeen(Event, frozen=True, kw_only=True, tag="headers_seen"):
+    """An answer began, or a refusal. wait: see penstock.ResponseHead."""
+
+    status: int
+    request_id: str | None = None
+    wait: float | None = None
 
 
 class FirstChunk(Event, frozen=True, kw_only=True, tag="first_chunk"):

@@ -5,28 +5,30 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from itertools import count
 
 from penstock.chunks import Chunk, StopChunk, UsageChunk
-from penstock.messages import Message, Options
+from penstock.messages import Message, Options, ResponseHead
 from penstock.middleware.events import (
     Abandoned,
     Completed,
     Failed,
     FirstChunk,
+    HeadersSeen,
     Listener,
     Started,
     UsageReported,
 )
 from penstock.middleware.telling import Telling, check_listener
-from penstock.middleware.wrapper import Wrapper
+from penstock.middleware.wrapper import Wrapper, hearing
 from penstock.provider import BaseProvider
 
 __all__ = ["Observe"]
 
 
 class Observe(Wrapper):
-    """Calls *listener* with Started, FirstChunk, UsageReported, and in the end with Completed, Failed or Abandoned.
+    """Calls *listener* with Started, HeadersSeen, FirstChunk, UsageReported, and then Completed, Failed or Abandoned.
 
     The last comes exactly once for each call that began, whatever way it ends, with all the usage seen. Around Retry or
     Fallback it tells of the call as the caller sees it; inside, of each try.
@@ -48,7 +50,8 @@ class Observe(Wrapper):
         waiting, over = True, False
         try:
             tell(Started, model)
-            async with aclosing(self._inner.create_message(system_prompt, messages, options)) as chunks:
+            hears = hearing(options, partial(_tell_head, tell, model))
+            async with aclosing(self._inner.create_message(system_prompt, messages, hears)) as chunks:
                 async for chunk in chunks:
                     if type(chunk) is UsageChunk:
                         usage += chunk
@@ -69,3 +72,7 @@ class Observe(Wrapper):
             # Without an await: it runs also where nothing can wait any more.
             if not over:
                 tell(Abandoned, model, usage=usage)
+
+
+def _tell_head(tell: Callable[..., None], model: str, head: ResponseHead) -> None:
+    tell(HeadersSeen, model, status=head.status, request_id=head.request_id, wait=head.wait)

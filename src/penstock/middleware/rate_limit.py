@@ -17,11 +17,11 @@ import anyio
 from penstock.checking import check_count, check_seconds
 from penstock.chunks import Chunk, UsageChunk
 from penstock.errors import ProviderError, RateLimitError
-from penstock.messages import Message, Options
+from penstock.messages import Message, Options, ResponseHead
 from penstock.middleware.estimate import estimate_tokens
 from penstock.middleware.loops import PerLoop
 from penstock.middleware.window import Charge, Window
-from penstock.middleware.wrapper import Wrapper
+from penstock.middleware.wrapper import Wrapper, hearing
 from penstock.provider import BaseProvider
 
 __all__ = ["RateLimit"]
@@ -36,8 +36,9 @@ class RateLimit(Wrapper):
     A call is charged with an estimate of its prompt when it is sent, and with what the vendor reports as soon as that
     comes. count_cache_reads: whether tokens read from a cache count; at OpenAI they do, at Anthropic they do not.
 
-    After a RateLimitError with a `retry_after` nothing is sent before that has passed. If more than *max_wait* seconds
-    of it are left, calls do not wait but fail at once, with what is left as their own `retry_after`.
+    After a RateLimitError with a `retry_after`, and after an answer whose headers say that nothing remains of one of
+    the vendor's limits, nothing is sent before that has passed. If more than *max_wait* seconds of it are left, calls
+    do not wait but fail at once, with what is left as their own `retry_after`.
 
     Inside Retry each try is charged; outside, each call. All event loops share what has been spent.
     """
@@ -75,7 +76,8 @@ class RateLimit(Wrapper):
         charge = await self._admitted(estimate_tokens(system_prompt, messages, options) if tokens else 0)
         reported = False
         try:
-            async with aclosing(self._inner.create_message(system_prompt, messages, options)) as chunks:
+            hears = hearing(options, self._heard)
+            async with aclosing(self._inner.create_message(system_prompt, messages, hears)) as chunks:
                 async for chunk in chunks:
                     if type(chunk) is UsageChunk and tokens is not None:
                         self._report(tokens, charge, chunk, first=not reported)
@@ -87,6 +89,11 @@ class RateLimit(Wrapper):
             if tokens is not None and not reported:
                 tokens.correct(charge, 0, self._clock())
             raise
+
+    def _heard(self, head: ResponseHead) -> None:
+        """An answer may say that it was the last that the vendor allows for now."""
+        if head.wait is not None:
+            self.hold(head.wait)
 
     async def _admitted(self, tokens: int) -> Charge:
         """Wait in the line, then spend a request and *tokens*."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 
+import msgspec
+
 from penstock.chunks import Chunk, UsageChunk
+from penstock.messages import Options, ResponseHead
 from penstock.middleware.checking import check_provider
 from penstock.models import Model
 from penstock.provider import BaseProvider
 
-__all__ = ["Wrapper", "is_visible"]
+__all__ = ["Wrapper", "hearing", "is_visible"]
 
 
 def is_visible(chunk: Chunk) -> bool:
@@ -34,3 +38,16 @@ class Wrapper(BaseProvider):
     async def aclose(self) -> None:
         """Close the provider inside."""
         await self._inner.aclose()
+
+
+def hearing(options: Options | None, listener: Callable[[ResponseHead], object]) -> Options:
+    """*options* with *listener* told of each answer's head, before whoever was told of it already."""
+    options = Options() if options is None else options
+    before = options.on_head
+
+    def both(head: ResponseHead) -> None:
+        listener(head)
+        if before is not None:
+            before(head)
+
+    return msgspec.structs.replace(options, on_head=both)

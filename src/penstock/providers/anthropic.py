@@ -87,6 +87,7 @@ class AnthropicProvider(BaseProvider):
             body=encode(system_prompt, messages, options, self._model),
             headers=headers,
             deadlines=options.deadlines or self._config.deadlines,
+            on_head=options.on_head,
             reader=AnswerReader(AnthropicDecoder(meter)),
             meter=meter,
         )

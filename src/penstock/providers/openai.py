@@ -109,6 +109,7 @@ class OpenAIProvider(BaseProvider):
             body=encode(system_prompt, messages, options, self._model, self._dialect),
             headers=self._headers,
             deadlines=options.deadlines or self._config.deadlines,
+            on_head=options.on_head,
             reader=AnswerReader(decoder(meter, self._dialect)),
             meter=meter,
         )

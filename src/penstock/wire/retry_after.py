@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-__all__ = ["said_in_body", "said_in_headers", "said_of_buckets"]
+__all__ = ["said_in_body", "said_in_headers", "said_of_buckets", "wait_of_buckets"]
 
 _BUSY: Final = (429, 503, 529)
 """The statuses at which a used-up bucket is the reason; at others its headers are only news."""
@@ -46,7 +46,12 @@ def said_in_headers(headers: Mapping[str, str], now: dt.datetime) -> float | Non
 
 def said_of_buckets(status: int, headers: Mapping[str, str], now: dt.datetime) -> float | None:
     """Seconds until all buckets are filled of which nothing remains; None when there is none such."""
-    return max(_resets(headers, now), default=None) if status in _BUSY else None
+    return wait_of_buckets(headers, now) if status in _BUSY else None
+
+
+def wait_of_buckets(headers: Mapping[str, str], now: dt.datetime) -> float | None:
+    """The same of any answer: one that is let through may be the last that is."""
+    return max(_resets(headers, now), default=None)
 
 
 def said_in_body(error: Mapping[str, Any], message: str) -> float | None:
