@@ -240,7 +240,7 @@ WRONG: Any = {"role": "user", "content": "x"}
         pytest.param([Message("user", [ImagePart()])], None, r"messages\[0\].content\[0\]: give either", id="a part"),
         pytest.param(ASK, Options(top_k=1), "option `top_k`", id="an option that the API has not"),
         pytest.param(ASK, Options(max_tokens="many"), "of a wrong type", id="a word for a number"),  # type: ignore[arg-type]
-        pytest.param(ASK, Options(tools=5), "of a wrong type", id="a number for tools"),  # type: ignore[arg-type]
+        pytest.param(ASK, Options(tools=5), "expected a list", id="a number for tools"),  # type: ignore[arg-type]
         pytest.param(ASK, Options(extra=[1]), "of a wrong type", id="a list for fields"),  # type: ignore[arg-type]
     ],
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 
 from penstock import (
     Chunk,
+    Collector,
     DocumentPart,
     ImagePart,
     InvalidRequestError,
@@ -996,18 +996,15 @@ def test_the_same_arguments_give_the_same_bytes(
     assert encode(as_tuples, vendor, wire, system="be kind", options=options) == first
 
 
-# The fold of the README, so that what it keeps is what this file tests.
-README = Path(__file__).parents[1] / "README.md"
-
-
 def as_parts(chunks: Sequence[Chunk]) -> list[Part]:
-    """The README's own function."""
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    (block,) = [block for block in blocks if "def as_parts" in block]
-    scope: dict[str, Any] = {}
-    exec(block.partition("async def main")[0], scope)
-    parts: list[Part] = scope["as_parts"](chunks)
-    return parts
+    """The answer as the parts of a message, as users fold it."""
+    collector = Collector()
+    for chunk in chunks:
+        collector.feed(chunk)
+    message = collector.reply().message
+    assert message is not None
+    assert not isinstance(message.content, str)
+    return list(message.content)
 
 
 GREP: dict[str, Any] = {"id": "call_a", "name": "grep", "arguments": '{"pattern": "é"}'}
