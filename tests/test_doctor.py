@@ -1,0 +1,70 @@
+"""`penstock doctor`: what one tiny call shows of a server, and what to do about what does not work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from penstock import ModelInfo, OpenAIProvider, ProviderConfig
+from penstock.cli import main
+from penstock.doctor import examine
+from penstock.testing import Cut, Emulator, Reply, chat_completion, chat_document, openai_error
+
+CALL = [{"id": "c", "name": "ping", "arguments": {}}]
+PRICED = ModelInfo(input_price=1, output_price=2)  # type: ignore[arg-type]
+WELL = Reply(chat_completion(text="A short sentence, in pieces.", tool_calls=CALL, model="m"))
+ALL = ["reachable", "key accepted", "model known", "answers", "streams", "usage", "terminal event", "tools"]
+MARKS = {"+": True, "-": False, "?": None}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("replies", "marks", "said"), [
+    pytest.param([WELL], "++++++++", "called ping", id="all is well"),
+    pytest.param([Reply(chat_completion(text="A sentence only.", model="m"))], "+++++++?", "offered, and not called",
+                 id="no call"),
+    pytest.param([Reply([chat_document(text="At once.", model="m")], headers={"content-type": "application/json"})],
+                 "++++?++?", "one piece", id="no stream"),
+    pytest.param([Reply(chat_completion(text="Hi there, you.", tool_calls=CALL, model="another"))], "++?+++++",
+                 "asked for m, another answered", id="another model"),
+    pytest.param([Reply([event for event in WELL.body if b"completion_tokens" not in bytes(event)])],  # type: ignore[arg-type]
+                 "+++++-++", "reports none", id="no usage"),
+    pytest.param([Reply([*WELL.body[:4], Cut()])], "+++-+?-?", "before the message was complete", id="cut off"),
+    pytest.param([openai_error(401, "wrong key", code="invalid_api_key")], "+-?-????", "wrong key", id="a wrong key"),
+    pytest.param([openai_error(404, "no such model", code="model_not_found")], "+?--????", "no such model",
+                 id="an unknown model"),
+    pytest.param([openai_error(429, "quota", code="insufficient_quota")], "+??-????", "Top up", id="no money"),
+    pytest.param([openai_error(400, "no tools here"), Reply(chat_completion(text="Without a tool.", model="m"))],
+                 "+++++++-", "no tools here", id="tools are refused"),
+])  # fmt: skip
+async def test_what_a_call_shows(replies: Sequence[Reply], marks: str, said: str) -> None:
+    """Each line is told from one call; what does not work says what to do."""
+    async with Emulator(*replies) as emulator:
+        config = ProviderConfig(model_id="m", base_url=f"{emulator.url}/v1", model_info=PRICED)
+        async with OpenAIProvider(config, "openai-compatible") as provider:
+            findings = await examine(provider)
+    assert [finding.what for finding in findings] == ALL
+    assert [finding.works for finding in findings] == [MARKS[mark] for mark in marks], findings
+    assert any(said in f"{finding.said} {finding.advice}" for finding in findings), findings
+    assert all(finding.advice for finding in findings if finding.works is False)
+    assert len(emulator.requests) == len(replies)
+
+
+def test_a_server_that_is_not_there(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The command prints the table, and its exit status says that something does not work."""
+    entry = {"provider": "openai-compatible", "providerConfig": {"modelId": "m", "baseUrl": "http://127.0.0.1:9/v1"}}
+    (tmp_path / "models.json").write_bytes(msgspec.json.encode({"active": "here", "models": {"here": entry}}))
+    assert main(["doctor", "here"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("reachable       NO   no answer from http://127.0.0.1:9/v1")
+    assert "check baseUrl" in lines[1]
+
+
+def test_a_key_that_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its variable is named, and nothing is asked."""
+    assert main(["doctor", "deepseek"]) == 1
+    out = capsys.readouterr().out
+    assert "not tried" in out
+    assert "DEEPSEEK_API_KEY" in out
