@@ -394,7 +394,7 @@ async def test_an_approval_that_raises() -> None:
     with pytest.raises(KeyError, match="terminal"):
         await run(Scripted(turn(call("c1", "note"), call("c2", "note"))), messages, tools=[note], approve=approve)
     assert not ran
-    cancelled = "Not run: the turn was cancelled."
+    cancelled = "Not run: the turn was broken off."
     assert messages[-1] == Message(
         "user", [ToolResultPart(id=id_, content=cancelled, is_error=True) for id_ in ("c1", "c2")]
     )
@@ -551,7 +551,7 @@ async def test_cancelled_while_a_human_thinks() -> None:
         await run(Scripted(turn(call("c1"))), messages, approve=approve)
     assert scope.cancelled_caught
     assert messages[2] == Message(
-        "user", [ToolResultPart(id="c1", content="Not run: the turn was cancelled.", is_error=True)]
+        "user", [ToolResultPart(id="c1", content="Not run: the turn was broken off.", is_error=True)]
     )
 
 
@@ -652,7 +652,7 @@ async def test_a_vendors_own_tools_go_along() -> None:
             {"options": Options(tools=[{"type": "x", "name": "echo"}])}, "two tools are called 'echo'", id="a vendor's"
         ),
         pytest.param({"options": Options(tools=[Tool(name="f")])}, "nothing runs the tool 'f'", id="no function"),
-        pytest.param({"max_turns": 0}, "`max_turns` is 0, expected 1 or more", id="no turns"),
+        pytest.param({"max_turns": 0}, "`max_turns` is 0, expected a whole number of 1 or more", id="no turns"),
         pytest.param({"max_turns": -1}, "`max_turns` is -1", id="less than no turns"),
         pytest.param({"tool_timeout": 0}, "`tool_timeout` is 0, expected a number", id="no time"),
         pytest.param({"tool_timeout": float("nan")}, "`tool_timeout` is nan", id="not a time"),

@@ -462,3 +462,33 @@ def test_a_table_of_tools() -> None:
         tool_table({"two": one})
     with pytest.raises(ConfigError, match="is no tool: decorate it with @tool"):
         tool_table([made("a: int")])  # type: ignore[list-item]
+
+
+class MuteError(Exception):
+    """One that cannot even say what it is."""
+
+    def __str__(self) -> str:
+        raise AttributeError("no words")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("returned", [
+    pytest.param(ImagePart(data=b"II*", media_type="image/tiff"), id="an image of another type"),
+    pytest.param(ImagePart(data=b"x"), id="an image without a type"),
+    pytest.param(ImagePart(), id="an image of nothing"),
+    pytest.param(DocumentPart(data=b"x", media_type="application/msword"), id="a document of another type"),
+    pytest.param(MuteError(), id="an exception without words"),
+])  # fmt: skip
+async def test_what_no_wire_takes_is_the_tools_mistake(returned: Any) -> None:
+    """It is told to the model; in the history it would stop every call that follows."""
+
+    @tool
+    def look() -> Any:
+        """Look."""
+        if isinstance(returned, Exception):
+            raise returned
+        return returned
+
+    result = await look.run("{}")
+    assert result.is_error
+    assert isinstance(result.content, str)

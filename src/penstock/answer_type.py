@@ -59,15 +59,15 @@ class AnswerType:
         try:
             try:
                 return self._decode(text.encode())
-            except (msgspec.DecodeError, ValueError):
+            except (msgspec.DecodeError, ValueError, ArithmeticError):
                 # Strict schemas have null for what is left out. Looked at only here, as few answers have any.
                 given = _DECODE(text)
                 pruned = without_nulls(given, self.schema)
                 if pruned == given:
                     raise
                 return self._decode(_ENCODE(pruned))
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise MisfitError(_explained(error)) from error
+        except (msgspec.MsgspecError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
+            raise MisfitError(_explained(error)) from error  # also what a type's own check raises
 
 
 def _unwrapper(type_: Any) -> Callable[[bytes], Any]:

@@ -18,6 +18,6 @@ def check_seconds(name: str, value: object) -> float:
 
 def check_count(name: str, value: object) -> int:
     """*value*, a whole number of 1 or more, or ConfigError."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LONGEST:
         raise ConfigError(f"`{name}` is {value!r}, expected a whole number of 1 or more")
     return value

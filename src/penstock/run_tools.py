@@ -19,10 +19,11 @@ from typing import TypeAlias, TypeVar
 import anyio
 import msgspec
 
+from penstock.checking import check_count, check_seconds
 from penstock.chunks import Chunk, StopChunk, ToolCallChunk, UsageChunk
 from penstock.collect import Collector, Reply
 from penstock.errors import ConfigError, ProviderError, TurnLimitError
-from penstock.messages import Message, Options, Tool, ToolResultPart
+from penstock.messages import Message, Options, ReasoningPart, Tool, ToolResultPart
 from penstock.provider import BaseProvider
 from penstock.tools import FunctionTool, ToolContent, report_failure, tool_table
 
@@ -85,10 +86,9 @@ def run_tools(
     """
     if not isinstance(messages, MutableSequence):
         raise ConfigError(f"`messages` is a {type(messages).__name__}, expected a list: it is extended")
-    if max_turns < 1:
-        raise ConfigError(f"`max_turns` is {max_turns!r}, expected 1 or more")
-    if tool_timeout is not None and not tool_timeout > 0:
-        raise ConfigError(f"`tool_timeout` is {tool_timeout!r}, expected a number of seconds above 0")
+    check_count("max_turns", max_turns)
+    if tool_timeout is not None:
+        check_seconds("tool_timeout", tool_timeout)
     table = tool_table(tools)
     turns = _Turns(messages, table, approve, tool_timeout, on_turn)
     return _loop(provider, system_prompt, _with_tools(options, table), turns, max_turns)
@@ -161,7 +161,7 @@ class _Turns:
 
     async def run(self, reply: Reply) -> list[ToolResultChunk]:
         """Run the calls of an answer and take it, with a result for each call, also if this is cancelled."""
-        results = [_failed(call, "Not run: the turn was cancelled.") for call in reply.tool_calls]
+        results = [_failed(call, "Not run: the turn was broken off.") for call in reply.tool_calls]
         try:
             refusals = [await self._refusal(call) for call in reply.tool_calls]
             async with anyio.create_task_group() as group:
@@ -204,7 +204,9 @@ class _Turns:
             results[place] = _failed(call, report_failure(call.name, late))
 
     def _take(self, reply: Reply, results: Sequence[ToolResultChunk]) -> None:
-        turn = [] if reply.message is None else [reply.message]
+        # Thoughts that nothing follows are refused, and so is an answer with nothing in it.
+        said = reply.message is not None and any(not isinstance(part, ReasoningPart) for part in reply.message.content)
+        turn = [reply.message] if said and reply.message is not None else []
         if results:
             parts = [ToolResultPart(id=each.id, content=each.content, is_error=each.is_error) for each in results]
             turn.append(Message("user", parts))

@@ -159,7 +159,11 @@ def report_failure(name: str, error: BaseException) -> str:
     if not logger.handlers:
         logger.addHandler(logging.NullHandler())  # who has set up no logging gets no traceback at the terminal
     logger.warning("tool `%s` failed", name, exc_info=error)
-    return _text(f"{type(error).__name__}: {error}")
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001 - a tool's own exception may fail at that too
+        said = "(it cannot say why)"
+    return _text(f"{type(error).__name__}: {said}")
 
 
 def _content(value: Any) -> ToolContent:
@@ -169,6 +173,8 @@ def _content(value: Any) -> ToolContent:
         return _text(value)
     parts = [value] if isinstance(value, _PARTS) else value
     if isinstance(parts, list | tuple) and parts and all(isinstance(part, _PARTS) for part in parts):
+        for part in parts:
+            _check_part(part)
         said = [TextPart(_text(part.text)) if isinstance(part, TextPart) else part for part in parts]
         # Vendors refuse blank text, and with it the whole history that holds it.
         return [part for part in said if not isinstance(part, TextPart) or part.text.strip()] or ""
@@ -178,6 +184,26 @@ def _content(value: Any) -> ToolContent:
 
 
 _PARTS: Final = (TextPart, ImagePart, DocumentPart)
+
+
+_TYPES: Final[Mapping[type, tuple[str, ...]]] = {
+    ImagePart: ("image/jpeg", "image/png", "image/gif", "image/webp"),
+    DocumentPart: ("application/pdf", "text/plain"),
+}
+
+
+def _check_part(part: Any) -> None:
+    """What no wire takes is the tool's mistake: in the history it would stop every call that follows."""
+    types = _TYPES.get(type(part))
+    if types is None:
+        return
+    name = type(part).__name__
+    if (part.data is None) == (part.url is None):
+        raise ValueError(f"the tool returned an {name} that has not either data or a url")
+    if part.data is not None and not (isinstance(part.data, bytes) and part.media_type in types):
+        raise ValueError(
+            f"the tool returned an {name} of type {part.media_type!r}, expected bytes of {', '.join(types)}"
+        )
 
 
 def _text(text: str) -> str:
