@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import base64
-import logging
 import re
 import sys
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from types import FrameType
-from typing import Any, Final, NoReturn
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from penstock.dialect import userinfo
 from penstock.errors import AuthenticationError
 from penstock.models import ProviderConfig
+
+if TYPE_CHECKING:
+    import logging
 
 __all__ = ["Secrets", "check_secrets", "config_secrets", "redact", "strip_tracebacks", "url_secrets", "watch_logs"]
 
@@ -72,6 +73,8 @@ def _header_secrets(headers: Mapping[str, str]) -> Iterator[str]:
 
 def url_secrets(*urls: object) -> Iterator[str]:
     """What stands before the host of each URL: the password, or the user where there is none, and both as a header."""
+    from urllib.parse import unquote  # for URLs that hold a password
+
     for user, _, password in (userinfo(url).partition(":") for url in urls):
         yield from (password or user, unquote(password or user))
         yield base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
@@ -184,7 +187,7 @@ def _without_start_at(text: str, key: str, end: int) -> str:
     return text
 
 
-class _LogFilter(logging.Filter):
+class _LogFilter:
     """Cleans what the libraries log of requests and answers; at DEBUG that is headers, which a server may fill.
 
     There is one for the process, as loggers are the process's; it knows the keys of the clients that live. It costs
@@ -192,12 +195,13 @@ class _LogFilter(logging.Filter):
     """
 
     def __init__(self) -> None:
-        super().__init__()
         self._lock = threading.Lock()
         self._live: weakref.WeakSet[Secrets] = weakref.WeakSet()
 
     def watch(self, secrets: Secrets) -> None:
         """Keep *secrets* out of the records as long as they live."""
+        import logging  # the SDKs load it anyway, and `import penstock` need not
+
         with self._lock:
             self._live.add(secrets)
         names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in _LOGGERS]

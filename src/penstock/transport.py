@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-import urllib.request
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 from types import ModuleType
@@ -131,7 +130,7 @@ class Transport:
             call = self._prepared(prepare)
             watch = Watch(call.deadlines)
             response = await self._send(call, watch)
-            _tell(call, response.status_code, response.headers)
+            self._tell(call, response.status_code, response.headers)
             # Without compression the raw bytes are the same, and one generator cheaper for each read.
             compressed = "content-encoding" in response.headers
             body = response.aiter_bytes() if compressed else response.aiter_raw()
@@ -149,7 +148,7 @@ class Transport:
             raise error
         except self._failures as theirs:
             data = None
-            _tell_of_refusal(call, theirs)
+            self._tell_of_refusal(call, theirs)
             ours = self._translated(theirs, watch, began=response is not None)
             ours.__cause__ = theirs
             self._complete(ours, call, response)
@@ -187,7 +186,9 @@ class Transport:
                     await client.close()
 
     def _new_client(self) -> SDKClient:
-        self._secrets = self._secrets.plus(url_secrets(*urllib.request.getproxies().values()))
+        from urllib.request import getproxies  # a third of what `import penstock` would cost
+
+        self._secrets = self._secrets.plus(url_secrets(*getproxies().values()))
         try:
             client = self._make_client(self._sdk.DefaultAsyncHttpxClient(event_hooks={"response": [self._refuse]}))
         except (ImportError, TypeError, ValueError, AttributeError, OSError) as error:
@@ -263,6 +264,18 @@ class Transport:
                 await body.aclose()
             await response.aclose()
 
+    def _tell(self, call: Exchange, status: int, headers: Mapping[str, str]) -> None:
+        if call.on_head is not None:
+            said = headers.get("request-id") or headers.get("x-request-id")
+            request_id = None if said is None else self._secrets.cleaned(said)  # a server may echo the key in it
+            wait = wait_of_buckets(headers, dt.datetime.now(dt.UTC))
+            call.on_head(ResponseHead(status=status, request_id=request_id, wait=wait))
+
+    def _tell_of_refusal(self, call: Exchange | None, theirs: BaseException) -> None:
+        refused = theirs if isinstance(theirs, RefusedError) else theirs.__cause__
+        if call is not None and isinstance(refused, RefusedError):
+            self._tell(call, refused.status, refused.headers)
+
     def _translated(self, theirs: Exception, watch: Watch | None, *, began: bool) -> ProviderError:
         sdk, httpx = self._sdk, self._httpx
         cause = theirs.__cause__ if isinstance(theirs, sdk.APIConnectionError) else theirs
@@ -313,16 +326,3 @@ class Transport:
         if call is not None:
             error.usage = call.meter.total
             strip_tracebacks(error)
-
-
-def _tell(call: Exchange, status: int, headers: Mapping[str, str]) -> None:
-    if call.on_head is not None:
-        request_id = headers.get("request-id") or headers.get("x-request-id")
-        wait = wait_of_buckets(headers, dt.datetime.now(dt.UTC))
-        call.on_head(ResponseHead(status=status, request_id=request_id, wait=wait))
-
-
-def _tell_of_refusal(call: Exchange | None, theirs: BaseException) -> None:
-    refused = theirs if isinstance(theirs, RefusedError) else theirs.__cause__
-    if call is not None and isinstance(refused, RefusedError):
-        _tell(call, refused.status, refused.headers)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import time
 from collections.abc import Callable
-from typing import Final
 
 from penstock.errors import ConfigError, ProviderError
 from penstock.middleware.events import Event, Listener
 
 __all__ = ["Telling", "check_listener", "facts"]
-
-logger: Final = logging.getLogger("penstock")
 
 
 def check_listener(listener: Listener) -> Listener:
@@ -43,7 +39,9 @@ class Telling:
         try:
             self._listener(event)
         except Exception:
-            logger.exception("a listener failed at %s", type(event).__name__)
+            import logging  # for the few whose listener fails
+
+            logging.getLogger("penstock").exception("a listener failed at %s", type(event).__name__)
 
 
 def facts(error: ProviderError) -> dict[str, object]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from hashlib import sha256
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -156,6 +155,8 @@ class OpenAIHistory(HistoryWriter):
 
 
 def _digest(foreign: str, attempt: int) -> str:
+    from hashlib import sha256  # for ids from elsewhere only
+
     return sha256(f"{foreign}{attempt or ''}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
