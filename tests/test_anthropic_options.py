@@ -275,7 +275,7 @@ GIVEN: dict[str, Any] = {
     "user": "",
     "service_tier": "auto",
 }
-ELSEWHERE = {"tools", "cache", "deadlines", "extra"}
+ELSEWHERE = {"tools", "cache", "deadlines", "on_head", "extra"}
 
 
 def test_every_option_is_looked_at() -> None:
