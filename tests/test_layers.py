@@ -26,6 +26,7 @@ LEVELS = [
         "wire.reader",
         "wire.request",
         "wire.anthropic_blocks",
+        "wire.statuses",
         "wire.anthropic_errors",
         "wire.anthropic_usage",
         "wire.anthropic_messages",

@@ -202,7 +202,7 @@ class _Chat:
             async with open_provider(self._arguments.model) as provider:
                 yield provider
             return
-        entry = resolve(self._arguments.model, models=catalog())
+        entry = resolve(models=catalog())
         info = msgspec.structs.replace(entry.provider_config.model_info or ModelInfo(), min_cache_tokens=16)
         async with Emulator(self._demo) as emulator:
             config = msgspec.structs.replace(

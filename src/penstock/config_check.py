@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
-from difflib import get_close_matches
 from typing import Any, Final
 
 import msgspec
 
-__all__ = ["explained", "near", "quoted"]
+from penstock.checking import near
+
+__all__ = ["explained", "quoted"]
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _AT: Final = re.compile(r" - at `(.*?)`$")
@@ -56,12 +57,6 @@ def explained(data: bytes, type_: type[msgspec.Struct], error: Exception) -> tup
     if isinstance(value, dict | list) or _SECRET.search(_written(path)):
         return _written(path), said
     return _written(path), f"{said}; found {quoted(value)}"
-
-
-def near(word: str, known: Iterable[str]) -> str:
-    """The end of a message: the nearest known word, if there is a near one."""
-    found = get_close_matches(word, list(known), 1)
-    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 def quoted(value: object) -> str:

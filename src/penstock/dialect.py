@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from penstock.checking import near
 from penstock.errors import ConfigError
 from penstock.messages import Options
 
@@ -121,7 +121,5 @@ class Dialect(
                 raise ConfigError(f"`{name}` is {length}, expected {least} to 64")
         for option in self.option_fields:
             if option not in _OPTIONS:
-                near = "".join(f"; did you mean {word!r}?" for word in get_close_matches(option.lower(), _OPTIONS, 1))
-                raise ConfigError(
-                    f"`option_fields` is a mapping with {option!r}, expected only: {', '.join(_OPTIONS)}{near}"
-                )
+                known = f"{', '.join(_OPTIONS)}{near(option.lower(), _OPTIONS)}"
+                raise ConfigError(f"`option_fields` is a mapping with {option!r}, expected only: {known}")

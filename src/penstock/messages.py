@@ -11,6 +11,7 @@ from penstock.checking import check_seconds
 from penstock.errors import ConfigError
 
 __all__ = [
+    "MEDIA_TYPES",
     "Deadlines",
     "DocumentPart",
     "ImagePart",
@@ -52,6 +53,13 @@ class DocumentPart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", 
     url: str | None = None
     title: str | None = None
     citations: bool = False
+
+
+MEDIA_TYPES: Mapping[type, tuple[str, ...]] = {
+    ImagePart: ("image/jpeg", "image/png", "image/gif", "image/webp"),
+    DocumentPart: ("application/pdf", "text/plain"),
+}
+"""What the data of a part may be: what every wire takes."""
 
 
 class ToolCallPart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="tool_call"):

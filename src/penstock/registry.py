@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
-from penstock.config_check import explained, near, quoted
+from penstock.checking import near
+from penstock.config_check import explained, quoted
 from penstock.errors import ConfigError
 from penstock.middleware import CircuitBreaker, Concurrency, Fallback, RateLimit, Retry
 from penstock.models import ModelEntry, ModelInfo, ModelsConfig, ModelsFile, ProviderConfig
@@ -134,17 +135,18 @@ def open_provider(
     model has that of the catalogue; what the catalogue does not know either is unknown. Raises ConfigError.
     """
     config = models if isinstance(models, ModelsConfig) else load_models(models)
-    return _opened(config, alias or config.active, ())
+    name = alias or config.active
+    entry = resolve(name, models=config)
+    _check_fallback(config, name, entry, ())
+    return _opened(config, entry)
 
 
-def _opened(config: ModelsConfig, alias: str, before: tuple[str, ...]) -> BaseProvider:
-    """The provider with its middleware. before: the aliases whose fallback it is."""
-    entry = resolve(alias, models=config)
+def _opened(config: ModelsConfig, entry: ModelEntry) -> BaseProvider:
+    """The provider with its middleware."""
     provider = _wrapped(_bare(entry), entry)
     if not entry.fallback:
         return provider
-    _check_fallback(config, alias, entry, before)
-    return Fallback(provider, *(_opened(config, other, (*before, alias)) for other in entry.fallback))
+    return Fallback(provider, *(_opened(config, resolve(other, models=config)) for other in entry.fallback))
 
 
 def _bare(entry: ModelEntry) -> BaseProvider:

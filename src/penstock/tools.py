@@ -14,7 +14,7 @@ import anyio.to_thread
 import msgspec
 
 from penstock.errors import ConfigError
-from penstock.messages import DocumentPart, ImagePart, TextPart, Tool
+from penstock.messages import MEDIA_TYPES, DocumentPart, ImagePart, TextPart, Tool
 from penstock.tool_schema import check_definition, explained, parameters_of
 
 __all__ = ["DecoratedTool", "FunctionTool", "ToolContent", "ToolResult", "tool", "tool_table"]
@@ -186,15 +186,9 @@ def _content(value: Any) -> ToolContent:
 _PARTS: Final = (TextPart, ImagePart, DocumentPart)
 
 
-_TYPES: Final[Mapping[type, tuple[str, ...]]] = {
-    ImagePart: ("image/jpeg", "image/png", "image/gif", "image/webp"),
-    DocumentPart: ("application/pdf", "text/plain"),
-}
-
-
 def _check_part(part: Any) -> None:
     """What no wire takes is the tool's mistake: in the history it would stop every call that follows."""
-    types = _TYPES.get(type(part))
+    types = MEDIA_TYPES.get(type(part))
     if types is None:
         return
     name = type(part).__name__

@@ -148,8 +148,10 @@ class Transport:
             raise error
         except self._failures as theirs:
             data = None
-            self._tell_of_refusal(call, theirs)
-            ours = self._translated(theirs, watch, began=response is not None)
+            cause = theirs.__cause__ if isinstance(theirs, self._sdk.APIConnectionError) else theirs
+            if call is not None and isinstance(cause, RefusedError):
+                self._tell(call, cause.status, cause.headers)
+            ours = self._translated(theirs, cause, watch, began=response is not None)
             ours.__cause__ = theirs
             self._complete(ours, call, response)
             raise ours from theirs
@@ -266,19 +268,16 @@ class Transport:
 
     def _tell(self, call: Exchange, status: int, headers: Mapping[str, str]) -> None:
         if call.on_head is not None:
-            said = headers.get("request-id") or headers.get("x-request-id")
+            said = _request_id(headers)
             request_id = None if said is None else self._secrets.cleaned(said)  # a server may echo the key in it
             wait = wait_of_buckets(headers, dt.datetime.now(dt.UTC))
             call.on_head(ResponseHead(status=status, request_id=request_id, wait=wait))
 
-    def _tell_of_refusal(self, call: Exchange | None, theirs: BaseException) -> None:
-        refused = theirs if isinstance(theirs, RefusedError) else theirs.__cause__
-        if call is not None and isinstance(refused, RefusedError):
-            self._tell(call, refused.status, refused.headers)
-
-    def _translated(self, theirs: Exception, watch: Watch | None, *, began: bool) -> ProviderError:
+    def _translated(
+        self, theirs: Exception, cause: BaseException | None, watch: Watch | None, *, began: bool
+    ) -> ProviderError:
+        """cause: what the SDK has wrapped into *theirs*, or that itself."""
         sdk, httpx = self._sdk, self._httpx
-        cause = theirs.__cause__ if isinstance(theirs, sdk.APIConnectionError) else theirs
         if isinstance(cause, RefusedError):
             return self._refused(cause)
         if isinstance(cause, httpx.TimeoutException) and watch is not None:
@@ -321,8 +320,12 @@ class Transport:
         if isinstance(error, AuthenticationError) and self._key_names:
             error.hint = f"Check the API key: {' or '.join(self._key_names)}, or apiKey in models.json."
         if response is not None and error.request_id is None:
-            error.request_id = response.headers.get("request-id") or response.headers.get("x-request-id")
+            error.request_id = _request_id(response.headers)
         redact(error, self._secrets)
         if call is not None:
             error.usage = call.meter.total
             strip_tracebacks(error)
+
+
+def _request_id(headers: Mapping[str, str]) -> str | None:
+    return headers.get("request-id") or headers.get("x-request-id")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
+from penstock.checking import near
 from penstock.chunks import Chunk
 from penstock.cost import Meter
 from penstock.dialect import Dialect, Wire
@@ -147,7 +147,7 @@ def _row(dialect: str | Dialect) -> Dialect:
         return completed(dialect)
     row = DIALECTS.get(str(dialect))
     if row is None:
-        hint = _near(dialect, DIALECTS)
+        hint = near(dialect, DIALECTS)
         raise ConfigError(f"unknown dialect {dialect!r}, expected one of: {', '.join(DIALECTS)}{hint}")
     return row
 
@@ -155,13 +155,8 @@ def _row(dialect: str | Dialect) -> Dialect:
 def _wire(config: ProviderConfig, row: Dialect) -> Wire:
     wire = config.wire or row.wires[0]
     if wire not in row.wires:
-        raise ConfigError(f"`wire` is {wire!r}, but {row.name} has {' and '.join(row.wires)}{_near(wire, row.wires)}")
+        raise ConfigError(f"`wire` is {wire!r}, but {row.name} has {' and '.join(row.wires)}{near(wire, row.wires)}")
     return wire
-
-
-def _near(word: object, known: Iterable[str]) -> str:
-    near = get_close_matches(str(word), list(known), 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _found(variables: Sequence[str]) -> str | None:

@@ -99,15 +99,13 @@ def penstock_fault(request: pytest.FixtureRequest) -> Iterator[RunningFault]:
 
 
 def _parameters(names: Sequence[str], wires: Sequence[str]) -> list[Any]:
-    from difflib import get_close_matches
-
+    from penstock.checking import near
     from penstock.testing.answers import WIRES
     from penstock.testing.faults import FAULTS
 
     for word, known in (*((name, FAULTS) for name in names), *((wire, WIRES) for wire in wires)):
         if word not in known:
-            near = "".join(f"; did you mean {match!r}?" for match in get_close_matches(str(word), list(known), 1))
-            raise pytest.UsageError(f"penstock has no fault and no wire {word!r}{near}")
+            raise pytest.UsageError(f"penstock has no fault and no wire {word!r}{near(word, known)}")
     faults = [FAULTS[name] for name in names or FAULTS]
     return [
         pytest.param((fault, wire), id=f"{fault.name}, {wire}")

@@ -29,20 +29,10 @@ from penstock.errors import (
 from penstock.wire.decoding import UNDECODABLE, is_object, shown
 from penstock.wire.quota import is_quota
 from penstock.wire.retry_after import said_in_body
+from penstock.wire.statuses import kind_of, with_status
 
 __all__ = ["response_error", "stream_error"]
 
-_BY_STATUS: dict[int, type[ProviderError]] = {
-    401: AuthenticationError,
-    402: QuotaExceededError,
-    403: PermissionDeniedError,
-    404: NotFoundError,
-    408: ProviderTimeoutError,
-    413: TokenLimitError,
-    429: RateLimitError,
-    504: ProviderTimeoutError,
-    529: OverloadedError,
-}
 # A stream that has begun has no status any more: only the type tells.
 _BY_TYPE: dict[str, type[ProviderError]] = {
     "invalid_request_error": InvalidRequestError,
@@ -91,13 +81,7 @@ def response_error(status: int, headers: Mapping[str, str], body: bytes) -> Prov
         parsed = _body.decode(body)
     except UNDECODABLE:
         parsed = _Body(_Error(message=shown(body).strip() or "an empty answer"))
-    kind = _BY_STATUS.get(status)
-    if kind is None:
-        kind = ServerError if status >= 500 else InvalidRequestError
-    error = _refined(kind, parsed.error)
-    if status == 409 and kind is InvalidRequestError and type(error) is kind:
-        error.retryable = True  # a lock that another request holds; the SDKs try again too
-    error.status = status
+    error = with_status(_refined(kind_of(status), parsed.error), status)
     error.request_id = headers.get("request-id") or parsed.request_id
     return error
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from penstock.errors import InvalidRequestError
 from penstock.messages import Options
 from penstock.models import Model
-from penstock.wire.request import check_choice, check_reasoning, check_sampling
+from penstock.wire.request import check_cache, check_choice, check_reasoning, check_sampling
 
 __all__ = ["option_fields", "option_headers"]
 
@@ -46,8 +46,7 @@ def option_fields(options: Options, model: Model) -> dict[str, Any]:
     if max_tokens < 0 or (model.info.max_tokens is not None and max_tokens > model.info.max_tokens):
         most = model.info.max_tokens or "as many as the model can"
         raise InvalidRequestError(f"option `max_tokens`: {max_tokens}, expected 0 (only fill the cache) to {most}")
-    if options.cache not in ("auto", "extended", "off"):
-        raise InvalidRequestError(f"option `cache`: {options.cache!r}, expected auto, extended or off")
+    check_cache(options)
     fields: dict[str, Any] = {
         "model": model.id,
         "max_tokens": max_tokens,

@@ -7,7 +7,7 @@ The fields stand in a fixed order with the messages last, so that the bytes of o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -52,8 +52,6 @@ from penstock.wire.request import (
 )
 
 __all__ = ["encode"]
-
-_IMAGES: Final = ("image/jpeg", "image/png", "image/gif", "image/webp")
 
 
 def encode(system_prompt: str, messages: Sequence[Message], options: Options, model: Model) -> bytes:
@@ -108,12 +106,12 @@ class _History(HistoryWriter):
 
     def _image(self, part: ImagePart) -> Block:
         self.may_have_images()
-        given_bytes(part, _IMAGES)
+        given_bytes(part)
         return Image(_source(part))
 
     def _document(self, part: DocumentPart) -> Block:
         source = _source(part)
-        if given_bytes(part, ("application/pdf", "text/plain")) and part.media_type == "text/plain":
+        if given_bytes(part) and part.media_type == "text/plain":
             text = (part.data or b"").decode("utf-8", "replace")
             source = {"type": "text", "media_type": "text/plain", "data": text}
         return Document(source, part.title, {"enabled": True} if part.citations else None)

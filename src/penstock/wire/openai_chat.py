@@ -24,7 +24,7 @@ from penstock.errors import (
 )
 from penstock.wire.decoding import UNDECODABLE, decode, repaired
 from penstock.wire.openai_calls import CallPiece, Calls, merged_details
-from penstock.wire.openai_errors import stream_error
+from penstock.wire.openai_errors import decode_whole, stream_error
 from penstock.wire.openai_usage import Usage, UsageState
 from penstock.wire.sse import Event
 
@@ -173,12 +173,7 @@ class ChatDecoder:
 
     def feed_whole(self, body: bytes) -> Iterator[Chunk]:
         """The chunks of an answer that came as one JSON document, as from a server that ignores `stream`."""
-        try:
-            event = decode(_event, b"chat.completion", body)
-        except ProviderError:
-            if body[:1] == b"[":
-                raise stream_error(body) from None
-            raise
+        event = decode_whole(_event, b"chat.completion", body)
         choice = next((choice for choice in event.choices or () if choice is not None), None)
         if choice is None or bytes(event.error) not in _NOTHING:
             yield from self._usage.report(event.usage, event.service_tier)

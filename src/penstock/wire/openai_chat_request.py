@@ -41,7 +41,6 @@ from penstock.wire.request import (
 
 __all__ = ["OpenAIHistory", "as_text", "data_url", "encode", "is_reasoning_item"]
 
-IMAGES: Final = ("image/jpeg", "image/png", "image/gif", "image/webp")
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
 _LONGEST_ID: Final = 40  # characters of an id of ours, where any would do
 
@@ -147,7 +146,7 @@ class OpenAIHistory(HistoryWriter):
     def image_url(self, part: ImagePart) -> str:
         """The image as a URL, which may hold it."""
         self.may_have_images()
-        if given_bytes(part, IMAGES):
+        if given_bytes(part):
             return data_url(part)
         if not self.dialect.image_urls:
             refuse(f"{self.dialect.name} fetches no images: give its data")
@@ -253,7 +252,7 @@ class _History(OpenAIHistory):
     def _document(self, part: DocumentPart) -> _Text | _File:
         if part.citations:
             refuse("no citations on this API; they work with Anthropic")
-        has_data = given_bytes(part, ("application/pdf", "text/plain"))
+        has_data = given_bytes(part)
         if has_data and part.media_type == "text/plain":
             return _Text(as_text(part))
         if not self.dialect.chat_documents:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -26,24 +26,16 @@ from penstock.errors import (
     ServerError,
     TokenLimitError,
 )
-from penstock.wire.decoding import UNDECODABLE, shown
+from penstock.wire.decoding import UNDECODABLE, decode, shown
 from penstock.wire.quota import is_quota
 from penstock.wire.retry_after import said_in_body
+from penstock.wire.statuses import kind_of, with_status
 
-__all__ = ["response_error", "stream_error"]
+__all__ = ["decode_whole", "response_error", "stream_error"]
 
-_BY_STATUS: dict[int, type[ProviderError]] = {
-    401: AuthenticationError,
-    402: QuotaExceededError,
-    403: PermissionDeniedError,
-    404: NotFoundError,
-    408: ProviderTimeoutError,
-    413: TokenLimitError,
-    429: RateLimitError,
-    498: OverloadedError,  # Groq: no capacity
-    504: ProviderTimeoutError,
-    529: OverloadedError,
-}
+T = TypeVar("T")
+
+_NO_CAPACITY: Final = 498  # Groq
 # A stream that has begun has no status any more, only words; some servers repeat the status as the code.
 _BY_WORD: dict[str, type[ProviderError]] = {
     "invalid_request_error": InvalidRequestError,
@@ -129,16 +121,14 @@ def response_error(status: int, headers: Mapping[str, str], body: bytes) -> Prov
     add: it needs a clock.
     """
     said = _parsed(body) or _Said(message=shown(body).strip() or "an empty answer")
-    kind = _BY_STATUS.get(status)
-    if kind is None:
-        kind = ServerError if status >= 500 else InvalidRequestError
-    error = _refined(kind, said, certain=True)
-    if status == 409 and type(error) is InvalidRequestError:
-        error.retryable = True  # a lock that another request holds; the SDKs try again too
-    error.status = status
+    error = with_status(_refined(_kind_of(status), said, certain=True), status)
     names = ("x-request-id", "request-id", "x-generation-id", "apim-request-id")
     error.request_id = next((headers[name] for name in names if headers.get(name)), said.request_id)
     return error
+
+
+def _kind_of(status: int) -> type[ProviderError]:
+    return OverloadedError if status == _NO_CAPACITY else kind_of(status)
 
 
 def stream_error(data: bytes) -> ProviderError:
@@ -150,10 +140,20 @@ def stream_error(data: bytes) -> ProviderError:
     kind = word or ServerError
     if 400 <= status < 600:
         # Status first: some servers put it into the code.
-        kind = _BY_STATUS.get(status) or (ServerError if status >= 500 else InvalidRequestError)
+        kind = _kind_of(status)
     error = _refined(kind, said, certain=word is not None or status >= 400)
     error.request_id = said.request_id
     return error
+
+
+def decode_whole(decoder: msgspec.json.Decoder[T], name: bytes, body: bytes) -> T:
+    """An answer that came as one document. Raises MalformedResponseError, or the error that an array stands for."""
+    try:
+        return decode(decoder, name, body)
+    except ProviderError:
+        if body[:1] == b"[":  # Google
+            raise stream_error(body) from None
+        raise
 
 
 def _parsed(body: bytes) -> _Said | None:

@@ -13,7 +13,7 @@ from penstock.dialect import Dialect, Wire
 from penstock.errors import InvalidRequestError
 from penstock.messages import Options, Tool
 from penstock.models import Model
-from penstock.wire.request import check_choice, check_reasoning, check_sampling, check_tools
+from penstock.wire.request import check_cache, check_choice, check_reasoning, check_sampling, check_tools
 
 __all__ = ["option_fields"]
 
@@ -81,8 +81,7 @@ def _check(options: Options, model: Model) -> None:
         raise InvalidRequestError(
             f"option `max_tokens`: {options.max_tokens}, expected 1 to {most or 'as many as the model can'}"
         )
-    if options.cache not in ("auto", "extended", "off"):
-        raise InvalidRequestError(f"option `cache`: {options.cache!r}, expected auto, extended or off")
+    check_cache(options)
 
 
 def _values(options: Options, wire: Wire) -> dict[str, Any]:
@@ -133,7 +132,7 @@ def _reasoning(fields: dict[str, Any], options: Options, model: Model, dialect: 
     elif isinstance(wanted, str):
         _check_effort(wanted, model, dialect, wire)
         _set(fields, _field("reasoning", dialect, wire), wanted)
-    elif type(wanted) is not int or wanted < 1:
+    elif wanted < 1:
         raise InvalidRequestError(f"option `reasoning`: {wanted!r}, expected an effort, `off`, or a number of tokens")
     else:
         field = _field("reasoning_budget", dialect, wire)

@@ -16,10 +16,10 @@ import msgspec
 from penstock.chunks import Chunk, OpaqueChunk, ReasoningChunk, StopChunk, StopReason, TextChunk
 from penstock.cost import Meter
 from penstock.dialect import Dialect
-from penstock.errors import MalformedResponseError, ProviderError, StreamInterruptedError
+from penstock.errors import MalformedResponseError, StreamInterruptedError
 from penstock.wire.decoding import UNDECODABLE, decode, event_type, repaired
 from penstock.wire.openai_calls import Arguments, Calls, Place
-from penstock.wire.openai_errors import stream_error
+from penstock.wire.openai_errors import decode_whole, stream_error
 from penstock.wire.openai_usage import Usage, UsageState
 from penstock.wire.sse import Event
 
@@ -175,12 +175,7 @@ class ResponsesDecoder:
 
     def feed_whole(self, body: bytes) -> Iterator[Chunk]:
         """The chunks of an answer that came as one JSON document, as from a server that ignores `stream`."""
-        try:
-            response = decode(_response, b"response", body)
-        except ProviderError:
-            if body[:1] == b"[":
-                raise stream_error(body) from None
-            raise
+        response = decode_whole(_response, b"response", body)
         if response.object != "response" and response.output is None:
             raise stream_error(body)
         yield from self._end(response, body)

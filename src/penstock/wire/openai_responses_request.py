@@ -127,7 +127,7 @@ class _History(OpenAIHistory):
     def _document(self, part: DocumentPart) -> _Text | _File:
         if part.citations:
             refuse("no citations on this API; they work with Anthropic")
-        if not given_bytes(part, ("application/pdf", "text/plain")):
+        if not given_bytes(part):
             return _File(file_url=part.url)
         if part.media_type == "text/plain":
             return _Text(as_text(part))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
+from typing import TypeVar
 
 import msgspec
 
@@ -16,6 +17,8 @@ from penstock.cost import Meter
 from penstock.dialect import Dialect
 
 __all__ = ["Usage", "UsageState"]
+
+T = TypeVar("T")
 
 # The words for the ordinary price; Groq says on_demand.
 _ORDINARY = ("auto", "default", "standard", "on_demand")
@@ -92,7 +95,7 @@ class UsageState:
             return
         prompt, output = _first(usage.prompt_tokens, usage.input_tokens), self._output(usage)
         # What the vendor has once said itself stands, also when a later report leaves it out.
-        self._cost = cost = _first_cost(_reported_cost(usage), self._cost)
+        self._cost = cost = _first(_reported_cost(usage), self._cost)
         if prompt is None and output is None and cost is None:
             return
         counts: dict[str, int] = {"web_searches": max(searches, self._now.web_searches)}
@@ -140,12 +143,8 @@ class UsageState:
         return output
 
 
-def _first(*counts: int | None) -> int | None:
-    return next((count for count in counts if count is not None), None)
-
-
-def _first_cost(now: Decimal | None, before: Decimal | None) -> Decimal | None:
-    return before if now is None else now
+def _first(*values: T | None) -> T | None:
+    return next((value for value in values if value is not None), None)
 
 
 def _reported_cost(usage: Usage) -> Decimal | None:

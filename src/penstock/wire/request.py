@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, ClassVar, Final, NoReturn, TypeAlias
 
 import msgspec
 
+from penstock.checking import near
 from penstock.errors import InvalidRequestError
 from penstock.messages import (
+    MEDIA_TYPES,
     DocumentPart,
     ImagePart,
     Message,
@@ -29,6 +30,7 @@ __all__ = [
     "EMPTY",
     "HistoryWriter",
     "Writers",
+    "check_cache",
     "check_choice",
     "check_prefill",
     "check_reasoning",
@@ -195,11 +197,12 @@ class HistoryWriter:
             refuse(f"{self.model.id} takes no images")
 
 
-def given_bytes(part: ImagePart | DocumentPart, media_types: Sequence[str] = ()) -> bool:
-    """Whether a part holds data and not a URL; data must be of one of these types, if any are named."""
+def given_bytes(part: ImagePart | DocumentPart) -> bool:
+    """Whether a part holds data and not a URL; data must be of a type that the wires take."""
     if (part.data is None) == (part.url is None):
         refuse("give either data with its media_type, or a url")
-    if part.data is not None and media_types and part.media_type not in media_types:
+    media_types = MEDIA_TYPES[type(part)]
+    if part.data is not None and part.media_type not in media_types:
         kind = "an image" if isinstance(part, ImagePart) else "a document"
         refuse(f"{kind} of type {part.media_type!r}, expected {', '.join(media_types[:-1])} or {media_types[-1]}")
     return part.data is not None
@@ -258,9 +261,8 @@ def check_choice(options: Options, model: Model) -> None:
         return
     names = _tool_names(options.tools)
     if choice != "required" and choice not in names:
-        near = get_close_matches(str(choice), names, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names) or 'none with a name'}"
-        raise InvalidRequestError(f"option `tool_choice`: no tool is called {choice!r}; {hint}")
+        hint = near(choice, names) or f"; there are {', '.join(names) or 'none with a name'}"
+        raise InvalidRequestError(f"option `tool_choice`: no tool is called {choice!r}{hint}")
     forced, wanted = model.info.supports_forced_tools, options.reasoning
     when = {
         False: "",
@@ -276,11 +278,14 @@ def check_reasoning(options: Options) -> None:
     wanted = options.reasoning
     if wanted is None or (isinstance(wanted, int) and not isinstance(wanted, bool)) or wanted in _REASONING:
         return
-    near = get_close_matches(str(wanted), _REASONING, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise InvalidRequestError(
-        f"option `reasoning`: {wanted!r}, expected one of {', '.join(_REASONING)}, or a number of tokens{hint}"
-    )
+    known = f"one of {', '.join(_REASONING)}, or a number of tokens"
+    raise InvalidRequestError(f"option `reasoning`: {wanted!r}, expected {known}{near(wanted, _REASONING)}")
+
+
+def check_cache(options: Options) -> None:
+    """One of the three words."""
+    if options.cache not in ("auto", "extended", "off"):
+        raise InvalidRequestError(f"option `cache`: {options.cache!r}, expected auto, extended or off")
 
 
 def check_sampling(options: Options, model: Model) -> None:

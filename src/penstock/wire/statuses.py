@@ -1,0 +1,46 @@
+"""What a failing HTTP status stands for, on every wire. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from penstock.errors import (
+    AuthenticationError,
+    InvalidRequestError,
+    NotFoundError,
+    OverloadedError,
+    PermissionDeniedError,
+    ProviderError,
+    ProviderTimeoutError,
+    QuotaExceededError,
+    RateLimitError,
+    ServerError,
+    TokenLimitError,
+)
+
+__all__ = ["kind_of", "with_status"]
+
+_KINDS: Final[dict[int, type[ProviderError]]] = {
+    401: AuthenticationError,
+    402: QuotaExceededError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    408: ProviderTimeoutError,
+    413: TokenLimitError,
+    429: RateLimitError,
+    504: ProviderTimeoutError,
+    529: OverloadedError,
+}
+
+
+def kind_of(status: int) -> type[ProviderError]:
+    """The class for a status, which the vendor's words may still refine."""
+    return _KINDS.get(status) or (ServerError if status >= 500 else InvalidRequestError)
+
+
+def with_status(error: ProviderError, status: int) -> ProviderError:
+    """*error* with its status, which makes one kind of invalid request worth a second try."""
+    error.status = status
+    if status == 409 and type(error) is InvalidRequestError:
+        error.retryable = True  # a lock that another request holds; the SDKs try again too
+    return error
