@@ -30,18 +30,19 @@ from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from penstock.cost import Meter
-from penstock.dialect import Wire
-from penstock.messages import Message, Options, ReasoningPart, TextPart, ToolCallPart, ToolResultPart
-from penstock.models import Model, ModelInfo, ProviderConfig
+from penstock.core.cost import Meter
+from penstock.core.dialect import Wire
+from penstock.core.messages import Message, Options, ReasoningPart, TextPart, ToolCallPart, ToolResultPart
+from penstock.core.models import Model, ModelInfo, ProviderConfig
 from penstock.providers.anthropic import AnthropicProvider
 from penstock.providers.openai import OpenAIProvider
-from penstock.wire import anthropic_request, openai_chat_request, openai_responses_request
-from penstock.wire.anthropic_messages import AnthropicDecoder
-from penstock.wire.dialects import DIALECTS
-from penstock.wire.openai_chat import ChatDecoder
-from penstock.wire.openai_responses import ResponsesDecoder
-from penstock.wire.reader import AnswerReader
+from penstock.wire.answer_reader import AnswerReader
+from penstock.wire.anthropic import request as anthropic_request
+from penstock.wire.anthropic.answer import AnthropicDecoder
+from penstock.wire.openai import chat_request, responses_request
+from penstock.wire.openai.chat_answer import ChatDecoder
+from penstock.wire.openai.responses_answer import ResponsesDecoder
+from penstock.wire.vendors import DIALECTS
 
 MODEL: Final = "claude-sonnet-5-5"
 GPT: Final = "gpt-6.1-sol"
@@ -234,7 +235,7 @@ async def chat_theirs(url: str, history: Sequence[Message]) -> AsyncIterator[Cal
     """The SDK's typed stream of chat completions."""
     import openai  # here and not above: the server's process does without it
 
-    body = msgspec.json.decode(openai_chat_request.encode(SYSTEM, history, Options(), Model(GPT, INFO), OPENAI))
+    body = msgspec.json.decode(chat_request.encode(SYSTEM, history, Options(), Model(GPT, INFO), OPENAI))
     async with openai.AsyncOpenAI(api_key=KEY, base_url=url, max_retries=0) as client:
 
         async def call() -> AsyncIterator[object]:
@@ -249,7 +250,7 @@ async def responses_theirs(url: str, history: Sequence[Message]) -> AsyncIterato
     """The SDK's typed stream of a response."""
     import openai  # here and not above: the server's process does without it
 
-    body = msgspec.json.decode(openai_responses_request.encode(SYSTEM, history, Options(), Model(GPT, INFO), OPENAI))
+    body = msgspec.json.decode(responses_request.encode(SYSTEM, history, Options(), Model(GPT, INFO), OPENAI))
     async with openai.AsyncOpenAI(api_key=KEY, base_url=url, max_retries=0) as client:
 
         async def call() -> AsyncIterator[object]:

@@ -12,10 +12,10 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Final
 
-from penstock.chunks import Chunk, StopChunk, TextChunk, UsageChunk
-from penstock.messages import Message, Options
+from penstock.core.chunks import Chunk, StopChunk, TextChunk, UsageChunk
+from penstock.core.messages import Message, Options
+from penstock.core.provider import BaseProvider
 from penstock.middleware import CacheWatch, CircuitBreaker, Concurrency, Event, Fallback, Observe, RateLimit, Retry
-from penstock.provider import BaseProvider
 
 CHUNKS: Final = 200_000
 ROUNDS: Final = 15

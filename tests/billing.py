@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from penstock import BaseProvider, Chunk, Message, ModelInfo, Options, UsageChunk
-from penstock.cost import calculate_cost
+from penstock.core.cost import calculate_cost
 from penstock.middleware.wrapper import Wrapper
 
 __all__ = ["Bill", "Ledger", "printed_bill", "reported", "totals"]

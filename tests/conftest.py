@@ -12,7 +12,7 @@ import pytest
 import vcr.serializers.yamlserializer
 from vcr import VCR
 
-from penstock.wire.dialects import DIALECTS
+from penstock.wire.vendors import DIALECTS
 from recording import header
 from scrubbing import VCR_CONFIG
 

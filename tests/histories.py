@@ -18,7 +18,7 @@ from penstock import (
     ToolCallPart,
     ToolResultPart,
 )
-from penstock.wire.dialects import DIALECTS
+from penstock.wire.vendors import DIALECTS
 
 VENDORS = ["anthropic", *DIALECTS]
 IDS = st.sampled_from(["a", "b", "call_1", "toolu_01", "", "ü/1", "x" * 50])  # few, so that they meet

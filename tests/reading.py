@@ -21,13 +21,13 @@ from penstock import (
     ToolCallDeltaChunk,
     UsageChunk,
 )
-from penstock.cost import Meter
-from penstock.dialect import Dialect, Wire
-from penstock.wire.anthropic_messages import AnthropicDecoder
-from penstock.wire.dialects import DIALECTS
-from penstock.wire.openai_chat import ChatDecoder
-from penstock.wire.openai_responses import ResponsesDecoder
-from penstock.wire.reader import AnswerReader
+from penstock.core.cost import Meter
+from penstock.core.dialect import Dialect, Wire
+from penstock.wire.answer_reader import AnswerReader
+from penstock.wire.anthropic.answer import AnthropicDecoder
+from penstock.wire.openai.chat_answer import ChatDecoder
+from penstock.wire.openai.responses_answer import ResponsesDecoder
+from penstock.wire.vendors import DIALECTS
 
 PRICED = ModelInfo(
     input_price=Decimal(3),

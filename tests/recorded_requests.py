@@ -28,7 +28,7 @@ from penstock import (
     ToolCallPart,
     ToolResultPart,
 )
-from penstock.wire.dialects import DIALECTS
+from penstock.wire.vendors import DIALECTS
 from writing import encode
 
 HISTORY: Final = {"messages": "messages", "chat": "messages", "responses": "input"}

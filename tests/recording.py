@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from penstock import AnthropicProvider, BaseProvider, Deadlines, ModelInfo, OpenAIProvider, ProviderConfig, catalog
-from penstock.dialect import Wire
+from penstock.core.dialect import Wire
 from penstock.testing import Emulator, Reply, Request
 
 # Before any test forgets the environment.

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from penstock.dialect import Dialect
-from penstock.wire.dialects import DIALECTS
+from penstock.core.dialect import Dialect
+from penstock.wire.vendors import DIALECTS
 
 _ID = re.compile(r"[a-zA-Z0-9_-]+")
 

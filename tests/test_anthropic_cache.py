@@ -26,7 +26,7 @@ from penstock import (
     catalog,
 )
 from penstock.testing import DemoModel, Request
-from penstock.wire.anthropic_blocks import (
+from penstock.wire.anthropic.blocks import (
     Block,
     Document,
     Image,
@@ -38,8 +38,8 @@ from penstock.wire.anthropic_blocks import (
     ToolUse,
     Turn,
 )
-from penstock.wire.anthropic_cache import place_marks
-from penstock.wire.anthropic_request import encode
+from penstock.wire.anthropic.cache_marks import place_marks
+from penstock.wire.anthropic.request import encode
 
 # A layout is "tools | system | messages": a letter for each block, a word for each message, which begins with its role
 # (u, a). Capital letters are marked.

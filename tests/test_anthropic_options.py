@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from penstock import Deadlines, InvalidRequestError, Model, ModelInfo, Options, Tool, catalog
-from penstock.wire.anthropic_options import option_fields, option_headers
+from penstock.wire.anthropic.options import option_fields, option_headers
 
 UNKNOWN = Model("claude-x", ModelInfo())
 NAMES = ["grep", "read_file"]

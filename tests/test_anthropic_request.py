@@ -30,7 +30,7 @@ from penstock import (
     ToolResultPart,
     catalog,
 )
-from penstock.wire.anthropic_request import encode
+from penstock.wire.anthropic.request import encode
 
 UNKNOWN = Model("claude-x", ModelInfo())
 PLAIN = Options(cache="off")

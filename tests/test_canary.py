@@ -34,7 +34,7 @@ from penstock import (
     StopChunk,
 )
 from penstock.middleware import CircuitBreaker, Concurrency, Fallback, Observe, RateLimit, Retry
-from penstock.redaction import Secrets
+from penstock.providers.redaction import Secrets
 from penstock.testing import Cut, Emulator, Hang, Pause, Reply, Reset
 from three_wires import WIRES, ThreeWire, failure, read
 

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from penstock import Chunk, StopChunk, TextChunk, UsageChunk
-from penstock.cli import main
+from penstock.cli.main import main
 
 DEMO = "This is Penstock's emulator, not a model, and nothing is billed. You said: "
 SUMMARY = re.compile(r"^\[.* tokens; \$[\d.]+; first text [\d.]+ s; [\d.]+ s\]$", re.MULTILINE)

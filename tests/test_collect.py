@@ -42,7 +42,7 @@ from penstock import (
     generate_text,
     text_of,
 )
-from penstock.wire.decoding import is_object
+from penstock.wire.event_json import is_object
 from reading import read
 
 STOP = StopChunk(reason="stop")

@@ -31,9 +31,9 @@ from penstock import (
     UsageChunk,
     calculate_cost,
 )
-from penstock.dialect import Wire
-from penstock.wire.dialects import DIALECTS
-from penstock.wire.openai_errors import response_error
+from penstock.core.dialect import Wire
+from penstock.wire.openai.errors import response_error
+from penstock.wire.vendors import DIALECTS
 from reading import (
     DAY,
     PRICED,

@@ -15,9 +15,9 @@ import msgspec
 import pytest
 
 from penstock import Message, OpaquePart, ReasoningPart, TextPart, ToolResultPart
-from penstock.collect import Collector, Reply
+from penstock.agent.collect import Collector, Reply
 from penstock.histories import dump_messages, load_messages
-from penstock.wire.dialects import DIALECTS
+from penstock.wire.vendors import DIALECTS
 from reading import read, read_openai
 from recorded_requests import HISTORY, compared, has_tools, is_opaque, vendor_of
 from strict import faults

@@ -13,8 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from penstock import ConfigError, ModelInfo, PriceChange, PriceSheet, PriceTier, UsageChunk, calculate_cost
-from penstock.cost import Meter
-from penstock.models import Prices
+from penstock.core.cost import Meter
+from penstock.core.models import Prices
 
 MILLION = 10**6
 DAY = dt.date(2026, 11, 21)

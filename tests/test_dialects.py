@@ -27,10 +27,10 @@ from penstock import (
     open_provider,
     save_models,
 )
-from penstock.dialect import Dialect, Wire
-from penstock.registry import PROVIDERS, catalog, models_schema, resolve
+from penstock.config.registry import PROVIDERS, catalog, models_schema, resolve
+from penstock.core.dialect import Dialect, Wire
 from penstock.testing import Emulator, Reply, Request, chat_completion, responses_message
-from penstock.wire.dialects import DIALECTS, completed
+from penstock.wire.vendors import DIALECTS, completed
 from test_models_json import fits, written
 
 ROWS = [pytest.param(row, id=row.name) for row in DIALECTS.values()]
@@ -565,18 +565,18 @@ async def test_a_variable_is_not_sent_beside_a_header(monkeypatch: pytest.Monkey
 SOURCE = Path(penstock.__file__).parent
 # Where a vendor is named in the code, outside the table, and why. `openai` stands in the names of wires and of an SDK.
 NAMED = {
-    "dialect.py": {"openai"},  # the defaults are its own
+    "core/dialect.py": {"openai"},  # the defaults are its own
     "providers/openai.py": {"openai"},  # the default, and two headers of its SDK
-    "redaction.py": {"openai"},  # its SDK's logger
-    "registry.py": {OWN},  # the only provider with a row of one's own
-    "wire/openai_options.py": {"openai", "google", "mistral", "openrouter", "vllm", "llamacpp"},  # where a thing works
-    "wire/openai_errors.py": {"google"},  # an address in its words
+    "providers/redaction.py": {"openai"},  # its SDK's logger
+    "config/registry.py": {OWN},  # the only provider with a row of one's own
+    "wire/openai/options.py": {"openai", "google", "mistral", "openrouter", "vllm", "llamacpp"},  # where a thing works
+    "wire/openai/errors.py": {"google"},  # an address in its words
     "wire/quota.py": {"google"},  # the same
-    "wire/anthropic_options.py": {"openai"},  # where a thing works
+    "wire/anthropic/options.py": {"openai"},  # where a thing works
     "testing/__init__.py": {"openai"},  # a module's name
     "testing/openai.py": {"openai"},
-    "cli.py": {"openai"},
-    "doctor.py": {"openai"},
+    "cli/main.py": {"openai"},
+    "cli/doctor.py": {"openai"},
 }
 
 
@@ -592,7 +592,7 @@ def test_no_vendor_is_named_outside_the_table() -> None:
     """What is peculiar to one stands in its row; elsewhere the code asks the row."""
     for path in SOURCE.rglob("*.py"):
         where = path.relative_to(SOURCE).as_posix()
-        if where == "wire/dialects.py":
+        if where == "wire/vendors.py":
             continue
         found = {
             name

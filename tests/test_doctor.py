@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from penstock import ModelInfo, OpenAIProvider, ProviderConfig
-from penstock.cli import main
-from penstock.doctor import examine
+from penstock.cli.doctor import examine
+from penstock.cli.main import main
 from penstock.testing import Cut, Emulator, Reply, chat_completion, chat_document, openai_error
 
 CALL = [{"id": "c", "name": "ping", "arguments": {}}]

@@ -28,7 +28,8 @@ from penstock import (
     UsageChunk,
 )
 from penstock.testing import Emulator, Reply, Request
-from penstock.wire import anthropic_errors, openai_errors
+from penstock.wire.anthropic import errors as anthropic_errors
+from penstock.wire.openai import errors as openai_errors
 from penstock.wire.retry_after import said_in_headers, said_of_buckets
 from three_wires import ASK, WIRES, ThreeWire, each_wire, failure
 

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 import penstock
-from penstock import UsageChunk, errors
-from penstock.errors import (
+from penstock import UsageChunk
+from penstock.core import errors
+from penstock.core.errors import (
     AuthenticationError,
     CircuitOpenError,
     ConfigError,

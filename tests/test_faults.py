@@ -26,7 +26,7 @@ from penstock import (
     StreamInterruptedError,
     UsageChunk,
 )
-from penstock.cost import Meter
+from penstock.core.cost import Meter
 from penstock.testing import (
     FAULTS,
     TEXT,
@@ -47,11 +47,11 @@ from penstock.testing import (
     with_error_event,
 )
 from penstock.testing.answers import ERROR_EVENT, answer
-from penstock.wire.anthropic_messages import AnthropicDecoder
-from penstock.wire.dialects import DIALECTS
-from penstock.wire.openai_chat import ChatDecoder
-from penstock.wire.openai_responses import ResponsesDecoder
-from penstock.wire.reader import AnswerReader
+from penstock.wire.answer_reader import AnswerReader
+from penstock.wire.anthropic.answer import AnthropicDecoder
+from penstock.wire.openai.chat_answer import ChatDecoder
+from penstock.wire.openai.responses_answer import ResponsesDecoder
+from penstock.wire.vendors import DIALECTS
 from reading import DAY, calls_of, text_of, usage_of
 
 DEADLINE = 0.3

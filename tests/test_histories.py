@@ -38,8 +38,9 @@ from penstock import (
 )
 from penstock.histories import Summarise
 from penstock.histories.fit import count_message
-from penstock.wire import anthropic_request, openai_chat_request, openai_responses_request
-from penstock.wire.dialects import DIALECTS
+from penstock.wire.anthropic import request as anthropic_request
+from penstock.wire.openai import chat_request, responses_request
+from penstock.wire.vendors import DIALECTS
 
 MODEL = Model("m", ModelInfo(max_tokens=1000))
 LAWS = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -51,8 +52,8 @@ ENCODERS: dict[str, Encode] = {"anthropic": lambda history: anthropic_request.en
 def _speak(name: str) -> None:
     """Add the two wires of a dialect."""
     row = DIALECTS[name]
-    ENCODERS[f"{name}, chat"] = lambda history: openai_chat_request.encode("", history, Options(), MODEL, row)
-    ENCODERS[f"{name}, responses"] = lambda history: openai_responses_request.encode("", history, Options(), MODEL, row)
+    ENCODERS[f"{name}, chat"] = lambda history: chat_request.encode("", history, Options(), MODEL, row)
+    ENCODERS[f"{name}, responses"] = lambda history: responses_request.encode("", history, Options(), MODEL, row)
 
 
 for _name in DIALECTS:

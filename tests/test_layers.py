@@ -5,169 +5,168 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-import pkgutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import penstock
 
-# A file imports only from lower levels; within a level, from the files named before it.
-LEVELS = [
-    ["chunks", "errors", "checking", "messages", "dialect", "models", "cost", "provider"],
-    [
-        "wire",
-        "wire.decoding",
-        "wire.quota",
-        "wire.retry_after",
-        "wire.sse",
-        "wire.reader",
-        "wire.request",
-        "wire.anthropic_blocks",
-        "wire.statuses",
-        "wire.anthropic_errors",
-        "wire.anthropic_usage",
-        "wire.anthropic_messages",
-        "wire.anthropic_options",
-        "wire.anthropic_cache",
-        "wire.anthropic_request",
-        "wire.dialects",
-        "wire.openai_errors",
-        "wire.openai_usage",
-        "wire.openai_calls",
-        "wire.openai_chat",
-        "wire.openai_responses",
-        "wire.openai_options",
-        "wire.openai_chat_request",
-        "wire.openai_responses_request",
-    ],
-    ["deadlines", "redaction", "transport", "providers", "providers.anthropic", "providers.openai"],
-    [
-        "middleware.checking",
-        "middleware.events",
-        "middleware.telling",
-        "middleware.wrapper",
-        "middleware.loops",
-        "middleware.window",
-        "middleware.estimate",
-        "middleware.retry",
-        "middleware.fallback",
-        "middleware.circuit_breaker",
-        "middleware.concurrency",
-        "middleware.rate_limit",
-        "middleware.observe",
-        "middleware.cache_blocks",
-        "middleware.cache_memory",
-        "middleware.cache_events",
-        "middleware.cache_watch",
-        "middleware",
-        "collect",
-        "type_schema",
-        "tool_schema",
-        "tools",
-        "run_tools",
-        "strict_schema",
-        "partial_json",
-        "answer_type",
-        "structured",
-        "histories.clean",
-        "histories.repair",
-        "histories.fit",
-        "histories.stored",
-        "histories",
-    ],
-    [
-        "config_check",
-        "registry",
-        "testing.emulator",
-        "testing.anthropic",
-        "testing.openai",
-        "testing.demo_openai",
-        "testing.demo",
-        "testing.scripted",
-        "testing.answers",
-        "testing.variants",
-        "testing.fault",
-        "testing.oddities",
-        "testing.faults",
-        "testing",
-    ],
-    ["doctor", "cli", "__main__", "testing.pytest_plugin"],
-]
-ORDER = [f"penstock.{name}" for level in LEVELS for name in level]
-STDLIB_AND = {
-    "level 0": {"msgspec"},
-    "wire": {"msgspec"},
-    "transport": {"msgspec", "anyio", "httpx2"},
-    "providers": {"anthropic", "openai"},
-    "middleware": {"msgspec", "anyio"},
-    "loop": {"msgspec", "anyio"},
-    "tool_schema": {"msgspec", "docstring_parser"},
-    "registry": {"msgspec", "keyring"},
-    "testing": {"msgspec", "anyio", "h11"},
-    "cli": {"msgspec", "anyio"},
-    "plugin": {"anyio", "pytest"},
-}
-GROUPS = {
-    "deadlines": "transport",
-    "redaction": "transport",
-    "tools": "loop",
-    "run_tools": "loop",
-    "config_check": "registry",
-    "__main__": "cli",
-    "doctor": "cli",
-    "testing.pytest_plugin": "plugin",
-}
 ROOT = Path(penstock.__file__).parent
 
+# The rooms from the ground up: each may use those before it. What lies in a room, the tree itself says.
+ROOMS = ("core", "wire", "providers", "middleware", "histories", "agent", "meter", "fleet", "config", "testing", "cli")
+# Narrower than "those before it": what is wrapped or read is a BaseProvider, never a wire, an SDK or HTTP.
+KNOWS = {
+    "wire": {"core"},
+    "middleware": {"core"},
+    "histories": {"core"},
+    "agent": {"core", "histories"},
+}
+# Beside the standard library; a file's own row, its folder's, or its room's.
+OUTSIDE = {
+    "": set(),
+    "core": {"msgspec"},
+    "wire": {"msgspec"},
+    "providers": {"msgspec", "anyio", "httpx2", "anthropic", "openai"},
+    "middleware": {"msgspec", "anyio"},
+    "histories": {"msgspec"},
+    "agent": {"msgspec", "anyio"},
+    "agent/schema/tool_schema": {"msgspec", "docstring_parser"},
+    "config": {"msgspec", "keyring"},
+    "testing": {"msgspec", "anyio", "h11"},
+    "testing/pytest_plugin": {"anyio", "pytest"},
+    "cli": {"msgspec", "anyio"},
+}
+PURE = {"core", "wire"}
+IMPURE = {"asyncio", "socket", "time", "os", "threading", "logging"}
 
-def imports(name: str) -> set[str]:
-    """What a module imports, also inside functions and for types only."""
-    path = ROOT.joinpath(*name.split(".")[1:])
-    source = path.with_suffix(".py") if path.with_suffix(".py").is_file() else path / "__init__.py"
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(source.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
+
+def modules(root: Path) -> dict[str, Path]:
+    """Every file of the package by its path without the ending: `wire/sse`, `middleware` for a folder's own."""
+    found = {}
+    for path in sorted(root.rglob("*.py")):
+        name = path.relative_to(root).with_suffix("").as_posix()
+        found["" if name == "__init__" else name.removesuffix("/__init__")] = path
     return found
 
 
-def test_every_module_has_its_level() -> None:
-    """A new module must be placed before it can be used."""
-    found = {module.name for module in pkgutil.walk_packages(penstock.__path__, "penstock.")}
-    assert found == set(ORDER)
+def imports(path: Path) -> set[str]:
+    """What a file imports, also inside functions and for types only; `from a import b` counts as both names."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
 
 
-@pytest.mark.parametrize("name", ORDER)
-def test_a_file_imports_only_from_lower_levels(name: str) -> None:
-    """Nothing from above, nothing from its own level that comes later."""
-    lower = set(ORDER[: ORDER.index(name)])
-    ours = {module for module in imports(name) if module.split(".")[0] == "penstock"}
-    assert ours <= lower
+def arrows(root: Path) -> dict[str, set[str]]:
+    """Which files of the package each file imports."""
+    known = modules(root)
+    graph = {}
+    for name, path in known.items():
+        dotted = {module.replace(".", "/") for module in imports(path)}
+        inside = {module.removeprefix("penstock").lstrip("/") for module in dotted if module.startswith("penstock")}
+        used = inside & set(known) - {name}
+        # `from penstock.cli import main` names the folder too.
+        graph[name] = {
+            one for one in used if not one or not any(other.rpartition("/")[0] == one for other in used - {one})
+        }
+    return graph
 
 
-@pytest.mark.parametrize("name", [f"penstock.{name}" for name in LEVELS[3]])
-def test_what_is_built_on_the_stream_knows_only_the_contract(name: str) -> None:
-    """Never a wire, an SDK or HTTP: what is wrapped or read is a BaseProvider, whichever."""
-    known = {f"penstock.{known}" for level in (LEVELS[0], LEVELS[3]) for known in level}
-    assert {module for module in imports(name) if module.split(".")[0] == "penstock"} <= known
+def room(name: str) -> str:
+    """The room in which a file lies; the package's own `__init__` and `__main__` lie in none."""
+    return "" if name == "__main__" else name.split("/")[0]
 
 
-@pytest.mark.parametrize("name", ORDER)
+def faults(root: Path) -> Iterator[str]:
+    """What is wrong with a tree, a sentence each."""
+    graph = arrows(root)
+    for name, used in graph.items():
+        here = room(name)
+        if here and here not in ROOMS:
+            yield f"{name} lies in no room: {', '.join(ROOMS)}"
+            continue
+        for other in sorted(used):
+            there = room(other)
+            if here and there != here:
+                before = {*ROOMS[: ROOMS.index(here)]}
+                if there not in KNOWS.get(here, before):
+                    yield f"{name} imports {other or 'penstock'}, which it may not know"
+    yield from circles(graph)
+
+
+def circles(graph: dict[str, set[str]]) -> Iterator[str]:
+    """Files that import each other, by whatever way round. The package's `__init__` hands on names and is left out."""
+    left = {name: used - {""} for name, used in graph.items() if name}
+    while free := [name for name, used in left.items() if not used & set(left)]:
+        for name in free:
+            del left[name]
+    if left:
+        yield f"a circle: {', '.join(sorted(left))}"
+
+
+def test_a_file_imports_only_from_rooms_above_its_own_and_in_no_circle() -> None:
+    """The whole tree."""
+    assert list(faults(ROOT)) == []
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"core/a.py": "import penstock.agent.b", "agent/b.py": ""}, "core/a imports agent/b, which it may not know"),
+        (
+            {"core/a.py": "def f():\n    from penstock.cli import main", "cli/main.py": ""},
+            "core/a imports cli/main, which it may not know",
+        ),
+        ({"wire/a.py": "from penstock import Reply"}, "wire/a imports penstock, which it may not know"),
+        (
+            {"agent/a.py": "from penstock.wire.sse import x", "wire/sse.py": ""},
+            "agent/a imports wire/sse, which it may not know",
+        ),
+        (
+            {"core/a.py": "import penstock.core.b", "core/b.py": "from penstock.core import a"},
+            "a circle: core/a, core/b",
+        ),
+        ({"tools/a.py": ""}, f"tools/a lies in no room: {', '.join(ROOMS)}"),
+        ({"utils.py": ""}, f"utils lies in no room: {', '.join(ROOMS)}"),
+        ({"cli/a.py": "import penstock.core.b", "core/b.py": "import json"}, None),
+    ],
+    ids=["upwards", "upwards in a function", "the public names", "a wire", "a circle", "no room", "the root", "right"],
+)
+def test_a_wrong_tree_is_found(files: dict[str, str], said: str | None, tmp_path: Path) -> None:
+    """The law can fail."""
+    for name, text in {"__init__.py": "", **{f"{room}/__init__.py": "" for room in ROOMS}, **files}.items():
+        path = tmp_path / "penstock" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert list(faults(tmp_path / "penstock")) == ([] if said is None else [said])
+
+
+def test_nothing_lies_at_the_root_but_the_public_names() -> None:
+    """And `python -m penstock`."""
+    assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py", "__main__.py"}
+
+
+@pytest.mark.parametrize("name", modules(ROOT))
 def test_what_a_file_may_know_beside_the_standard_library(name: str) -> None:
     """The wires know no I/O, no event loop and no SDK; only the providers know the SDKs."""
-    short = name.removeprefix("penstock.")
-    part = short.split(".")[0]
-    group = GROUPS.get(short) or GROUPS.get(part, part)
-    allowed = STDLIB_AND.get(group, STDLIB_AND["level 0"])
-    outside = {module.split(".")[0] for module in imports(name)} - set(sys.stdlib_module_names) - {"penstock"}
-    assert outside <= allowed
-    if group == "wire" or short in LEVELS[0]:
-        assert not imports(name) & {"asyncio", "socket", "time", "os", "threading", "logging"}
+    path = modules(ROOT)[name]
+    outside = {module.split(".")[0] for module in imports(path)} - set(sys.stdlib_module_names) - {"penstock"}
+    assert outside <= OUTSIDE.get(name, OUTSIDE[room(name)])
+    if room(name) in PURE:
+        assert not imports(path) & IMPURE
+
+
+@pytest.mark.parametrize("name", ["providers/transport", "providers/deadlines", "providers/redaction"])
+def test_the_transport_knows_no_sdk(name: str) -> None:
+    """Each SDK is known to the provider that is built on it."""
+    assert not {"anthropic", "openai"} & {module.split(".")[0] for module in imports(modules(ROOT)[name])}
 
 
 def test_importing_it_loads_no_sdk_and_no_http_client() -> None:
@@ -205,10 +204,10 @@ def test_the_public_names_are_the_promised_ones() -> None:
     assert not hasattr(penstock, "nonsense")
 
 
-@pytest.mark.parametrize("name", [name for name in ORDER if not name.endswith("__main__")])
+@pytest.mark.parametrize("name", [name for name in modules(ROOT) if name != "__main__"])
 def test_every_module_says_what_is_public(name: str) -> None:
     """Each `__all__` is sorted, complete as to what it names, and documented."""
-    module = importlib.import_module(name)
+    module = importlib.import_module(".".join(("penstock", *filter(None, name.split("/")))))
     public = getattr(module, "__all__", [])
     assert list(public) == sorted(public, key=lambda word: (not word.isupper(), not word[0].isupper(), word))
     for word in public:

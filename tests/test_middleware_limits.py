@@ -33,10 +33,10 @@ from penstock import (
     ToolResultPart,
     UsageChunk,
 )
+from penstock.core.tokens import estimate_tokens
 from penstock.middleware import Concurrency, RateLimit
-from penstock.middleware.estimate import estimate_tokens
-from penstock.middleware.loops import PerLoop
-from penstock.middleware.window import Window
+from penstock.middleware.per_loop import PerLoop
+from penstock.middleware.rate_window import Window
 from penstock.testing import Hang, ScriptedProvider, ScriptedStep
 from playing import ASK, HI, STOP, Clock, cancelled_after, collect, outcome
 

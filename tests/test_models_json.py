@@ -26,8 +26,8 @@ from penstock import (
     calculate_cost,
     load_models,
 )
-from penstock.models import PriceHours, Prices
-from penstock.registry import catalog, find_models, models_schema
+from penstock.config.registry import catalog, find_models, models_schema
+from penstock.core.models import PriceHours, Prices
 
 KEY = "sk-ant-api03-literal-0123456789"
 CONFIG = "models.mine.providerConfig"

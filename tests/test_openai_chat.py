@@ -30,7 +30,7 @@ from penstock import (
     ToolCallDeltaChunk,
     UsageChunk,
 )
-from penstock.dialect import Dialect
+from penstock.core.dialect import Dialect
 from penstock.testing import ChatForm, chat_document, chat_events
 from reading import (
     PRICED,

@@ -25,7 +25,7 @@ from penstock import (
     ServerError,
     TokenLimitError,
 )
-from penstock.wire.openai_errors import response_error, stream_error
+from penstock.wire.openai.errors import response_error, stream_error
 
 
 def body(message: Any = "No.", **fields: Any) -> bytes:

@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock import ConfigError, Deadlines, InvalidRequestError, Message, Model, ModelInfo, Options, Tool, catalog
-from penstock.dialect import Dialect, Wire
-from penstock.wire import anthropic_request, openai_chat_request, openai_responses_request
-from penstock.wire.dialects import DIALECTS, completed
-from penstock.wire.openai_options import option_fields
+from penstock.core.dialect import Dialect, Wire
+from penstock.wire.anthropic import request as anthropic_request
+from penstock.wire.openai import chat_request, responses_request
+from penstock.wire.openai.options import option_fields
+from penstock.wire.vendors import DIALECTS, completed
 
 UNKNOWN = Model("m-1", ModelInfo())
 TOOLS: list[Any] = [Tool(name="grep"), Tool(name="read_file")]
@@ -34,7 +35,7 @@ def known(alias: str) -> Model:
 def body(options: Options, vendor: str | Dialect, wire: Wire, model: Model = UNKNOWN) -> dict[str, Any]:
     """The whole request but the history."""
     dialect = DIALECTS[vendor] if isinstance(vendor, str) else vendor
-    encode = openai_chat_request.encode if wire == "chat" else openai_responses_request.encode
+    encode = chat_request.encode if wire == "chat" else responses_request.encode
     decoded: dict[str, Any] = msgspec.json.decode(encode("", [Message("user", "hi")], options, model, dialect))
     del decoded["messages" if wire == "chat" else "input"]
     return decoded
@@ -747,7 +748,7 @@ anything = {
 def test_no_value_makes_it_crash(options: Options, place: tuple[str, Wire]) -> None:
     """Whatever is asked for, the body is JSON or the refusal is ours."""
     vendor, wire = place
-    encode = openai_chat_request.encode if wire == "chat" else openai_responses_request.encode
+    encode = chat_request.encode if wire == "chat" else responses_request.encode
     try:
         sent = encode("", [Message("user", "hi")], options, UNKNOWN, DIALECTS[vendor])
     except InvalidRequestError:

@@ -45,7 +45,7 @@ from penstock import (
     Tool,
     ToolCallChunk,
 )
-from penstock.dialect import Dialect, Wire
+from penstock.core.dialect import Dialect, Wire
 from penstock.testing import (
     ChatForm,
     Cut,
@@ -63,8 +63,8 @@ from penstock.testing import (
     responses_document,
     responses_message,
 )
-from penstock.wire import openai_chat_request, openai_responses_request
-from penstock.wire.dialects import DIALECTS
+from penstock.wire.openai import chat_request, responses_request
+from penstock.wire.vendors import DIALECTS
 from reading import PRICED, calls_of, reasoning_of, stop_of, text_of, usage_of
 
 pytestmark = pytest.mark.anyio
@@ -143,7 +143,7 @@ async def test_the_bytes_on_the_wire_are_those_of_the_encoder(wire: Wire, dialec
     """Nothing between it and the socket changes them."""
     messages = [Message("user", "é"), Message("assistant", "ok"), *ASK]
     options = Options(tools=[Tool(name="now")], extra={"x": {"b": 1, "a": 2}})
-    encode = openai_chat_request.encode if wire == "chat" else openai_responses_request.encode
+    encode = chat_request.encode if wire == "chat" else responses_request.encode
     async with asking(Reply(HELLO[wire]), wire=wire, dialect=dialect) as (emulator, provider):
         assert [chunk async for chunk in provider.create_message("be kind", messages, options)]
     assert emulator.requests[0].body == encode("be kind", messages, options, Model("m", PRICED), DIALECTS[dialect])

@@ -30,9 +30,9 @@ from penstock import (
     ToolCallPart,
     ToolResultPart,
 )
-from penstock.dialect import Dialect, Wire
+from penstock.core.dialect import Dialect, Wire
 from penstock.testing import ChatForm, chat_completion, responses_message
-from penstock.wire.dialects import DIALECTS
+from penstock.wire.vendors import DIALECTS
 from reading import read_openai
 from writing import PLAIN, encode
 

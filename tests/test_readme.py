@@ -13,7 +13,7 @@ import pytest
 import penstock
 from penstock import load_models
 from penstock.testing import DemoModel, Emulator
-from penstock.wire.dialects import DIALECTS
+from penstock.wire.vendors import DIALECTS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

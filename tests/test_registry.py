@@ -35,8 +35,8 @@ from penstock import (
     open_provider,
     save_models,
 )
-from penstock.models import Prices
-from penstock.registry import PROVIDERS, catalog, models_schema, resolve
+from penstock.config.registry import PROVIDERS, catalog, models_schema, resolve
+from penstock.core.models import Prices
 from test_models_json import CONFIG, DOCUMENT, INFO, KEY, at, edited, fits, written
 
 
@@ -371,7 +371,7 @@ def test_a_key_may_be_in_the_keyring(keyring: str, entry: str, code: int, said: 
     Path("keyring").mkdir()  # `python -c` looks into its working directory first
     Path("keyring/__init__.py").write_text(keyring)
     Path("keyring/errors.py").write_text(KEYRING_ERRORS)
-    script = "from penstock.registry import resolve; print(resolve().provider_config.api_key)"
+    script = "from penstock.config.registry import resolve; print(resolve().provider_config.api_key)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
     assert said in (done.stderr or done.stdout)
@@ -397,7 +397,7 @@ TOKEN_PRICES = [name for name in Prices.__struct_fields__ if name != "web_search
 
 def test_the_catalogue_is_a_good_models_json() -> None:
     """The packaged file is one that a workspace could have: the loader reads it and the schema accepts it."""
-    data = files("penstock").joinpath("models.json").read_bytes()
+    data = files("penstock.config").joinpath("models.json").read_bytes()
     schema = models_schema()
     assert fits(json.loads(data), schema, schema["$defs"])
     read = load_models(written(data)).models

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.errors import MalformedResponseError
+from penstock.core.errors import MalformedResponseError
 from penstock.wire.sse import Event, SSEDecoder
 
 

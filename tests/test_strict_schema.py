@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import signatures
 from penstock import ConfigError, tool
-from penstock.answer_type import AnswerType
-from penstock.strict_schema import object_schema, strict_schema, without_nulls
+from penstock.agent.schema.answer_type import AnswerType
+from penstock.agent.schema.strict_schema import object_schema, strict_schema, without_nulls
 from signatures import SIGNATURES
 
 STRING = {"type": "string"}

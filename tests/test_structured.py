@@ -46,10 +46,10 @@ from penstock import (
     generate_object,
     stream_object,
 )
-from penstock.answer_type import json_in
+from penstock.agent.schema.answer_type import json_in
+from penstock.agent.structured import Mode
+from penstock.core.models import ModelInfo
 from penstock.middleware import Retry
-from penstock.models import ModelInfo
-from penstock.structured import Mode
 from penstock.testing import (
     Emulator,
     Reply,

@@ -16,7 +16,7 @@ import pytest
 
 import signatures
 from penstock import ConfigError, DocumentPart, FunctionTool, ImagePart, TextPart, Tool, ToolResult, tool
-from penstock.tools import tool_table
+from penstock.agent.tools import tool_table
 from signatures import SIGNATURES, Point
 
 IMAGE = ImagePart(data=b"\x89PNG", media_type="image/png")

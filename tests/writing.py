@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from penstock import Message, Model, ModelInfo, Options
-from penstock.dialect import Dialect
-from penstock.wire import anthropic_request, openai_chat_request, openai_responses_request
-from penstock.wire.dialects import DIALECTS
+from penstock.core.dialect import Dialect
+from penstock.wire.anthropic import request as anthropic_request
+from penstock.wire.openai import chat_request, responses_request
+from penstock.wire.vendors import DIALECTS
 
 UNKNOWN: Final = Model("m-1", ModelInfo())
 PLAIN: Final = Options(cache="off")
@@ -26,5 +27,5 @@ def encode(
     """The body of a request. wire: `messages` is Anthropic's, which knows no other vendor."""
     if wire == "messages":
         return anthropic_request.encode(system, messages, options, model)
-    write = openai_chat_request.encode if wire == "chat" else openai_responses_request.encode
+    write = chat_request.encode if wire == "chat" else responses_request.encode
     return write(system, messages, options, model, DIALECTS[vendor] if isinstance(vendor, str) else vendor)

@@ -5,7 +5,12 @@ The names below are the public ones. Importing this loads no SDK and no HTTP cli
 
 from typing import TYPE_CHECKING
 
-from penstock.chunks import (
+from penstock.agent.collect import Collector, Reply, coalesce, collect, generate_text, text_of
+from penstock.agent.run_tools import LoopChunk, ToolResultChunk, run_tools
+from penstock.agent.structured import Answer, Partial, generate_object, stream_object
+from penstock.agent.tools import FunctionTool, ToolResult, tool
+from penstock.config.registry import catalog, load_models, open_provider, save_models
+from penstock.core.chunks import (
     Chunk,
     OpaqueChunk,
     ReasoningChunk,
@@ -16,10 +21,9 @@ from penstock.chunks import (
     ToolCallDeltaChunk,
     UsageChunk,
 )
-from penstock.collect import Collector, Reply, coalesce, collect, generate_text, text_of
-from penstock.cost import calculate_cost
-from penstock.dialect import Dialect
-from penstock.errors import (
+from penstock.core.cost import calculate_cost
+from penstock.core.dialect import Dialect
+from penstock.core.errors import (
     AuthenticationError,
     CircuitOpenError,
     ConfigError,
@@ -43,16 +47,7 @@ from penstock.errors import (
     TotalTimeoutError,
     TurnLimitError,
 )
-from penstock.histories import (
-    Note,
-    Repaired,
-    dump_messages,
-    fit,
-    fit_with_summary,
-    load_messages,
-    repair,
-)
-from penstock.messages import (
+from penstock.core.messages import (
     Deadlines,
     DocumentPart,
     ImagePart,
@@ -67,7 +62,7 @@ from penstock.messages import (
     ToolCallPart,
     ToolResultPart,
 )
-from penstock.models import (
+from penstock.core.models import (
     Model,
     ModelEntry,
     ModelInfo,
@@ -78,13 +73,18 @@ from penstock.models import (
     PriceTier,
     ProviderConfig,
 )
-from penstock.provider import BaseProvider
+from penstock.core.provider import BaseProvider
+from penstock.histories import (
+    Note,
+    Repaired,
+    dump_messages,
+    fit,
+    fit_with_summary,
+    load_messages,
+    repair,
+)
 from penstock.providers.anthropic import AnthropicProvider
 from penstock.providers.openai import OpenAIProvider
-from penstock.registry import catalog, load_models, open_provider, save_models
-from penstock.run_tools import LoopChunk, ToolResultChunk, run_tools
-from penstock.structured import Answer, Partial, generate_object, stream_object
-from penstock.tools import FunctionTool, ToolResult, tool
 
 if TYPE_CHECKING:
     from penstock.middleware import BlockChange, CacheMiss, CacheWatch

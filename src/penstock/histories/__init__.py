@@ -6,7 +6,7 @@ leaves out the reasoning of others, and sends the text of their blocks.
 
 from penstock.histories.fit import Count, Summarise, fit, fit_with_summary
 from penstock.histories.repair import Note, NoteKind, Repaired, repair
-from penstock.histories.stored import dump_messages, load_messages
+from penstock.histories.serialization import dump_messages, load_messages
 
 __all__ = [
     "Count",

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from penstock.messages import (
+from penstock.core.messages import (
     DocumentPart,
     ImagePart,
     OpaquePart,

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import pairwise
 from typing import Final, TypeAlias
 
-from penstock.errors import ConfigError, TokenLimitError
-from penstock.messages import Message, Part, ReasoningPart, TextPart, ToolCallPart, ToolResultPart
+from penstock.core.errors import ConfigError, TokenLimitError
+from penstock.core.messages import Message, Part, ReasoningPart, TextPart, ToolCallPart, ToolResultPart
 
 __all__ = ["Count", "Summarise", "fit", "fit_with_summary"]
 
@@ -28,7 +28,7 @@ _SUMMARY: Final = "Summary of the conversation until here:\n\n"
 
 def count_message(message: Message) -> int:
     """A guess: a quarter of its bytes, rounded up; an image or a document counts 1,600."""
-    from penstock.middleware.estimate import estimate_tokens  # with it come all middlewares, which few need
+    from penstock.core.tokens import estimate_tokens  # with it come all middlewares, which few need
 
     return estimate_tokens("", [message], None) + 1
 

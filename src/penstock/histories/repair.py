@@ -11,8 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from penstock.histories.clean import Note, NoteKind, Notes, clean
-from penstock.messages import (
+from penstock.core.messages import (
     DocumentPart,
     ImagePart,
     Message,
@@ -23,6 +22,7 @@ from penstock.messages import (
     ToolCallPart,
     ToolResultPart,
 )
+from penstock.histories.clean import Note, NoteKind, Notes, clean
 
 __all__ = ["Note", "NoteKind", "Repaired", "repair"]
 

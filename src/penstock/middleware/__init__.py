@@ -8,8 +8,8 @@ Fallback stands outside the breakers, so that an open one leads on at once; Retr
 could not mend counts; RateLimit inside Retry, so that each try is counted.
 """
 
-from penstock.middleware.cache_events import BlockChange, CacheMiss, MissCause
-from penstock.middleware.cache_watch import CacheListener, CacheWatch
+from penstock.middleware.cache_watch.events import BlockChange, CacheMiss, MissCause
+from penstock.middleware.cache_watch.watch import CacheListener, CacheWatch
 from penstock.middleware.circuit_breaker import CircuitBreaker
 from penstock.middleware.concurrency import Concurrency
 from penstock.middleware.events import (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from penstock.errors import ConfigError
-from penstock.provider import BaseProvider
+from penstock.core.errors import ConfigError
+from penstock.core.provider import BaseProvider
 
 __all__ = ["check_provider"]
 

@@ -8,9 +8,8 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Final
 
-from penstock.checking import check_count, check_seconds
-from penstock.chunks import Chunk
-from penstock.errors import (
+from penstock.core.chunks import Chunk
+from penstock.core.errors import (
     AuthenticationError,
     CircuitOpenError,
     ConfigError,
@@ -21,9 +20,10 @@ from penstock.errors import (
     QuotaExceededError,
     TokenLimitError,
 )
-from penstock.messages import Message, Options
+from penstock.core.messages import Message, Options
+from penstock.core.provider import BaseProvider
+from penstock.core.validation import check_count, check_seconds
 from penstock.middleware.wrapper import Wrapper, is_visible
-from penstock.provider import BaseProvider
 
 __all__ = ["CircuitBreaker"]
 

@@ -7,12 +7,12 @@ from contextlib import aclosing
 
 import anyio
 
-from penstock.checking import check_count
-from penstock.chunks import Chunk
-from penstock.messages import Message, Options
-from penstock.middleware.loops import PerLoop
+from penstock.core.chunks import Chunk
+from penstock.core.messages import Message, Options
+from penstock.core.provider import BaseProvider
+from penstock.core.validation import check_count
+from penstock.middleware.per_loop import PerLoop
 from penstock.middleware.wrapper import Wrapper
-from penstock.provider import BaseProvider
 
 __all__ = ["Concurrency"]
 

@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from penstock.chunks import StopChunk, UsageChunk
-from penstock.errors import ProviderError
+from penstock.core.chunks import StopChunk, UsageChunk
+from penstock.core.errors import ProviderError
 
 __all__ = [
     "Abandoned",

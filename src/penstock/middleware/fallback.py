@@ -7,14 +7,14 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from itertools import count
 
-from penstock.chunks import Chunk, UsageChunk
-from penstock.errors import ConfigError, InvalidRequestError, ProviderError
-from penstock.messages import Message, Options
+from penstock.core.chunks import Chunk, UsageChunk
+from penstock.core.errors import ConfigError, InvalidRequestError, ProviderError
+from penstock.core.messages import Message, Options
+from penstock.core.provider import BaseProvider
 from penstock.middleware.checking import check_provider
 from penstock.middleware.events import FallbackTo, Listener
-from penstock.middleware.telling import Telling, check_listener, facts
+from penstock.middleware.listeners import Telling, check_listener, facts
 from penstock.middleware.wrapper import Wrapper, is_visible
-from penstock.provider import BaseProvider
 
 __all__ = ["Fallback"]
 

@@ -8,8 +8,9 @@ from contextlib import aclosing
 from functools import partial
 from itertools import count
 
-from penstock.chunks import Chunk, StopChunk, UsageChunk
-from penstock.messages import Message, Options, ResponseHead
+from penstock.core.chunks import Chunk, StopChunk, UsageChunk
+from penstock.core.messages import Message, Options, ResponseHead
+from penstock.core.provider import BaseProvider
 from penstock.middleware.events import (
     Abandoned,
     Completed,
@@ -20,9 +21,8 @@ from penstock.middleware.events import (
     Started,
     UsageReported,
 )
-from penstock.middleware.telling import Telling, check_listener
+from penstock.middleware.listeners import Telling, check_listener
 from penstock.middleware.wrapper import Wrapper, hearing
-from penstock.provider import BaseProvider
 
 __all__ = ["Observe"]
 

@@ -14,15 +14,15 @@ from typing import Final
 
 import anyio
 
-from penstock.checking import check_count, check_seconds
-from penstock.chunks import Chunk, UsageChunk
-from penstock.errors import ProviderError, RateLimitError
-from penstock.messages import Message, Options, ResponseHead
-from penstock.middleware.estimate import estimate_tokens
-from penstock.middleware.loops import PerLoop
-from penstock.middleware.window import Charge, Window
+from penstock.core.chunks import Chunk, UsageChunk
+from penstock.core.errors import ProviderError, RateLimitError
+from penstock.core.messages import Message, Options, ResponseHead
+from penstock.core.provider import BaseProvider
+from penstock.core.tokens import estimate_tokens
+from penstock.core.validation import check_count, check_seconds
+from penstock.middleware.per_loop import PerLoop
+from penstock.middleware.rate_window import Charge, Window
 from penstock.middleware.wrapper import Wrapper, hearing
-from penstock.provider import BaseProvider
 
 __all__ = ["RateLimit"]
 

@@ -10,14 +10,14 @@ from itertools import count
 
 import anyio
 
-from penstock.checking import check_count, check_seconds
-from penstock.chunks import Chunk, UsageChunk
-from penstock.errors import ProviderError
-from penstock.messages import Message, Options
+from penstock.core.chunks import Chunk, UsageChunk
+from penstock.core.errors import ProviderError
+from penstock.core.messages import Message, Options
+from penstock.core.provider import BaseProvider
+from penstock.core.validation import check_count, check_seconds
 from penstock.middleware.events import AttemptFailed, Listener, RetryScheduled
-from penstock.middleware.telling import Telling, check_listener, facts
+from penstock.middleware.listeners import Telling, check_listener, facts
 from penstock.middleware.wrapper import Wrapper, is_visible
-from penstock.provider import BaseProvider
 
 __all__ = ["Retry"]
 

@@ -7,11 +7,11 @@ from decimal import Decimal
 
 import msgspec
 
-from penstock.chunks import Chunk, UsageChunk
-from penstock.messages import Options, ResponseHead
+from penstock.core.chunks import Chunk, UsageChunk
+from penstock.core.messages import Options, ResponseHead
+from penstock.core.models import Model
+from penstock.core.provider import BaseProvider
 from penstock.middleware.checking import check_provider
-from penstock.models import Model
-from penstock.provider import BaseProvider
 
 __all__ = ["Wrapper", "hearing", "is_visible"]
 

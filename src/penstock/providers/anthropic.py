@@ -7,19 +7,19 @@ from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from typing import Any
 
-from penstock.chunks import Chunk
-from penstock.cost import Meter
-from penstock.errors import AuthenticationError, ConfigError
-from penstock.messages import Message, Options
-from penstock.models import Model, ModelInfo, ProviderConfig
-from penstock.provider import BaseProvider
-from penstock.redaction import config_secrets
-from penstock.transport import Exchange, Transport
-from penstock.wire.anthropic_errors import response_error
-from penstock.wire.anthropic_messages import VENDOR, AnthropicDecoder
-from penstock.wire.anthropic_options import option_headers
-from penstock.wire.anthropic_request import encode
-from penstock.wire.reader import AnswerReader
+from penstock.core.chunks import Chunk
+from penstock.core.cost import Meter
+from penstock.core.errors import AuthenticationError, ConfigError
+from penstock.core.messages import Message, Options
+from penstock.core.models import Model, ModelInfo, ProviderConfig
+from penstock.core.provider import BaseProvider
+from penstock.providers.redaction import config_secrets
+from penstock.providers.transport import Exchange, Transport
+from penstock.wire.answer_reader import AnswerReader
+from penstock.wire.anthropic.answer import VENDOR, AnthropicDecoder
+from penstock.wire.anthropic.errors import response_error
+from penstock.wire.anthropic.options import option_headers
+from penstock.wire.anthropic.request import encode
 
 __all__ = ["AnthropicProvider"]
 

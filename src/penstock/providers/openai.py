@@ -8,22 +8,22 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from penstock.checking import near
-from penstock.chunks import Chunk
-from penstock.cost import Meter
-from penstock.dialect import Dialect, Wire
-from penstock.errors import AuthenticationError, ConfigError
-from penstock.messages import Message, Options
-from penstock.models import Model, ModelInfo, ProviderConfig
-from penstock.provider import BaseProvider
-from penstock.redaction import config_secrets
-from penstock.transport import Exchange, Transport
-from penstock.wire import openai_chat_request, openai_responses_request
-from penstock.wire.dialects import DIALECTS, completed
-from penstock.wire.openai_chat import ChatDecoder
-from penstock.wire.openai_errors import response_error
-from penstock.wire.openai_responses import ResponsesDecoder
-from penstock.wire.reader import AnswerReader
+from penstock.core.chunks import Chunk
+from penstock.core.cost import Meter
+from penstock.core.dialect import Dialect, Wire
+from penstock.core.errors import AuthenticationError, ConfigError
+from penstock.core.messages import Message, Options
+from penstock.core.models import Model, ModelInfo, ProviderConfig
+from penstock.core.provider import BaseProvider
+from penstock.core.validation import near
+from penstock.providers.redaction import config_secrets
+from penstock.providers.transport import Exchange, Transport
+from penstock.wire.answer_reader import AnswerReader
+from penstock.wire.openai import chat_request, responses_request
+from penstock.wire.openai.chat_answer import ChatDecoder
+from penstock.wire.openai.errors import response_error
+from penstock.wire.openai.responses_answer import ResponsesDecoder
+from penstock.wire.vendors import DIALECTS, completed
 
 __all__ = ["OpenAIProvider"]
 
@@ -34,7 +34,7 @@ _NO_KEY: Final = "none"  # the SDK wants one; servers that need none do not look
 class OpenAIProvider(BaseProvider):
     """Asks a model over Chat Completions or the Responses API. One provider may serve many calls, and several loops.
 
-    dialect: the name of a row of `penstock.wire.dialects`, or a row of one's own. The config's `wire` chooses the API,
+    dialect: the name of a row of `penstock.wire.vendors`, or a row of one's own. The config's `wire` chooses the API,
     None the vendor's best one. `/chat/completions` or `/responses` is appended to the base URL. The key is the
     config's, or that of the row's environment variables; local servers need none. Raises ConfigError for an unknown
     dialect or wire, and where there is no base URL. Building the first one imports the SDK: about a second.
@@ -102,7 +102,7 @@ class OpenAIProvider(BaseProvider):
     def _prepare(self, system_prompt: str, messages: Sequence[Message], options: Options) -> Exchange:
         meter = Meter(self._model.info, dt.datetime.now(dt.UTC))
         chat = self._wire == "chat"
-        encode = openai_chat_request.encode if chat else openai_responses_request.encode
+        encode = chat_request.encode if chat else responses_request.encode
         decoder = ChatDecoder if chat else ResponsesDecoder
         return Exchange(
             path="/chat/completions" if chat else "/responses",

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from penstock.testing.answers import WIRES, CalledTool, WireName
     from penstock.testing.anthropic import anthropic_error, anthropic_events, anthropic_message
-    from penstock.testing.demo import DemoModel
+    from penstock.testing.demo.model import DemoModel
     from penstock.testing.emulator import Cut, Emulator, Exchange, Hang, Pause, Reply, Request, Reset, Step, pieces
-    from penstock.testing.fault import TEXT, Fault, Outcome, emulated, provider_on
-    from penstock.testing.faults import FAULTS
+    from penstock.testing.faults.fault import TEXT, Fault, Outcome, emulated, provider_on
+    from penstock.testing.faults.recorded import cut_at_bytes, cut_at_events, events_of, stalled, with_error_event
+    from penstock.testing.faults.table import FAULTS
     from penstock.testing.openai import (
         ChatForm,
         chat_completion,
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
         responses_message,
     )
     from penstock.testing.scripted import ScriptedCall, ScriptedProvider, ScriptedStep
-    from penstock.testing.variants import cut_at_bytes, cut_at_events, events_of, stalled, with_error_event
 
 __all__ = [
     "FAULTS",
@@ -68,7 +68,17 @@ __all__ = [
     "with_error_event",
 ]
 
-_HOMES = ("answers", "anthropic", "demo", "emulator", "fault", "faults", "openai", "scripted", "variants")
+_HOMES = (
+    "answers",
+    "anthropic",
+    "demo.model",
+    "emulator",
+    "faults.fault",
+    "faults.recorded",
+    "faults.table",
+    "openai",
+    "scripted",
+)
 
 if not TYPE_CHECKING:
 

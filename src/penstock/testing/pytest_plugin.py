@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
-    from penstock.provider import BaseProvider
+    from penstock.core.provider import BaseProvider
     from penstock.testing.answers import WireName
     from penstock.testing.emulator import Emulator
-    from penstock.testing.fault import Fault, Outcome
+    from penstock.testing.faults.fault import Fault, Outcome
 
 __all__ = [
     "RunningFault",
@@ -47,7 +47,7 @@ class RunningFault:
     """
 
     def __init__(self, fault: Fault, wire: WireName, emulator: Emulator) -> None:
-        from penstock.testing.fault import base_url, provider_on
+        from penstock.testing.faults.fault import base_url, provider_on
 
         self.name = fault.name
         self.wire = wire
@@ -91,7 +91,7 @@ def penstock_emulator() -> Iterator[Callable[..., Emulator]]:
 @pytest.fixture
 def penstock_fault(request: pytest.FixtureRequest) -> Iterator[RunningFault]:
     """One fault after the other: see RunningFault. The marker `penstock_faults` and `penstock_wires` choose which."""
-    from penstock.testing.fault import emulated
+    from penstock.testing.faults.fault import emulated
 
     fault, wire = request.param
     with ExitStack() as stack:
@@ -99,9 +99,9 @@ def penstock_fault(request: pytest.FixtureRequest) -> Iterator[RunningFault]:
 
 
 def _parameters(names: Sequence[str], wires: Sequence[str]) -> list[Any]:
-    from penstock.checking import near
+    from penstock.core.validation import near
     from penstock.testing.answers import WIRES
-    from penstock.testing.faults import FAULTS
+    from penstock.testing.faults.table import FAULTS
 
     for word, known in (*((name, FAULTS) for name in names), *((wire, WIRES) for wire in wires)):
         if word not in known:

@@ -14,11 +14,11 @@ from typing import TypeAlias
 import anyio
 import anyio.lowlevel
 
-from penstock.chunks import Chunk, StopChunk, UsageChunk
-from penstock.errors import InvalidRequestError, ProviderError, StreamInterruptedError
-from penstock.messages import Message, Options
-from penstock.models import Model, ModelInfo
-from penstock.provider import BaseProvider
+from penstock.core.chunks import Chunk, StopChunk, UsageChunk
+from penstock.core.errors import InvalidRequestError, ProviderError, StreamInterruptedError
+from penstock.core.messages import Message, Options
+from penstock.core.models import Model, ModelInfo
+from penstock.core.provider import BaseProvider
 from penstock.testing.emulator import Hang, Pause
 
 __all__ = ["ScriptedCall", "ScriptedProvider", "ScriptedStep"]

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection
 from typing import Final
 
-from penstock.errors import (
+from penstock.core.errors import (
     InvalidRequestError,
     NotFoundError,
     PermissionDeniedError,

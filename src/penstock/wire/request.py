@@ -9,9 +9,8 @@ from typing import Any, ClassVar, Final, NoReturn, TypeAlias
 
 import msgspec
 
-from penstock.checking import near
-from penstock.errors import InvalidRequestError
-from penstock.messages import (
+from penstock.core.errors import InvalidRequestError
+from penstock.core.messages import (
     MEDIA_TYPES,
     DocumentPart,
     ImagePart,
@@ -23,8 +22,9 @@ from penstock.messages import (
     ToolCallPart,
     ToolResultPart,
 )
-from penstock.models import Model
-from penstock.wire.decoding import is_object, shown
+from penstock.core.models import Model
+from penstock.core.validation import near
+from penstock.wire.event_json import is_object, shown
 
 __all__ = [
     "EMPTY",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from penstock.errors import MalformedResponseError
+from penstock.core.errors import MalformedResponseError
 
 __all__ = ["MAX_EVENT", "Event", "SSEDecoder"]
 

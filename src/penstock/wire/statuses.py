@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from penstock.errors import (
+from penstock.core.errors import (
     AuthenticationError,
     InvalidRequestError,
     NotFoundError,

@@ -1,0 +1,128 @@
+"""The type of a structured answer: the schema that a model is asked for, and what becomes of what it answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from penstock.agent.schema.strict_schema import object_schema, strict_schema, without_nulls
+from penstock.agent.schema.type_schema import Inliner, schema_of, type_name
+from penstock.core.errors import ConfigError
+
+__all__ = ["AnswerType", "MisfitError", "json_in"]
+
+_FENCED: Final = re.compile(r"```[a-zA-Z0-9]*\s*\n(.*?)```", re.DOTALL)
+_MOST_BEGINNINGS: Final = 20  # of an object that were none, before prose is given up on
+# Exact numbers, for the types that are exact.
+_DECODE: Final = msgspec.json.Decoder(float_hook=Decimal).decode
+_ENCODE: Final = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class MisfitError(ValueError):
+    """What the model answered is not of the type; the message tells it why, with the JSON path."""
+
+
+class AnswerType:
+    """Knows the schema of a type, and decodes what was made for it. Raises ConfigError for a type without a schema.
+
+    What is no object is asked for as the `value` of one, since vendors take nothing else.
+    """
+
+    def __init__(self, type_: Any) -> None:
+        self._name = type_name(type_)
+        # A model of pydantic's, which is not imported here: whoever has one has imported it.
+        theirs: Callable[[], dict[str, Any]] | None = getattr(type_, "model_json_schema", None)
+        schema = schema_of(type_) if theirs is None else _pydantics(theirs, type_)
+        self.schema, self.wrapped = object_schema(schema)
+        self._decode: Callable[[bytes], object]
+        if theirs is not None:
+            validate, unwrap = type_.model_validate_json, _unwrapper(msgspec.Raw)
+            self._decode = (lambda text: validate(bytes(unwrap(text)))) if self.wrapped else validate
+        elif self.wrapped:
+            self._decode = _unwrapper(type_)
+        else:
+            self._decode = msgspec.json.Decoder(type_).decode
+
+    def strict(self) -> dict[str, object]:
+        """The schema in the vendors' strict subset. Raises ConfigError where that has no word for the type."""
+        try:
+            return strict_schema(self.schema)
+        except ConfigError as error:
+            raise ConfigError(f"type `{self._name}`: {error}") from error
+
+    def decode(self, text: str) -> Any:
+        """The value that the JSON text is. Raises MisfitError."""
+        try:
+            try:
+                return self._decode(text.encode())
+            except (msgspec.DecodeError, ValueError, ArithmeticError):
+                # Strict schemas have null for what is left out. Looked at only here, as few answers have any.
+                given = _DECODE(text)
+                pruned = without_nulls(given, self.schema)
+                if pruned == given:
+                    raise
+                return self._decode(_ENCODE(pruned))
+        except (msgspec.MsgspecError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
+            raise MisfitError(_explained(error)) from error  # also what a type's own check raises
+
+
+def _unwrapper(type_: Any) -> Callable[[bytes], Any]:
+    wrapper: Any = msgspec.defstruct("Wrapped", [("value", type_)])
+    decode = msgspec.json.Decoder(wrapper).decode
+    return lambda text: decode(text).value
+
+
+def _pydantics(make: Callable[[], dict[str, Any]], type_: object) -> dict[str, object]:
+    try:
+        schema = make()
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:  # pydantic's own are some of these
+        raise ConfigError(f"type `{type_name(type_)}`: no schema can be made of it: {error}") from error
+    components = schema.pop("$defs", {})
+    return Inliner(components).schema(schema)
+
+
+def _explained(error: Exception) -> str:
+    errors: Any = getattr(error, "errors", None)  # pydantic's, a list of all that is wrong
+    if callable(errors):
+        said = [f"{each['msg']} - at `{_path(each['loc'])}`" for each in errors(include_url=False)]
+        return "; ".join(said)
+    path = "" if " - at `" in str(error) else " - at `$`"
+    return f"{error}{path}"
+
+
+def _path(places: tuple[str | int, ...]) -> str:
+    return "$" + "".join(f"[{place}]" if isinstance(place, int) else f".{place}" for place in places)
+
+
+def json_in(text: str) -> str:
+    """The JSON object that a text is or holds, also in a code fence or between prose; else the text as it is."""
+    stripped = text.strip()
+    if stripped.startswith("{") and stripped.endswith("}"):
+        return stripped
+    for candidate in (*reversed(_FENCED.findall(text)), text):
+        found = max(_objects(candidate), key=len, default="")
+        if found:
+            return found
+    return stripped
+
+
+def _objects(text: str) -> Iterator[str]:
+    """The objects in a text, whole ones only."""
+    import json  # by those whose models talk around their answers, and by no other
+
+    decode = json.JSONDecoder().raw_decode
+    place = text.find("{")
+    failed = 0
+    while place >= 0 and failed < _MOST_BEGINNINGS:
+        try:
+            _, end = decode(text, place)
+        except (ValueError, RecursionError):
+            failed += 1
+            end = place + 1
+        else:
+            yield text[place:end]
+        place = text.find("{", end)

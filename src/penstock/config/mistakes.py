@@ -1,0 +1,152 @@
+"""Says what is wrong with a JSON file and where, more exactly than the decoder can."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from penstock.core.validation import near
+
+__all__ = ["explained", "quoted"]
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+_AT: Final = re.compile(r" - at `(.*?)`$")
+_STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[(\.\.\.)\]")
+_UNKNOWN: Final = re.compile(r"unknown field `(.*)`", re.DOTALL)
+_MISSING: Final = re.compile(r"missing required field `(.*)`")
+_REFUSED: Final = re.compile(r"^`(\w+)` is (.*)")  # by a struct's own check, which knows its Python names only
+_LIKE_A_KEY: Final = re.compile(r"\bsk-|[\w-]{24,}")
+_SECRET: Final = re.compile(r"apiKey|headers")
+
+
+def explained(data: bytes, type_: type[msgspec.Struct], error: Exception) -> tuple[str | None, str]:
+    """The path in the document (None when it is no JSON) and what is wrong there, found and expected."""
+    try:
+        document = json.loads(data, parse_float=Decimal)  # a float could not be written again as it was
+    except (ValueError, RecursionError) as broken:
+        where = f"line {broken.lineno}, column {broken.colno}" if isinstance(broken, json.JSONDecodeError) else "it"
+        return None, f"not JSON: {where}: {getattr(broken, 'msg', broken)}"
+    found_at = _AT.search(str(error))
+    said = _AT.sub("", str(error))
+    steps = list(_steps(found_at[1] if found_at else "$"))
+    try:
+        path, value = _followed(document, steps, type_, error)
+    except (LookupError, TypeError, StopIteration):  # a key that stands there twice: of that, only the decoder knows
+        return found_at[1] if found_at else "$", said
+    unknown = _UNKNOWN.search(said)
+    if unknown is not None:
+        known = _fields(type_, path)
+        word = unknown[1]
+        return _written(path), f"unknown key {quoted(word)}, expected one of: {', '.join(known)}{near(word, known)}"
+    missing = _MISSING.search(said)
+    if missing is not None and isinstance(value, dict):
+        there = ", ".join(map(quoted, value)) or "nothing"
+        return _written(path), f"the key `{missing[1]}` is missing; found {there}"
+    refused = _REFUSED.search(said)
+    if refused is not None:
+        head, *tail = refused[1].split("_")
+        return _written([*path, head + "".join(map(str.title, tail))]), f"found {refused[2]}"
+    allowed = [str(word) for word in _words(type_, path)]
+    if allowed:
+        said = f"expected one of: {', '.join(allowed)}{near(str(value), allowed)}"
+    if isinstance(value, dict | list) or _SECRET.search(_written(path)):
+        return _written(path), said
+    return _written(path), f"{said}; found {quoted(value)}"
+
+
+def quoted(value: object) -> str:
+    """*value* for a message; but not what may be a key that stands in the wrong place."""
+    text = _encode(value).decode()
+    return "a text that may be a key and is not shown" if _LIKE_A_KEY.search(text) else text
+
+
+def _steps(at: str) -> Iterator[str | int | None]:
+    """The steps of the decoder's path; None where it does not say which key of a mapping."""
+    for name, number, anything in _STEP.findall(at):
+        yield None if anything else int(number) if number else name
+
+
+def _followed(
+    document: Any, steps: list[str | int | None], type_: type, error: Exception
+) -> tuple[list[str | int], Any]:
+    """The path with its unsaid keys found out, and what stands there."""
+    path: list[str | int] = []
+    value = document
+    for step in steps:
+        if step is None:
+            # Alone, the key that is wrong is wrong in the same way.
+            wrong = (key for key in value if _failure(_only(document, path, key), type_) == str(error))
+            step = next(wrong, next(iter(value)))
+            document = _only(document, path, step)
+        path.append(step)
+        value = value[step]
+    return path, value
+
+
+def _only(document: Any, path: list[str | int], key: str) -> Any:
+    """The document with nothing in the mapping at *path* but *key*. What the decoder came to before that was right."""
+    if not path:
+        return {key: document[key]}
+    head, *rest = path
+    inner = _only(document[head], rest, key)
+    if isinstance(head, int):
+        return [*document[:head], inner]
+    return {**document, head: inner}
+
+
+def _failure(document: Any, type_: type) -> str | None:
+    try:
+        msgspec.json.decode(_encode(document), type=type_)
+    except msgspec.DecodeError as error:
+        return str(error)
+    return None
+
+
+def _fields(type_: Any, path: list[str | int]) -> list[str]:
+    """The keys that the struct at *path* may have."""
+    found = msgspec.inspect.type_info(type_)
+    for step in path:
+        found = _inner(found, step)
+    found = _plain(found)
+    return [field.encode_name for field in found.fields] if isinstance(found, msgspec.inspect.StructType) else []
+
+
+def _words(type_: Any, path: list[str | int]) -> list[object]:
+    """The words that may stand at *path*, where only certain ones may."""
+    found = msgspec.inspect.type_info(type_)
+    for step in path:
+        found = _inner(found, step)
+    kinds = found.types if isinstance(found, msgspec.inspect.UnionType) else [found]
+    words: list[object] = []
+    for kind in kinds:
+        if isinstance(kind, msgspec.inspect.LiteralType):
+            words += kind.values
+        elif isinstance(kind, msgspec.inspect.BoolType):
+            words += ["true", "false"]
+        elif not isinstance(kind, msgspec.inspect.NoneType):
+            return []
+    return words if words != ["true", "false"] else []
+
+
+def _inner(found: Any, step: str | int) -> Any:
+    found = _plain(found)
+    if isinstance(found, msgspec.inspect.StructType):
+        return next(field.type for field in found.fields if field.encode_name == step)
+    return found.value_type if isinstance(found, msgspec.inspect.DictType) else found.item_type
+
+
+def _plain(found: Any) -> Any:
+    """Without the None of an optional."""
+    if isinstance(found, msgspec.inspect.UnionType):
+        kinds = [kind for kind in found.types if not isinstance(kind, msgspec.inspect.NoneType)]
+        return kinds[0] if len(kinds) == 1 else found
+    return found
+
+
+def _written(path: list[str | int]) -> str:
+    return "$" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)

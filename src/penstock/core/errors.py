@@ -1,0 +1,274 @@
+"""Every way a call can fail, one class each. All are ProviderError, so one `except` catches them all.
+
+An error carries as attributes what its handler needs to decide; nobody has to read the message. Only the message is
+positional: with everything else kept in the instance's dictionary, errors survive pickle and copy.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from penstock.core.chunks import UsageChunk
+
+__all__ = [
+    "AuthenticationError",
+    "CircuitOpenError",
+    "ConfigError",
+    "ConnectTimeoutError",
+    "FirstChunkTimeoutError",
+    "InvalidRequestError",
+    "MalformedResponseError",
+    "NetworkError",
+    "NotFoundError",
+    "OverloadedError",
+    "PermissionDeniedError",
+    "ProviderError",
+    "ProviderTimeoutError",
+    "QuotaExceededError",
+    "RateLimitError",
+    "ServerError",
+    "StallTimeoutError",
+    "StreamInterruptedError",
+    "StructuredOutputError",
+    "TokenLimitError",
+    "TotalTimeoutError",
+    "TurnLimitError",
+]
+
+
+class ProviderError(Exception):
+    """A call to a model failed.
+
+    status: the HTTP status, None where there was no answer or the failure came inside a stream that began well.
+    code: the vendor's own word for the failure, None when it gave none.
+    request_id: what the vendor's support asks for, None when it gave none.
+    retry_after: seconds the vendor asks to wait, None when it did not say.
+    retryable: whether the same request may succeed later; a default of the class.
+    usage: the sum of the usage reported until then; it is billed although the call failed. An empty one when the
+        vendor had reported nothing: see UsageChunk.
+    vendor, model: who was asked, None where nobody was.
+    hint: one sentence, what the user can do.
+    partial: what came of the answer, a Reply, where one of the folds read it, as `collect` or `run_tools`; else None.
+    """
+
+    retryable: bool = False
+    hint: str = ""
+    partial: object | None = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        usage: UsageChunk | None = None,
+        vendor: str | None = None,
+        model: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+        self.retry_after = retry_after
+        self.usage = usage or UsageChunk()
+        self.vendor = vendor
+        self.model = model
+
+    @property
+    def message(self) -> str:
+        """What happened, without the hint and the context that `str()` adds."""
+        return str(self.args[0]) if self.args else ""
+
+    def _facts(self) -> list[str]:
+        """What `str()` adds to the message, in a few words each."""
+        facts = [
+            f"{name} {value}"
+            for name, value in (
+                ("status", self.status),
+                ("code", self.code),
+                ("model", self.model),
+                ("request", self.request_id),
+            )
+            if value is not None
+        ]
+        if self.retry_after is not None:
+            facts.append(f"retry after {self.retry_after:g} s")
+        return facts
+
+    def __str__(self) -> str:
+        facts = self._facts()
+        head = f"{self.message} ({', '.join(facts)})" if facts else self.message
+        return f"{head}\n{self.hint}" if self.hint else head
+
+
+class AuthenticationError(ProviderError):
+    """The key is missing, wrong or withdrawn (HTTP 401)."""
+
+    hint = "Check the API key: the vendor's environment variable, or apiKey in models.json."
+
+
+class PermissionDeniedError(ProviderError):
+    """The key is good but may not do this (HTTP 403)."""
+
+    hint = "Check that this key's account or project may use this model from this place, or use another key."
+
+
+class NotFoundError(ProviderError):
+    """There is no such model, or no such endpoint (HTTP 404)."""
+
+    hint = "Check modelId (the vendor may have retired the model) and baseUrl: `penstock models` shows both."
+
+
+class InvalidRequestError(ProviderError):
+    """The request is wrong and would be wrong again. Without a status: it was refused here, before it was sent.
+
+    A conflict with another request (HTTP 409) is one too, but a retryable one.
+    """
+
+    hint = "Change what the message names: the request would be refused again as it is."
+
+
+class TokenLimitError(ProviderError):
+    """The request is too large for the model: too many tokens, or too many bytes (HTTP 413).
+
+    tokens: how many the request has, limit: how many the model takes; None when the vendor did not say.
+    """
+
+    hint = "Drop or summarise the oldest turns, or ask for fewer max_tokens."
+    tokens: int | None = None
+    limit: int | None = None
+
+    def _facts(self) -> list[str]:
+        numbers = [f"{self.tokens} tokens"] if self.tokens is not None else []
+        numbers += [f"limit {self.limit}"] if self.limit is not None else []
+        return [*super()._facts(), *numbers]
+
+
+class RateLimitError(ProviderError):
+    """The vendor asks to slow down (HTTP 429)."""
+
+    retryable = True
+    hint = "Wait for retry_after and send fewer requests or tokens a minute."
+
+
+class QuotaExceededError(ProviderError):
+    """The credit, quota or spend limit is used up. Waiting does not help, so it is not retryable."""
+
+    hint = "Top up the account or raise its spend limit; waiting does not help."
+
+
+class OverloadedError(ProviderError):
+    """The vendor has too much to do (HTTP 529 and its like)."""
+
+    retryable = True
+    hint = "The vendor is overloaded: try again with growing pauses, or use another model for now."
+
+
+class ServerError(ProviderError):
+    """The vendor failed (HTTP 5xx)."""
+
+    retryable = True
+    hint = "The vendor failed, not the request: try again."
+
+
+class ProviderTimeoutError(ProviderError):
+    """A deadline passed; or the vendor says that one of its own did (HTTP 408, 504), and then it is no subclass.
+
+    deadline: which of connect, first_chunk, stall and total it was; None when it was the vendor's own.
+    seconds: how long that one is.
+    """
+
+    retryable = True
+    hint = "The vendor took too long by its own clock: try again, with a shorter request if it happens again."
+    deadline: str | None = None
+    seconds: float | None = None
+
+
+class ConnectTimeoutError(ProviderTimeoutError):
+    """There was no connection, or no free one, within `Deadlines.connect`. Nothing was sent."""
+
+    hint = "Check baseUrl, network and proxy, or give Deadlines more seconds to connect."
+    deadline = "connect"
+
+
+class FirstChunkTimeoutError(ProviderTimeoutError):
+    """No content came within `Deadlines.first_chunk`; pings, comments and headers are none."""
+
+    hint = "Try again, or give Deadlines a longer first_chunk if the model thinks for longer."
+    deadline = "first_chunk"
+
+
+class StallTimeoutError(ProviderTimeoutError):
+    """The answer began, and then no content came for `Deadlines.stall`; pings and comments are none."""
+
+    hint = "Discard the partial answer and try again, or give Deadlines a longer stall if the model pauses for longer."
+    deadline = "stall"
+
+
+class TotalTimeoutError(ProviderTimeoutError):
+    """The call did not end within `Deadlines.total`, in which the consumer's own time counts too."""
+
+    hint = "Ask for less in one call, or give Deadlines a longer total."
+    deadline = "total"
+
+
+class NetworkError(ProviderError):
+    """No answer came: connection refused or reset, name not found, TLS failed."""
+
+    retryable = True
+    hint = "Try again, as Retry does; if it stays, check baseUrl, network, proxy and TLS certificates."
+
+
+class StreamInterruptedError(ProviderError):
+    """The answer began and ended before the vendor said that it was complete. What came until then is not the whole."""
+
+    retryable = True
+    hint = "Discard the partial answer (never run its tool calls as if it were whole) and try again."
+
+
+class MalformedResponseError(ProviderError):
+    """The answer is not what this API answers: a page of HTML, an event that is not JSON, broken tool arguments."""
+
+    hint = "Check that baseUrl is an API endpoint of this vendor and not a proxy's page."
+
+
+class StructuredOutputError(ProviderError):
+    """`generate_object` got no object: the answer did not fit its type, was cut off, or was refused.
+
+    reason: `misfit`, `length` or `refusal`. The last answer is in `partial`, a Reply; `usage` is that of all attempts.
+    """
+
+    hint = "Look at partial, and give a simpler type, a plainer prompt or more repairs."
+    reason: str = "misfit"
+
+
+class CircuitOpenError(ProviderError):
+    """A circuit breaker has not asked, after failures which the message names. retry_after: seconds until it will."""
+
+    retryable = True
+    hint = "Wait for retry_after, or ask another model meanwhile: see Fallback."
+
+
+class TurnLimitError(ProviderError):
+    """`run_tools` has made as many calls as it may, and the model wants more. The history is whole and can go on."""
+
+    hint = "Call run_tools again with the same messages to go on, or give it more max_turns."
+
+
+class ConfigError(ProviderError, ValueError):
+    """The configuration is wrong. The message names file, path, what was found and what was expected.
+
+    Also a ValueError, so that msgspec adds the path when a struct of models.json refuses a value.
+
+    file: where it stands, None when it did not come from a file. path: where in it, as in `$.models.sonnet`.
+    """
+
+    hint = "Correct it where the message says; `penstock models --schema` prints what models.json may hold."
+    file: Path | None = None
+    path: str | None = None
+
+    def __str__(self) -> str:
+        """The message alone: it names everything, and msgspec puts the path behind it."""
+        return self.message

@@ -1,0 +1,70 @@
+"""The one verb: `BaseProvider.create_message`. Everything else feeds it, wraps it, or folds what it yields."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from decimal import Decimal
+from types import TracebackType
+from typing import Self
+
+from penstock.core.chunks import Chunk, UsageChunk
+from penstock.core.cost import calculate_cost
+from penstock.core.messages import Message, Options
+from penstock.core.models import Model, ModelInfo
+
+__all__ = ["BaseProvider"]
+
+
+class BaseProvider(ABC):
+    """A pipe to one model. Only `create_message` must be written; a wrapper forwards the rest as it likes."""
+
+    @abstractmethod
+    def create_message(
+        self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
+    ) -> AsyncGenerator[Chunk, None]:
+        """Send the history and yield the answer as typed chunks. An empty system_prompt sends none.
+
+        1. Calling it sends nothing; the first `__anext__` sends.
+        2. Text chunks come in order and are never empty.
+        3. Usage chunks are increments: add them all up, over a call or over a month, and the sum is the bill. A vendor
+           that reports nothing yields none: unknown is never zero.
+        4. StopChunk comes exactly once, last, and only if the vendor said that the message is complete. A stream that
+           ends without it raises StreamInterruptedError.
+        5. Failures are raised, never yielded, and always as a ProviderError, which carries the usage so far.
+        6. `aclose()`, cancellation and a dropped generator close the connection, within a second, on asyncio and trio.
+        7. It does not retry: that is a middleware's work.
+        8. An unknown event, field, block or stop reason is tolerated; what can be kept for the next turn is kept.
+        9. The API key appears in no repr, error or log line, and is not sent to another host.
+        """
+
+    @asynccontextmanager
+    async def stream(
+        self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
+    ) -> AsyncIterator[AsyncGenerator[Chunk, None]]:
+        """`create_message` for those who `break`: leaving the `async with` closes the connection at once."""
+        async with aclosing(self.create_message(system_prompt, messages, options)) as chunks:
+            yield chunks
+
+    def get_model(self) -> Model:
+        """The model that is asked, and what is known of it; a provider that does not say has an empty id."""
+        return Model("", ModelInfo())
+
+    def calculate_cost(self, usage: UsageChunk) -> Decimal | None:
+        """What one call's usage costs in US dollars at this model's standard prices; None when a price is not known.
+
+        `UsageChunk.cost` knows more: the service tier and the day of the call.
+        """
+        return calculate_cost(usage, self.get_model().info)
+
+    async def aclose(self) -> None:  # noqa: B027 - most wrappers and test doubles hold nothing
+        """Close what the provider holds. Safe to call twice; a stream that still runs breaks."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,32 @@
+"""What somebody has written: a wrong number is a ConfigError that names it, a wrong word has a nearest right one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from penstock.core.errors import ConfigError
+
+__all__ = ["check_count", "check_seconds", "near"]
+
+_LONGEST = 1e9  # seconds, some thirty years: more is a mistake, and too much of it is no number to a clock
+
+
+def check_seconds(name: str, value: object) -> float:
+    """*value*, a number of seconds above 0, or ConfigError."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _LONGEST:
+        raise ConfigError(f"`{name}` is {value!r}, expected a number of seconds above 0")
+    return value
+
+
+def check_count(name: str, value: object) -> int:
+    """*value*, a whole number of 1 or more, or ConfigError."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LONGEST:
+        raise ConfigError(f"`{name}` is {value!r}, expected a whole number of 1 or more")
+    return value
+
+
+def near(word: object, known: Iterable[str]) -> str:
+    """The end of a message: the nearest known word, if there is a near one."""
+    found = get_close_matches(str(word), list(known), 1)
+    return f"; did you mean {found[0]!r}?" if found else ""

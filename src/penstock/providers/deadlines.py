@@ -1,0 +1,101 @@
+"""Watches one call's deadlines without a cancel scope for each read, which would cost as much as the whole event.
+
+Silence is left to the HTTP client's read timeout, which is fixed when the body begins. A scope is made only for the
+reads that have less time than that: after pings, near the total, and always where `stall` is the shorter one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import anyio
+
+from penstock.core.errors import (
+    ConnectTimeoutError,
+    FirstChunkTimeoutError,
+    ProviderTimeoutError,
+    StallTimeoutError,
+    TotalTimeoutError,
+)
+from penstock.core.messages import Deadlines
+
+__all__ = ["Watch"]
+
+_EXPIRED: Final[dict[str, tuple[type[ProviderTimeoutError], str]]] = {
+    "connect": (ConnectTimeoutError, "no connection"),
+    "first_chunk": (FirstChunkTimeoutError, "no content"),
+    "stall": (StallTimeoutError, "no further content"),
+    "total": (TotalTimeoutError, "no end of the answer"),
+}
+
+
+class Watch:
+    """The deadlines of one call. Only time spent waiting for the vendor counts, but for the total."""
+
+    def __init__(self, deadlines: Deadlines, clock: Callable[[], float] = time.monotonic) -> None:
+        self._deadlines = deadlines
+        self._clock = clock
+        self._start = clock()
+        self._waited = 0.0  # since the last content
+        self._name = "first_chunk"
+        self._limit = deadlines.first_chunk
+        self._silence = 0.0
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Bounds the step until the headers are there; the client's timeouts are per read, and headers can drip."""
+        before = self._clock()
+        name, left = self._nearest(before)
+        try:
+            with anyio.fail_after(left):
+                yield
+        except TimeoutError:
+            raise self.expired(name) from None
+        self._waited += self._clock() - before
+
+    def body_timeout(self) -> float:
+        """The read timeout for the body, in seconds: the longest silence that can be right."""
+        self._silence = max(self._deadlines.stall, self._deadlines.first_chunk - self._waited)
+        return self._silence
+
+    async def read(self, body: AsyncGenerator[bytes, None]) -> bytes | None:
+        """The next bytes, None at the end. Raises ProviderTimeoutError."""
+        before = self._clock()
+        name, left = self._nearest(before)
+        try:
+            if left >= self._silence:
+                return await body.__anext__()
+            with anyio.fail_after(left):
+                return await body.__anext__()
+        except StopAsyncIteration:
+            return None
+        except TimeoutError:
+            raise self.expired(name) from None
+        finally:
+            self._waited += self._clock() - before
+
+    def got_content(self) -> None:
+        """Content came: from now on it is a stall that is waited for."""
+        self._waited = 0.0
+        self._name = "stall"
+        self._limit = self._deadlines.stall
+
+    def expired(self, name: str | None = None) -> ProviderTimeoutError:
+        """The error for the deadline called *name*, None for the one that a silent body runs into."""
+        name = name or self._name
+        seconds = getattr(self._deadlines, name)
+        kind, what = _EXPIRED[name]
+        error = kind(f"{what} within {seconds:g} s (deadline `{name}`)")
+        error.seconds = seconds
+        return error
+
+    def _nearest(self, now: float) -> tuple[str, float]:
+        left = self._limit - self._waited
+        if self._deadlines.total is not None:
+            total_left = self._start + self._deadlines.total - now
+            if total_left < left:
+                return "total", total_left
+        return self._name, left

@@ -1,0 +1,235 @@
+"""Takes keys out of errors, tracebacks and log records: a server may echo what it was sent, and a library quote it."""
+
+from __future__ import annotations
+
+import base64
+import re
+import sys
+import threading
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from penstock.core.dialect import userinfo
+from penstock.core.errors import AuthenticationError
+from penstock.core.models import ProviderConfig
+
+if TYPE_CHECKING:
+    import logging
+
+__all__ = ["Secrets", "check_secrets", "config_secrets", "redact", "strip_tracebacks", "url_secrets", "watch_logs"]
+
+_MIN: Final = 8
+"""Shorter keys (`none`, `sk-test`) are no secrets, and would be found in ordinary words."""
+
+_SECRET_HEADER: Final = re.compile(r"auth|key|token|secret|cookie|credential|passw", re.IGNORECASE)
+_SCHEME: Final = re.compile(r"^(?:bearer|basic|token|api-?key)\s+", re.IGNORECASE)
+_LOGGERS: Final = ("httpx2", "httpcore2", "anthropic", "openai")
+# These loggers may not be there yet when a client is made: their modules are imported when they are needed.
+_LATER: Final = ("http11", "http2", "connection", "proxy", "socks")
+
+
+class Secrets:
+    """The keys of one client. It shows none of them, in whatever traceback or dump it stands."""
+
+    __slots__ = ("__weakref__", "_keys", "_patterns", "fit_headers")
+
+    def __init__(self, keys: Iterable[object] = (), *, fit_headers: bool = True) -> None:
+        """fit_headers: a header can carry those of them that are meant for one."""
+        self.fit_headers = fit_headers
+        found = {key for key in keys if isinstance(key, str) and len(key) >= _MIN}
+        # The longest first, as one may be a part of another.
+        self._keys = sorted(found, key=len, reverse=True)
+        self._patterns: list[re.Pattern[str]] | None = None
+
+    def __repr__(self) -> str:
+        return f"Secrets({len(self._keys)})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("keys are not pickled")
+
+    def plus(self, keys: Iterable[object]) -> Secrets:
+        """These and more."""
+        return Secrets([*self._keys, *keys], fit_headers=self.fit_headers)
+
+    def cleaned(self, text: str) -> str:
+        """*text* with `***` for each key: as it is, as an URL, JSON or HTML has it, and where "…" cuts it off."""
+        if self._patterns is None:
+            self._patterns = [re.compile("".join(map(_forms, key))) for key in self._keys]
+        for key, pattern in zip(self._keys, self._patterns, strict=True):
+            text = _without_start(pattern.sub("***", text), key)
+        return text
+
+
+def _header_secrets(headers: Mapping[str, str]) -> Iterator[str]:
+    """The values of the headers that may hold keys, by their names; without the scheme in front."""
+    for name, value in headers.items():
+        if _SECRET_HEADER.search(str(name)):
+            yield _SCHEME.sub("", str(value))
+            if str(name).lower() == "cookie":
+                yield from (part.partition("=")[2] for part in str(value).split("; "))
+
+
+def url_secrets(*urls: object) -> Iterator[str]:
+    """What stands before the host of each URL: the password, or the user where there is none, and both as a header."""
+    from urllib.parse import unquote  # for URLs that hold a password
+
+    for user, _, password in (userinfo(url).partition(":") for url in urls):
+        yield from (password or user, unquote(password or user))
+        yield base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+
+
+def config_secrets(config: ProviderConfig) -> Secrets:
+    """All that a config holds of them."""
+    headers = list(_header_secrets(config.headers))
+    fit = all(value.isascii() and value.isprintable() for value in headers)
+    return Secrets([config.api_key, *headers, *url_secrets(config.base_url)], fit_headers=fit)
+
+
+def check_secrets(keys: Iterable[object], secrets: Secrets) -> None:
+    """Raise AuthenticationError for a key, or another of the *secrets*, that no header can carry.
+
+    The HTTP library's own error would show it, and in a form in which it cannot be found and replaced.
+    """
+    fit = secrets.fit_headers
+    for key in keys:
+        if not isinstance(key, str) or not key:
+            raise AuthenticationError("the API key is empty or no text")
+        fit = fit and key.isascii() and key.isprintable() and " " not in key
+    if not fit:
+        raise AuthenticationError("the API key holds a character that no header can carry: a line end, perhaps")
+
+
+def redact(error: BaseException | None, secrets: Secrets) -> None:
+    """Replace *secrets* in all that *error* and what it was raised from say; the requests that they hold are let go."""
+    for one in _chain(error):
+        one.args = tuple(_without(arg, secrets) for arg in one.args)
+        held = vars(one)
+        for name, value in list(held.items()):
+            if name == "request":
+                del held[name]  # the SDK's errors have it, with all that was sent
+            elif name == "_request":
+                held[name] = None  # the HTTP library's
+            else:
+                held[name] = _without(value, secrets)
+
+
+def strip_tracebacks(error: BaseException | None) -> None:
+    """Let go of the frames of *error* and of all that it was raised from: those of the libraries hold the key."""
+    for one in _chain(error):
+        one.__traceback__ = None
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    """*error* and all that it was raised from; but not what a caller of ours is handling, which is the caller's."""
+    callers = _callers()
+    found: dict[int, BaseException] = {}
+    left = [error]
+    while left:
+        one = left.pop()
+        if one is None or id(one) in found:
+            continue
+        if one is error or one.__traceback__ is None or one.__traceback__.tb_frame not in callers:
+            found[id(one)] = one
+            left += [one.__cause__, one.__context__]
+    return list(found.values())
+
+
+def _callers() -> set[FrameType]:
+    """The frames that wait for the outermost of ours that are running."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and str(frame.f_globals.get("__name__")).startswith("penstock."):
+        frame = frame.f_back
+    found = set()
+    while frame is not None:
+        found.add(frame)
+        frame = frame.f_back
+    return found
+
+
+def _without(value: Any, secrets: Secrets) -> Any:
+    if isinstance(value, str):
+        return secrets.cleaned(value)
+    if isinstance(value, bytes):
+        return secrets.cleaned(value.decode("latin-1")).encode("latin-1", "replace")
+    if type(value) is dict:
+        return {_without(name, secrets): _without(inner, secrets) for name, inner in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_without(inner, secrets) for inner in value)
+    return value
+
+
+def _forms(character: str) -> str:
+    """A pattern for one character of a key, itself or escaped: `%2B`, also twice; `\\u002b`, `\\/`; `&#43;`."""
+    code = ord(character)
+    plain = re.escape(character) if character.isalnum() else rf"\\*{re.escape(character)}"
+    return rf"(?:{plain}|(?i:%(?:25)*{code:02x}|\\+u00{code:02x}|\\+x{code:02x}|&#0*{code};|&#x0*{code:x};))"
+
+
+def _without_start(text: str, key: str) -> str:
+    """Without the first part of *key*, where the text was cut off in the middle of it: at any of its "…"."""
+    end = text.rfind("…")
+    while end >= 0:
+        text = _without_start_at(text, key, end)
+        end = text.rfind("…", 0, end)
+    return text
+
+
+def _without_start_at(text: str, key: str, end: int) -> str:
+    forms = [re.compile(_forms(character)) for character in key]
+    for start in range(max(0, end - 8 * len(key)), end):
+        at, size = start, 0
+        while at < end and size < len(forms) and (found := forms[size].match(text, at, end)):
+            at, size = found.end(), size + 1
+        if size >= _MIN and (at == end or text[at] in "%\\&"):
+            return f"{text[:start]}***{text[end:]}"
+    return text
+
+
+class _LogFilter:
+    """Cleans what the libraries log of requests and answers; at DEBUG that is headers, which a server may fill.
+
+    There is one for the process, as loggers are the process's; it knows the keys of the clients that live. It costs
+    nothing where such records are not made.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._live: weakref.WeakSet[Secrets] = weakref.WeakSet()
+
+    def watch(self, secrets: Secrets) -> None:
+        """Keep *secrets* out of the records as long as they live."""
+        import logging  # the SDKs load it anyway, and `import penstock` need not
+
+        with self._lock:
+            self._live.add(secrets)
+        names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in _LOGGERS]
+        for name in (*names, *(f"httpcore2.{name}" for name in _LATER)):
+            logging.getLogger(name).addFilter(self)  # once: it looks whether it is there
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Called by the logger, before any handler."""
+        with self._lock:
+            live = list(self._live)
+        try:
+            text = clean = record.getMessage()
+        except (TypeError, ValueError):
+            return True  # broken, which the handler says better
+        if record.exc_info and record.exc_info[1] is not None:
+            # Its frames hold headers.
+            error, record.exc_info = record.exc_info[1], None
+            clean = f"{text} ({type(error).__name__}: {error})"
+        for secrets in live:
+            clean = secrets.cleaned(clean)
+        if clean != text:
+            record.msg, record.args = clean, None
+        return True
+
+
+_log_filter: Final = _LogFilter()
+
+
+def watch_logs(secrets: Secrets) -> None:
+    """Keep *secrets* out of what the SDKs and the HTTP library log, as long as they live."""
+    _log_filter.watch(secrets)

@@ -1,0 +1,331 @@
+"""The vendor's SDK client as a pipe for bytes, and the one border where its exceptions become ours.
+
+The SDK does what it does well: credentials, proxies, TLS, the connection pool, timeouts. The body goes in as bytes that
+are already encoded and comes out as bytes that are not decoded yet. It never retries and never follows a redirect, on
+which the key would go along.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import suppress
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import anyio
+import anyio.lowlevel
+import msgspec
+
+from penstock.core.chunks import Chunk, UsageChunk
+from penstock.core.cost import Meter
+from penstock.core.errors import (
+    AuthenticationError,
+    ConfigError,
+    InvalidRequestError,
+    MalformedResponseError,
+    NetworkError,
+    ProviderError,
+    StreamInterruptedError,
+)
+from penstock.core.messages import Deadlines, ResponseHead
+from penstock.providers.deadlines import Watch
+from penstock.providers.redaction import Secrets, check_secrets, redact, strip_tracebacks, url_secrets, watch_logs
+from penstock.wire.answer_reader import AnswerReader
+from penstock.wire.retry_after import said_in_headers, said_of_buckets, wait_of_buckets
+
+if TYPE_CHECKING:
+    import httpx2
+
+__all__ = ["Exchange", "Transport"]
+
+_DRAIN: Final = 0.1
+"""Seconds to wait, after the message is complete, for the end of the body: only then is the connection used again."""
+_ERROR_BODY: Final = 64 * 1024
+"""Most bytes that are read of an error's body, and below it the seconds: what it is, its status has said already."""
+_ERROR_SECONDS: Final = 2.0
+_CLOSE: Final = 1.0
+"""Seconds that closing may take, cancelled or not."""
+
+
+class RefusedError(Exception):
+    """An answer with a failing status: the beginning of its body, as far as that came. Stays inside this module."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+class SDKClient(Protocol):
+    """What is used of AsyncAnthropic and AsyncOpenAI."""
+
+    @property
+    def api_key(self) -> str | None: ...
+
+    async def post(self, path: str, **kwargs: Any) -> Any: ...
+
+    async def close(self) -> None: ...
+
+
+class Exchange(msgspec.Struct, frozen=True, kw_only=True):
+    """One request, ready to be sent, and what its answer is read with."""
+
+    path: str
+    body: bytes
+    headers: Mapping[str, str]
+    deadlines: Deadlines
+    on_head: Callable[[ResponseHead], object] | None = None
+    reader: AnswerReader
+    meter: Meter
+
+
+class Transport:
+    """Sends exchanges through an SDK's client, of which there is one for each event loop."""
+
+    def __init__(
+        self,
+        sdk: ModuleType,
+        make_client: Callable[[Any], SDKClient],
+        response_error: Callable[[int, Mapping[str, str], bytes], ProviderError],
+        *,
+        vendor: str,
+        model: str,
+        secrets: Secrets,
+        key_names: Sequence[str],
+    ) -> None:
+        """secrets: what no error may show; what only the client knows is added. key_names: variables for the key."""
+        import httpx2  # here and not above: `import penstock` loads no HTTP client
+
+        self._httpx = httpx2
+        self._sdk = sdk
+        self._sdk_error: type[Exception] = getattr(sdk, "AnthropicError", None) or sdk.OpenAIError
+        self._make_client = make_client
+        self._response_error = response_error
+        self._vendor = vendor
+        self._model = model
+        self._secrets = secrets
+        self._key_names = key_names
+        # The client of the loop that ran last in this thread. It is let go of with its loop's successor: a table of
+        # loops would keep each loop alive, as its client knows it.
+        self._local = threading.local()
+        self._failures = (
+            RefusedError,
+            httpx2.HTTPError,
+            httpx2.StreamError,
+            httpx2.InvalidURL,
+            self._sdk_error,
+            OSError,
+        )
+
+    async def exchange(self, prepare: Callable[[], Exchange]) -> AsyncGenerator[Chunk, None]:
+        """Prepare the request, send it, and yield the chunks of the answer. Raises a ProviderError."""
+        call: Exchange | None = None
+        watch: Watch | None = None
+        response: httpx2.Response | None = None
+        body: AsyncGenerator[bytes, None] | None = None
+        try:
+            call = self._prepared(prepare)
+            watch = Watch(call.deadlines)
+            response = await self._send(call, watch)
+            self._tell(call, response.status_code, response.headers)
+            # Without compression the raw bytes are the same, and one generator cheaper for each read.
+            compressed = "content-encoding" in response.headers
+            body = response.aiter_bytes() if compressed else response.aiter_raw()
+            while not call.reader.done:
+                data = await watch.read(body)
+                held, content = call.reader.held, False
+                for chunk in call.reader.close() if data is None else call.reader.feed(data):
+                    content = content or type(chunk) is not UsageChunk
+                    yield chunk
+                if content or call.reader.held != held:
+                    watch.got_content()
+        except ProviderError as error:
+            data = None  # it may echo the key, and this frame is on the traceback
+            self._complete(error, call, response)
+            raise error
+        except self._failures as theirs:
+            data = None
+            cause = theirs.__cause__ if isinstance(theirs, self._sdk.APIConnectionError) else theirs
+            if call is not None and isinstance(cause, RefusedError):
+                self._tell(call, cause.status, cause.headers)
+            ours = self._translated(theirs, cause, watch, began=response is not None)
+            ours.__cause__ = theirs
+            self._complete(ours, call, response)
+            raise ours from theirs
+        except GeneratorExit:  # first, as there may be no loop any more to ask for its word
+            raise
+        except anyio.get_cancelled_exc_class() as cancelled:
+            strip_tracebacks(cancelled)
+            raise
+        finally:
+            if response is not None:
+                await self._close(response, body, drain=call is not None and call.reader.done)
+
+    async def aclose(self) -> None:
+        """Close this event loop's client."""
+        if self._client() is not None:
+            await self._let_go()
+
+    def _client(self) -> SDKClient | None:
+        """This event loop's client, if it has one already."""
+        token, client = getattr(self._local, "held", (None, None))
+        return client if token == anyio.lowlevel.current_token() else None
+
+    async def _let_go(self) -> None:
+        """Close the client that is held, as far as that is possible.
+
+        The sockets of an earlier loop's cannot be closed in order any more. But left to itself the SDK's client would
+        try to in this loop, when it is collected, and asyncio would print what comes of it.
+        """
+        _, client = getattr(self._local, "held", (None, None))
+        if client is not None:
+            del self._local.held
+            with suppress(RuntimeError, TypeError, AttributeError, *self._failures):
+                with anyio.move_on_after(_CLOSE, shield=True):
+                    await client.close()
+
+    def _new_client(self) -> SDKClient:
+        from urllib.request import getproxies  # a third of what `import penstock` would cost
+
+        self._secrets = self._secrets.plus(url_secrets(*getproxies().values()))
+        try:
+            client = self._make_client(self._sdk.DefaultAsyncHttpxClient(event_hooks={"response": [self._refuse]}))
+        except (ImportError, TypeError, ValueError, AttributeError, OSError) as error:
+            if isinstance(error, ProviderError):
+                raise
+            # A proxy of an unknown kind, a certificate file that is not there: wrong again at every try.
+            raise ConfigError(f"the HTTP client cannot be made ({type(error).__name__}: {error})") from error
+        self._secrets = self._secrets.plus([client.api_key, getattr(client, "auth_token", None)])
+        watch_logs(self._secrets)
+        self._local.held = (anyio.lowlevel.current_token(), client)
+        return client
+
+    async def _refuse(self, response: httpx2.Response) -> None:
+        """Called by the HTTP client for each answer, before its body: a body that breaks must not hide the status."""
+        if response.is_success:
+            return
+        body = b""
+        with suppress(*self._failures), anyio.move_on_after(_ERROR_SECONDS):
+            async for piece in response.aiter_bytes():
+                body += piece
+                if len(body) > _ERROR_BODY:
+                    break
+        raise RefusedError(response.status_code, response.headers, body[:_ERROR_BODY])
+
+    @staticmethod
+    def _prepared(prepare: Callable[[], Exchange]) -> Exchange:
+        try:
+            return prepare()
+        except (TypeError, ValueError, AttributeError, LookupError) as error:
+            if isinstance(error, ProviderError):
+                raise
+            said = f"{type(error).__name__}: {error}"
+            raise InvalidRequestError(f"a message or an option holds a value of a wrong type ({said})") from error
+
+    async def _send(self, call: Exchange, watch: Watch) -> httpx2.Response:
+        client = self._client()
+        if client is None:
+            await self._let_go()
+            client = self._new_client()
+        keys = (client.api_key, getattr(client, "auth_token", None))
+        check_secrets([key for key in keys if key is not None], self._secrets)
+        limits = call.deadlines
+        options = {
+            "headers": call.headers,
+            "timeout": self._httpx.Timeout(limits.first_chunk, connect=limits.connect, pool=limits.connect),
+            "follow_redirects": False,
+        }
+        stream_cls = self._sdk.AsyncStream[Any]
+        with watch.sending():
+            try:
+                stream = await client.post(
+                    call.path, cast_to=object, content=call.body, stream=True, stream_cls=stream_cls, options=options
+                )
+            except self._failures:
+                raise
+            except Exception as error:
+                # A header that is no text, say, or one that lies about the body's length: nothing has been sent.
+                raise InvalidRequestError(f"the request cannot be built ({type(error).__name__}: {error})") from error
+        response: httpx2.Response = stream.response
+        # httpx2 reads this once, when the body is first asked for.
+        response.request.extensions["timeout"]["read"] = watch.body_timeout()
+        return response
+
+    async def _close(self, response: httpx2.Response, body: AsyncGenerator[bytes, None] | None, *, drain: bool) -> None:
+        """Give the connection back if the answer is complete, else close it; what fails here matters no more."""
+        with suppress(*self._failures):
+            if drain and body is not None:
+                with anyio.move_on_after(_DRAIN, shield=True):
+                    async for _ in body:
+                        pass
+        with suppress(*self._failures), anyio.move_on_after(_CLOSE, shield=True):
+            if body is not None:
+                await body.aclose()
+            await response.aclose()
+
+    def _tell(self, call: Exchange, status: int, headers: Mapping[str, str]) -> None:
+        if call.on_head is not None:
+            said = _request_id(headers)
+            request_id = None if said is None else self._secrets.cleaned(said)  # a server may echo the key in it
+            wait = wait_of_buckets(headers, dt.datetime.now(dt.UTC))
+            call.on_head(ResponseHead(status=status, request_id=request_id, wait=wait))
+
+    def _translated(
+        self, theirs: Exception, cause: BaseException | None, watch: Watch | None, *, began: bool
+    ) -> ProviderError:
+        """cause: what the SDK has wrapped into *theirs*, or that itself."""
+        sdk, httpx = self._sdk, self._httpx
+        if isinstance(cause, RefusedError):
+            return self._refused(cause)
+        if isinstance(cause, httpx.TimeoutException) and watch is not None:
+            connecting = isinstance(cause, httpx.ConnectTimeout | httpx.PoolTimeout)
+            return watch.expired("connect" if connecting else None)
+        said = f"{type(cause).__name__}: {cause}".rstrip(": ")
+        if isinstance(cause, httpx.DecodingError):
+            return MalformedResponseError(f"the answer's compression is broken ({said})")
+        if began:
+            return StreamInterruptedError(f"the connection broke before the message was complete ({said})")
+        if isinstance(theirs, self._sdk_error) and not isinstance(theirs, sdk.APIError):
+            return AuthenticationError(f"the SDK found no usable credentials ({said})")
+        if isinstance(cause, httpx.RemoteProtocolError):
+            said = f"the connection was closed before an answer, as can happen to one that was kept open; {said}"
+        return NetworkError(f"no answer from {self._asked()} ({said})")
+
+    def _asked(self) -> str:
+        """The server's address, for a message; passwords in it are taken out with the other secrets."""
+        return str(getattr(self._client(), "base_url", None) or "the server").rstrip("/")
+
+    def _refused(self, refused: RefusedError) -> ProviderError:
+        error = self._response_error(refused.status, refused.headers, refused.body)
+        if refused.status == 404:
+            error.hint = f"{error.hint} What was asked begins with {self._asked()}."
+        place = refused.headers.get("location")
+        if 300 <= refused.status < 400 and place:
+            error.args = (f"the server redirects to {place}, which is not followed: the key would go along",)
+        now = dt.datetime.now(dt.UTC)
+        said = said_in_headers(refused.headers, now)
+        error.retry_after = error.retry_after if said is None else said
+        if error.retry_after is None and error.retryable:
+            error.retry_after = said_of_buckets(refused.status, refused.headers, now)
+        refused.headers, refused.body = {}, b""  # it hangs on the error that the caller sees, and may echo the key
+        return error
+
+    def _complete(self, error: ProviderError, call: Exchange | None, response: httpx2.Response | None) -> None:
+        """Add what only the border knows, and take the key out of everything that hangs on the error."""
+        error.vendor = error.vendor or self._vendor
+        error.model = error.model or self._model
+        if isinstance(error, AuthenticationError) and self._key_names:
+            error.hint = f"Check the API key: {' or '.join(self._key_names)}, or apiKey in models.json."
+        if response is not None and error.request_id is None:
+            error.request_id = _request_id(response.headers)
+        redact(error, self._secrets)
+        if call is not None:
+            error.usage = call.meter.total
+            strip_tracebacks(error)
+
+
+def _request_id(headers: Mapping[str, str]) -> str | None:
+    return headers.get("request-id") or headers.get("x-request-id")

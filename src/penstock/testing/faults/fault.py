@@ -1,0 +1,85 @@
+"""What a fault is: a reply for each wire that has it, and what must come out of a call that gets it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Literal
+
+import msgspec
+
+from penstock.core.errors import ProviderError
+from penstock.core.messages import Deadlines
+from penstock.core.models import ProviderConfig
+from penstock.core.provider import BaseProvider
+from penstock.providers.anthropic import AnthropicProvider
+from penstock.providers.openai import OpenAIProvider
+from penstock.testing.answers import WIRES, CalledTool, WireName, answer
+from penstock.testing.emulator import Emulator, Reply
+
+__all__ = ["TEXT", "Fault", "Outcome", "base_url", "emulated", "provider_on"]
+
+TEXT: Final = "Hello there, world!"
+"""What the emulator says when nothing is wrong."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What must come out of one call, whatever the wire.
+
+    text: all of it, or what comes before the error. calls: name and arguments of each whole call. reason: of the stop.
+    usage: input and output tokens, None where the vendor reports none; of an error nothing is said here.
+    error: the class that ends it, None if it ends well. retry_after: as on the error, in seconds.
+    """
+
+    text: str = ""
+    calls: Sequence[CalledTool] = ()
+    reason: Literal["stop", "length", "tool_calls"] | None = None
+    usage: tuple[int, int] | None = None
+    error: type[ProviderError] | None = None
+    retry_after: float | None = None
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may succeed later."""
+        return self.error is not None and self.error.retryable
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that goes wrong, or is only odd. reply: it, in the form of a wire.
+
+    wires: those on which it can be. always: it is not over after one call. refused: nobody listens; there is no reply.
+    seconds: how long a sound provider may need for it, beside its deadlines, as there is so much to read.
+    """
+
+    name: str
+    reply: Callable[[WireName], Reply]
+    outcome: Outcome
+    wires: Sequence[WireName] = WIRES
+    always: bool = False
+    refused: bool = False
+    seconds: float = 1.0
+
+
+def emulated(fault: Fault, wire: WireName, *, port: int = 0) -> Emulator:
+    """A server, not entered yet, that has this fault and then, unless that is for ever, answers well."""
+    own, well = fault.reply(wire), Reply(answer(wire, TEXT))
+    if fault.always:
+        return Emulator(then=own, port=port)
+    return Emulator(*(() if fault.refused else (own,)), then=well, port=port, refusing=fault.refused)
+
+
+def base_url(wire: WireName, url: str) -> str:
+    """What a client of this wire wants as its base URL, for an emulator at *url*."""
+    return url if wire == "messages" else f"{url}/v1"
+
+
+def provider_on(wire: WireName, url: str, **config: Any) -> BaseProvider:
+    """A provider that asks the emulator at *url* on this wire; *config* is laid over an ordinary ProviderConfig.
+
+    Its deadlines are short, as nothing on the loopback takes long.
+    """
+    limits = Deadlines(connect=5, first_chunk=1, stall=1)
+    settings: dict[str, Any] = {"model_id": "emulated", "api_key": "none", "deadlines": limits}
+    settings["base_url"] = base_url(wire, url)
+    if wire == "messages":
+        return AnthropicProvider(ProviderConfig(**(settings | config)))
+    return OpenAIProvider(ProviderConfig(wire=wire, **(settings | config)))

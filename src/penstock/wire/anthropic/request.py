@@ -1,0 +1,161 @@
+"""Anthropic's Messages API, the request: history and options to bytes. Pure: no I/O, no clock, no SDK.
+
+Source: the API's documentation and the types of the anthropic SDK 2.11, read 2026-11-21.
+The fields stand in a fixed order with the messages last, so that the bytes of one turn begin those of the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from penstock.core.errors import InvalidRequestError
+from penstock.core.messages import (
+    DocumentPart,
+    ImagePart,
+    Message,
+    OpaquePart,
+    Options,
+    ReasoningPart,
+    TextPart,
+    Tool,
+    ToolCallPart,
+    ToolResultPart,
+)
+from penstock.core.models import Model
+from penstock.wire.anthropic.blocks import (
+    Block,
+    Document,
+    Image,
+    Redacted,
+    Text,
+    Thinking,
+    ToolDefinition,
+    ToolResult,
+    ToolUse,
+    Turn,
+)
+from penstock.wire.anthropic.cache_marks import MAX_MARKS, place_marks
+from penstock.wire.anthropic.options import option_fields
+from penstock.wire.event_json import is_object, shown
+from penstock.wire.request import (
+    HistoryWriter,
+    check_prefill,
+    check_system,
+    check_tools,
+    given_bytes,
+    merged,
+    refuse,
+    to_json,
+)
+
+__all__ = ["encode"]
+
+
+def encode(system_prompt: str, messages: Sequence[Message], options: Options, model: Model) -> bytes:
+    """The body of the request. Raises InvalidRequestError for what the API or this model is known to refuse."""
+    body = option_fields(options, model)
+    check_tools(options.tools)
+    tools = [_tool(tool) for tool in options.tools]
+    if tools:
+        body["tools"] = tools
+    system_text = check_system(system_prompt)
+    system = [Text(system_text)] if system_text else []
+    if system:
+        body["system"] = system
+    turns = [Turn(role, content) for role, content in _History(model).walk(messages)]
+    # After `pause_turn` the history ends with the server's tools' blocks and is sent as it is: not a prefill.
+    if not any(isinstance(block, msgspec.Raw) for block in turns[-1].content):
+        check_prefill(model, messages, turns[-1].role)
+    body["messages"] = turns
+    try:
+        if options.cache != "off" and "cache_control" not in options.extra:
+            theirs = [tool["cache_control"] for tool in tools if isinstance(tool, dict) and "cache_control" in tool]
+            long_lived = all(isinstance(mark, Mapping) and mark.get("ttl") == "1h" for mark in theirs)
+            place_marks(
+                [tool for tool in tools if isinstance(tool, ToolDefinition)],
+                system,
+                turns,
+                # Longer lifetimes come first, and the tools are in front of all that we mark.
+                extended=options.cache == "extended" and long_lived,
+                min_tokens=model.info.min_cache_tokens or 0,
+                slots=MAX_MARKS - len(theirs),
+            )
+        return to_json(merged(body, options.extra, "messages"))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidRequestError(f"the request cannot be written as JSON: {error}") from error
+
+
+def _tool(tool: Tool | Mapping[str, object]) -> ToolDefinition | dict[str, object]:
+    if isinstance(tool, Tool):
+        return ToolDefinition(tool.name, tool.parameters, tool.description, tool.strict)
+    return dict(tool)
+
+
+class _History(HistoryWriter):
+    """Writes parts as blocks."""
+
+    def _text(self, part: TextPart) -> Block:
+        return Text(self.text(part))
+
+    def _said(self, part: TextPart) -> Block | None:
+        text = self.said(part)
+        return None if text is None else Text(text)
+
+    def _image(self, part: ImagePart) -> Block:
+        self.may_have_images()
+        given_bytes(part)
+        return Image(_source(part))
+
+    def _document(self, part: DocumentPart) -> Block:
+        source = _source(part)
+        if given_bytes(part) and part.media_type == "text/plain":
+            text = (part.data or b"").decode("utf-8", "replace")
+            source = {"type": "text", "media_type": "text/plain", "data": text}
+        return Document(source, part.title, {"enabled": True} if part.citations else None)
+
+    def _call(self, part: ToolCallPart) -> Block:
+        return ToolUse(self.call_id(part), part.name, msgspec.Raw(part.arguments))
+
+    def _result(self, part: ToolResultPart) -> Block:
+        id_ = self.result_id(part)
+        content = part.content
+        if not isinstance(content, str):
+            content = self.parts(content, self.in_results)
+        return ToolResult(id_, content or None, part.is_error)
+
+    def _reasoning(self, part: ReasoningPart) -> Block | None:
+        if part.vendor != "anthropic" or not part.proof:
+            return None
+        return Redacted(part.proof) if part.redacted else Thinking(part.text, part.proof)
+
+    def _opaque(self, part: OpaquePart) -> Block | None:
+        if part.vendor != "anthropic":
+            return self._said(TextPart(part.text)) if part.text else None
+        if not is_object(part.data):
+            refuse(f"the data is not a JSON object: {shown(part.data)}")
+        return msgspec.Raw(part.data)
+
+
+def _source(part: ImagePart | DocumentPart) -> dict[str, Any]:
+    if part.data is None:
+        return {"type": "url", "url": part.url}
+    return {"type": "base64", "media_type": part.media_type, "data": part.data}
+
+
+_History.in_results = {
+    TextPart: _History._text,
+    ImagePart: _History._image,
+    DocumentPart: _History._document,
+}
+_History.writers = {
+    "user": {**_History.in_results, ToolResultPart: _History._result, OpaquePart: _History._opaque},
+    "assistant": {
+        TextPart: _History._said,
+        ToolCallPart: _History._call,
+        ReasoningPart: _History._reasoning,
+        OpaquePart: _History._opaque,
+    },
+}

@@ -1,0 +1,312 @@
+"""Chat Completions, the request: history and options to bytes. Pure: no I/O, no clock, no SDK.
+
+The messages stand last in the body, so that the bytes of one turn begin those of the next.
+Sources: https://platform.openai.com/docs/api-reference/chat and the types of the openai SDK 3.54, read 2026-11-21.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+from penstock.core.dialect import Dialect
+from penstock.core.errors import InvalidRequestError
+from penstock.core.messages import (
+    DocumentPart,
+    ImagePart,
+    Message,
+    OpaquePart,
+    Options,
+    ReasoningPart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+from penstock.core.models import Model
+from penstock.wire.event_json import UNDECODABLE, shown
+from penstock.wire.openai.options import option_fields
+from penstock.wire.request import (
+    EMPTY,
+    HistoryWriter,
+    check_prefill,
+    check_system,
+    given_bytes,
+    merged,
+    refuse,
+    to_json,
+)
+
+__all__ = ["OpenAIHistory", "as_text", "data_url", "encode", "is_reasoning_item"]
+
+_raws = msgspec.json.Decoder(list[msgspec.Raw])
+_LONGEST_ID: Final = 40  # characters of an id of ours, where any would do
+
+
+class _Text(msgspec.Struct, gc=False, tag_field="type", tag="text"):
+    text: str
+
+
+class _Image(msgspec.Struct, gc=False, tag_field="type", tag="image_url"):
+    image_url: dict[str, str]
+
+
+class _File(msgspec.Struct, gc=False, tag_field="type", tag="file"):
+    file: dict[str, str]
+
+
+class _Function(msgspec.Struct, gc=False):
+    name: str
+    arguments: str
+
+
+class _Call(msgspec.Struct, gc=False, omit_defaults=True, tag_field="type", tag="function"):
+    id: str
+    function: _Function
+    extra_content: msgspec.Raw | None = None
+
+
+class _System(msgspec.Struct, gc=False, tag_field="role", tag="system"):
+    content: str
+
+
+class _User(msgspec.Struct, gc=False, tag_field="role", tag="user"):
+    content: str | list[Any]
+
+
+class _Assistant(msgspec.Struct, gc=False, omit_defaults=True, tag_field="role", tag="assistant"):
+    content: str | None
+    tool_calls: list[_Call] | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    reasoning_details: list[msgspec.Raw] | None = None
+    extra_content: msgspec.Raw | None = None
+
+
+class _Result(msgspec.Struct, gc=False, tag_field="role", tag="tool"):
+    tool_call_id: str
+    content: str
+
+
+class _Typed(msgspec.Struct):
+    type: str | None = None
+
+
+_typed = msgspec.json.Decoder(_Typed)
+
+
+class _Thought(msgspec.Struct, gc=False):
+    """Reasoning that goes back, until it is known where to."""
+
+    text: str
+    proof: str
+
+
+def encode(system_prompt: str, messages: Sequence[Message], options: Options, model: Model, dialect: Dialect) -> bytes:
+    """The body of the request. Raises InvalidRequestError for what the API, vendor or model is known to refuse."""
+    body = option_fields(options, model, dialect, "chat")
+    system = check_system(system_prompt)
+    history = _History(model, dialect)
+    turns: list[Any] = []
+    for role, parts in history.walk(messages):
+        turns += history.said_turn(parts) if role == "assistant" else history.asked_turns(parts)
+        history.check_order(turns)
+    if not turns:
+        raise InvalidRequestError(EMPTY)
+    check_prefill(model, messages, "assistant" if type(turns[-1]) is _Assistant else "user")
+    body["messages"] = [_System(system), *turns] if system else turns
+    try:
+        return to_json(merged(body, options.extra, "messages"))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidRequestError(f"the request cannot be written as JSON: {error}") from error
+
+
+class OpenAIHistory(HistoryWriter):
+    """What both of OpenAI's wires write alike. longest_id: characters of a call's id, None if the row says it."""
+
+    longest_id: ClassVar[int | None] = None
+
+    def __init__(self, model: Model, dialect: Dialect) -> None:
+        super().__init__(model)
+        self.dialect = dialect
+
+    def own_id(self, foreign: str, attempt: int) -> str:
+        """The id as it came if the vendor can take it, else one made of it, and always one of a legal length."""
+        length, longest = self.dialect.call_id_length, self.dialect.longest_call_id
+        if length is not None:
+            legal = attempt == 0 and len(foreign) == length and foreign.isascii() and foreign.isalnum()
+            return foreign if legal else _digest(foreign, attempt)[:length]
+        if longest is None and attempt == 0 and foreign and foreign.isprintable():
+            return foreign
+        id_, longest = super().own_id(foreign, attempt), self.longest_id or longest or _LONGEST_ID
+        return id_ if len(id_) <= longest else f"call_{_digest(foreign, attempt)}"[:longest]
+
+    def image_url(self, part: ImagePart) -> str:
+        """The image as a URL, which may hold it."""
+        self.may_have_images()
+        if given_bytes(part):
+            return data_url(part)
+        if not self.dialect.image_urls:
+            refuse(f"{self.dialect.name} fetches no images: give its data")
+        return part.url or ""
+
+
+def _digest(foreign: str, attempt: int) -> str:
+    from hashlib import sha256  # for ids from elsewhere only
+
+    return sha256(f"{foreign}{attempt or ''}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def data_url(part: ImagePart | DocumentPart) -> str:
+    """The part's data as a URL."""
+    return f"data:{part.media_type};base64,{b64encode(part.data or b'').decode()}"
+
+
+def is_reasoning_item(proof: str) -> bool:
+    """Whether a proof is the Responses API's."""
+    try:
+        return _typed.decode(proof).type == "reasoning"
+    except UNDECODABLE:
+        return False
+
+
+def as_text(part: DocumentPart) -> str:
+    """A document of plain text, with its title over it."""
+    text = (part.data or b"").decode("utf-8", "replace")
+    return f"{part.title}\n\n{text}" if part.title else text
+
+
+class _History(OpenAIHistory):
+    """Writes parts as the pieces of messages, and pieces as messages."""
+
+    def __init__(self, model: Model, dialect: Dialect) -> None:
+        super().__init__(model, dialect)
+        self._images: list[Any] = []  # of results, which take only text
+
+    def asked_turns(self, parts: Sequence[Any]) -> Iterator[Any]:
+        """Results first, each a message; then what the user says."""
+        results = [part for part in parts if type(part) is _Result]
+        said = [*self._images, *(part for part in parts if type(part) is not _Result)]
+        self._images.clear()
+        yield from results
+        if len(said) == 1 and type(said[0]) is _Text:
+            yield _User(said[0].text)
+        elif said:
+            yield _User(said)
+
+    def said_turn(self, parts: Sequence[Any]) -> list[Any]:
+        """The model's message; none if nothing of it can be sent."""
+        text = "".join(part.text for part in parts if type(part) is _Text)
+        calls = [part for part in parts if type(part) is _Call]
+        thoughts = [part for part in parts if type(part) is _Thought]
+        has_text = bool(text) and not text.isspace()
+        if not has_text and not calls:
+            return []
+        turn = _Assistant(text if has_text else None, calls or None)
+        echo = self.dialect.reasoning_echo
+        if echo == "reasoning_details":
+            turn.reasoning_details = [raw for thought in thoughts for raw in _raws.decode(thought.proof)] or None
+        elif echo == "extra_content":
+            self._place_extras(turn, parts)
+        elif echo is not None and calls:
+            thought_text = "".join(thought.text for thought in thoughts)
+            if thought_text or echo == "reasoning_content":
+                setattr(turn, echo, thought_text)
+        return [turn]
+
+    def _place_extras(self, turn: _Assistant, parts: Sequence[Any]) -> None:
+        """What stood on a call stands before it in the history; after the last call it was the message's."""
+        extra = None
+        for part in parts:
+            if type(part) is _Thought:
+                extra = msgspec.Raw(part.proof.encode())
+            elif type(part) is _Call and extra is not None:
+                part.extra_content, extra = extra, None
+        turn.extra_content = extra
+        calls = turn.tool_calls or []
+        if self.dialect.foreign_extra is not None and calls and all(call.extra_content is None for call in calls):
+            calls[0].extra_content = msgspec.Raw(msgspec.json.encode(self.dialect.foreign_extra))
+
+    def check_order(self, turns: Sequence[Any]) -> None:
+        """Some vendors take no user's message after a tool's result."""
+        if self.dialect.user_after_tool or len(turns) < 2:
+            return
+        if type(turns[-1]) is _User and type(turns[-2]) is _Result:
+            raise InvalidRequestError(
+                f"messages[{self.place}]: {self.dialect.name} takes neither text nor images after a tool's results: "
+                "wait for the model's answer"
+            )
+
+    def _text(self, part: TextPart) -> _Text:
+        return _Text(self.text(part))
+
+    def _said(self, part: TextPart) -> _Text:
+        # Blank text may be the beginning of a message that goes on after reasoning: it is one text in the end.
+        return _Text(part.text if part.text.isspace() else self.text(part))
+
+    def _image(self, part: ImagePart) -> _Image:
+        return _Image({"url": self.image_url(part)})
+
+    def _document(self, part: DocumentPart) -> _Text | _File:
+        if part.citations:
+            refuse("no citations on this API; they work with Anthropic")
+        has_data = given_bytes(part)
+        if has_data and part.media_type == "text/plain":
+            return _Text(as_text(part))
+        if not self.dialect.chat_documents:
+            refuse(f"{self.dialect.name} takes no documents on the chat wire; send its text")
+        if not has_data:
+            other = 'with wire="responses" or ' if "responses" in self.dialect.wires else ""
+            refuse(f"no documents by URL on the chat wire; they work {other}as data")
+        return _File({"filename": part.title or "document.pdf", "file_data": data_url(part)})
+
+    def _call(self, part: ToolCallPart) -> _Call:
+        return _Call(self.call_id(part), _Function(part.name, part.arguments))
+
+    def _result(self, part: ToolResultPart) -> _Result:
+        id_ = self.result_id(part)
+        content = part.content
+        if not isinstance(content, str):
+            written = self.parts(content, self.in_results)
+            content = "\n".join(piece.text for piece in written if type(piece) is _Text)
+            images = [piece for piece in written if type(piece) is not _Text]
+            if images:
+                self._images += [_Text(f"What the tool call {id_} gave, beside its text:"), *images]
+        # The API knows no failed result, so its text has to say it.
+        return _Result(id_, f"Error: {content}" if part.is_error else content)
+
+    def _reasoning(self, part: ReasoningPart) -> _Thought | None:
+        if part.vendor != self.dialect.name:
+            return None
+        echo, proof = self.dialect.reasoning_echo, part.proof or ""
+        if echo in ("reasoning_content", "reasoning"):
+            return None if proof else _Thought(part.text, "")  # what has a proof is of the other wire
+        wanted = {"reasoning_details": "[", "extra_content": "{"}.get(echo or "", "none")
+        if not proof.startswith(wanted) or is_reasoning_item(proof):
+            return None  # of the other wire
+        try:
+            _raws.decode(proof if wanted == "[" else f"[{proof}]")
+        except UNDECODABLE:
+            refuse(f"the proof is no JSON: {shown(proof)}")
+        return _Thought(part.text, proof)
+
+    def _opaque(self, part: OpaquePart) -> _Text | None:
+        return _Text(self.text(TextPart(part.text))) if part.text and not part.text.isspace() else None
+
+
+_History.in_results = {
+    TextPart: _History._text,
+    ImagePart: _History._image,
+    DocumentPart: _History._document,
+}
+_History.writers = {
+    "user": {**_History.in_results, ToolResultPart: _History._result, OpaquePart: _History._opaque},
+    "assistant": {
+        TextPart: _History._said,
+        ToolCallPart: _History._call,
+        ReasoningPart: _History._reasoning,
+        OpaquePart: _History._opaque,
+    },
+}

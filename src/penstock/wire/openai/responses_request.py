@@ -1,0 +1,185 @@
+"""OpenAI's Responses API, the request: history and options to bytes. Pure: no I/O, no clock, no SDK.
+
+The input stands last in the body, so that the bytes of one turn begin those of the next. Nothing is kept at the vendor:
+the reasoning goes back in its encrypted form, in its place.
+Sources: https://platform.openai.com/docs/api-reference/responses and the types of the openai SDK 3.54, read 2026-11-21;
+that items may come back without their ids, from recorded requests that were accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from penstock.core.dialect import Dialect
+from penstock.core.errors import InvalidRequestError
+from penstock.core.messages import (
+    DocumentPart,
+    ImagePart,
+    Message,
+    OpaquePart,
+    Options,
+    ReasoningPart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+from penstock.core.models import Model
+from penstock.wire.event_json import is_object, shown
+from penstock.wire.openai.chat_request import OpenAIHistory, as_text, data_url, is_reasoning_item
+from penstock.wire.openai.options import option_fields
+from penstock.wire.request import check_prefill, check_system, given_bytes, merged, refuse, to_json
+
+__all__ = ["encode"]
+
+
+class _Text(msgspec.Struct, gc=False, tag_field="type", tag="input_text"):
+    text: str
+
+
+class _Image(msgspec.Struct, gc=False, tag_field="type", tag="input_image"):
+    image_url: str
+    detail: str = "auto"
+
+
+class _File(msgspec.Struct, gc=False, omit_defaults=True, tag_field="type", tag="input_file"):
+    filename: str | None = None
+    file_data: str | None = None
+    file_url: str | None = None
+
+
+class _User(msgspec.Struct, gc=False, tag_field="role", tag="user"):
+    content: str | list[Any]
+
+
+class _Assistant(msgspec.Struct, gc=False, tag_field="role", tag="assistant"):
+    content: str
+    type: str = "message"  # llama.cpp wants it said
+
+
+class _Call(msgspec.Struct, gc=False, tag_field="type", tag="function_call"):
+    call_id: str
+    name: str
+    arguments: str
+
+
+class _Result(msgspec.Struct, gc=False, tag_field="type", tag="function_call_output"):
+    call_id: str
+    output: str | list[Any]
+
+
+_SAID = (_Text, _Image, _File)
+
+
+def encode(system_prompt: str, messages: Sequence[Message], options: Options, model: Model, dialect: Dialect) -> bytes:
+    """The body of the request. Raises InvalidRequestError for what the API, vendor or model is known to refuse."""
+    body = option_fields(options, model, dialect, "responses")
+    system = check_system(system_prompt)
+    if system:
+        body["instructions"] = system
+    items: list[Any] = []
+    role = ""
+    for role, parts in _History(model, dialect).walk(messages):
+        items += _asked(parts) if role == "user" else parts
+    if not isinstance(items[-1], msgspec.Raw):
+        check_prefill(model, messages, role)
+    body["input"] = items
+    try:
+        return to_json(merged(body, options.extra, "input"))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidRequestError(f"the request cannot be written as JSON: {error}") from error
+
+
+def _asked(parts: Sequence[Any]) -> list[Any]:
+    """A user's items: what stands together in a message, in order with the rest."""
+    if len(parts) == 1 and type(parts[0]) is _Text:
+        return [_User(parts[0].text)]
+    items: list[Any] = []
+    message: list[Any] = []
+    for part in parts:
+        if type(part) not in _SAID:
+            items.append(part)
+            message = []
+            continue
+        if not message:
+            items.append(_User(message))
+        message.append(part)
+    return items
+
+
+class _History(OpenAIHistory):
+    """Writes parts as items, and a user's words and images as parts of one."""
+
+    longest_id = 64
+
+    def _text(self, part: TextPart) -> _Text:
+        return _Text(self.text(part))
+
+    def _said(self, part: TextPart) -> _Assistant | None:
+        text = self.said(part)
+        return None if text is None else _Assistant(text)
+
+    def _image(self, part: ImagePart) -> _Image:
+        return _Image(self.image_url(part))
+
+    def _document(self, part: DocumentPart) -> _Text | _File:
+        if part.citations:
+            refuse("no citations on this API; they work with Anthropic")
+        if not given_bytes(part):
+            return _File(file_url=part.url)
+        if part.media_type == "text/plain":
+            return _Text(as_text(part))
+        return _File(part.title or "document.pdf", data_url(part))
+
+    def _call(self, part: ToolCallPart) -> _Call:
+        return _Call(self.call_id(part), part.name, part.arguments)
+
+    def _result(self, part: ToolResultPart) -> _Result:
+        id_ = self.result_id(part)
+        content: Any = part.content
+        if not isinstance(content, str):
+            content = self.parts(content, self.in_results)
+            if part.is_error:
+                content = [_Text("Error:"), *content]
+        elif part.is_error:
+            content = f"Error: {content}"  # the API knows no failed result, so its text has to say it
+        return _Result(id_, content)
+
+    def _reasoning(self, part: ReasoningPart) -> msgspec.Raw | None:
+        if part.vendor != self.dialect.name or not part.proof:
+            return None
+        if is_reasoning_item(part.proof):
+            return msgspec.Raw(part.proof.encode())
+        if part.proof.startswith("{") and not is_object(part.proof):
+            refuse(f"the proof is no JSON: {shown(part.proof)}")
+        return None  # it is of the other wire
+
+    def _shown(self, part: OpaquePart) -> msgspec.Raw | _Text | None:
+        """What a user shows."""
+        said = self._opaque(part)
+        return _Text(said.content) if isinstance(said, _Assistant) else said
+
+    def _opaque(self, part: OpaquePart) -> msgspec.Raw | _Assistant | None:
+        if part.vendor != self.dialect.name:
+            return self._said(TextPart(part.text)) if part.text else None
+        if not is_object(part.data):
+            refuse(f"the data is not a JSON object: {shown(part.data)}")
+        return msgspec.Raw(part.data.encode())
+
+
+_History.in_results = {
+    TextPart: _History._text,
+    ImagePart: _History._image,
+    DocumentPart: _History._document,
+}
+_History.writers = {
+    "user": {**_History.in_results, ToolResultPart: _History._result, OpaquePart: _History._shown},
+    "assistant": {
+        TextPart: _History._said,
+        ToolCallPart: _History._call,
+        ReasoningPart: _History._reasoning,
+        OpaquePart: _History._opaque,
+    },
+}

@@ -1,0 +1,276 @@
+"""The vendors that speak OpenAI's APIs, one row each. A new one is a row here, with its data in tests/dialects.py.
+
+The sources are named in each row; all were read on 2026-11-21. "seen" is what recorded answers show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from penstock.core.dialect import Dialect
+
+__all__ = ["DIALECTS", "completed"]
+
+# What nearly all but OpenAI call the most tokens of an answer, and the user.
+_MAX: Final = {"max_tokens": "max_tokens", "user": "user"}
+# Servers that sample themselves take this as well.
+_LOCAL: Final = {**_MAX, "top_k": "top_k"}
+
+_ROWS: Final = (
+    Dialect(
+        source="https://platform.openai.com/docs/api-reference and the types of the openai SDK 3.54",
+        base_url="https://api.openai.com/v1",
+    ),
+    Dialect(
+        name="azure",
+        source="https://learn.microsoft.com/azure/ai-foundry/openai, the v1 API; streams seen",
+        key_variables=("AZURE_OPENAI_API_KEY",),
+        key_header="api-key",
+        chat_documents=False,
+    ),
+    Dialect(
+        name="deepseek",
+        source="https://api-docs.deepseek.com; streams seen",
+        base_url="https://api.deepseek.com",
+        key_variables=("DEEPSEEK_API_KEY",),
+        wires=("chat", "responses"),
+        # max_completion_tokens is ignored without a word; response_format json_schema is a 400.
+        option_fields={
+            **_MAX,
+            "response_schema": None,
+            "seed": None,
+            "user": None,
+            "service_tier": None,
+            "parallel_tool_calls": None,
+        },
+        reasoning_off={"thinking": {"type": "disabled"}},
+        chat_efforts=None,
+        # With tools a 400 without it; empty text is enough where there was none.
+        reasoning_echo="reasoning_content",
+        longest_call_id=None,
+        chat_documents=False,
+        cache=None,
+    ),
+    Dialect(
+        name="xai",
+        source="https://docs.x.ai/docs; streams seen: whole calls in one piece, reasoning beside the output count",
+        base_url="https://api.x.ai/v1",
+        key_variables=("XAI_API_KEY",),
+        wires=("chat", "responses"),
+        option_fields=_MAX,
+        chat_efforts=None,
+        longest_call_id=None,
+        chat_documents=False,
+        encrypted_reasoning=True,
+        cache=None,
+    ),
+    Dialect(
+        name="google",
+        source="https://ai.google.dev/gemini-api/docs/openai; streams seen: no index of calls, cumulative usage",
+        base_url="https://generativelanguage.googleapis.com/v1beta/openai",
+        key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        wires=("chat",),
+        option_fields={
+            **_MAX,
+            "reasoning_budget": "extra_body.google.thinking_config.thinking_budget",
+            "user": None,
+            "service_tier": None,
+            "parallel_tool_calls": None,
+        },
+        chat_efforts=None,
+        # The signature of a thought stands on its call and has to come back on it.
+        reasoning_echo="extra_content",
+        # The documented word for a call without one, ai.google.dev/gemini-api/docs/thought-signatures.
+        foreign_extra={"google": {"thought_signature": "skip_thought_signature_validator"}},
+        longest_call_id=None,
+        chat_documents=False,
+        cache=None,
+        output_is_rest=True,
+    ),
+    Dialect(
+        name="mistral",
+        source="https://docs.mistral.ai/api and the types of mistralai 3.7; streams seen",
+        base_url="https://api.mistral.ai/v1",
+        key_variables=("MISTRAL_API_KEY",),
+        wires=("chat",),
+        # A field that it does not know is a 422.
+        stream_usage=False,
+        option_fields={**_LOCAL, "seed": "random_seed", "user": None},
+        chat_efforts=None,
+        required_word="any",
+        call_id_length=9,
+        user_after_tool=False,
+        chat_documents=False,
+        cache=None,
+        # Rounded up to blocks, beyond the prompt even, and billed like the rest.
+        cache_priced=False,
+    ),
+    Dialect(
+        name="groq",
+        source="the types of the groq SDK 1.7; streams seen: usage in x_groq",
+        base_url="https://api.groq.com/openai/v1",
+        key_variables=("GROQ_API_KEY",),
+        wires=("chat", "responses"),
+        option_fields={"user": "user"},
+        chat_efforts=None,
+        longest_call_id=None,
+        chat_documents=False,
+        cache=None,
+    ),
+    Dialect(
+        name="openrouter",
+        source="https://openrouter.ai/docs; streams seen: cost in the usage",
+        base_url="https://openrouter.ai/api/v1",
+        key_variables=("OPENROUTER_API_KEY",),
+        wires=("chat", "responses"),
+        option_fields={**_LOCAL, "reasoning": "reasoning.effort", "reasoning_budget": "reasoning.max_tokens"},
+        reasoning_off={"reasoning": {"enabled": False}},
+        chat_efforts=None,
+        reasoning_echo="reasoning_details",
+        longest_call_id=None,
+        encrypted_reasoning=True,
+        cache="top_level",
+    ),
+    Dialect(
+        name="together",
+        source="https://docs.together.ai/reference/chat-completions and the types of the together SDK 3.1",
+        base_url="https://api.together.xyz/v1",
+        key_variables=("TOGETHER_API_KEY",),
+        wires=("chat",),
+        option_fields={**_LOCAL, "user": None, "service_tier": None, "parallel_tool_calls": None},
+        reasoning_off={"reasoning": {"enabled": False}},
+        chat_efforts=None,
+        longest_call_id=None,
+        chat_documents=False,
+        cache=None,
+    ),
+    Dialect(
+        name="fireworks",
+        source="https://docs.fireworks.ai/api-reference/post-chatcompletions",
+        base_url="https://api.fireworks.ai/inference/v1",
+        key_variables=("FIREWORKS_API_KEY",),
+        wires=("chat", "responses"),
+        option_fields=_LOCAL,
+        chat_efforts=None,
+        longest_call_id=None,
+        chat_documents=False,
+        cache=None,
+    ),
+    Dialect(
+        name="cerebras",
+        source="https://inference-docs.cerebras.ai/api-reference/chat-completions; streams seen",
+        base_url="https://api.cerebras.ai/v1",
+        key_variables=("CEREBRAS_API_KEY",),
+        wires=("chat",),
+        option_fields={"user": "user", "presence_penalty": None, "frequency_penalty": None},
+        chat_efforts=None,
+        longest_call_id=None,
+        chat_documents=False,
+        cache=None,
+    ),
+    Dialect(
+        name="ollama",
+        source="https://docs.ollama.com/api/openai-compatibility; streams seen",
+        base_url="http://localhost:11434/v1",
+        key_variables=("OLLAMA_API_KEY",),
+        needs_key=False,
+        wires=("chat", "responses"),
+        option_fields={**_MAX, "user": None, "service_tier": None, "parallel_tool_calls": None},
+        chat_efforts=None,
+        # A choice of tools is ignored without a word.
+        tool_choices=("auto",),
+        reasoning_echo="reasoning",
+        longest_call_id=None,
+        image_urls=False,
+        chat_documents=False,
+        cache=None,
+    ),
+    Dialect(
+        name="vllm",
+        source="https://docs.vllm.ai, OpenAI-compatible server, and its source",
+        base_url="http://localhost:8000/v1",
+        key_variables=("VLLM_API_KEY",),
+        needs_key=False,
+        wires=("chat", "responses"),
+        option_fields={"top_k": "top_k", "user": "user", "service_tier": None},
+        reasoning_off={"chat_template_kwargs": {"enable_thinking": False}},
+        chat_efforts=None,
+        reasoning_echo="reasoning",
+        longest_call_id=None,
+        chat_documents=False,
+        cache=None,
+    ),
+    Dialect(
+        name="llamacpp",
+        source="llama.cpp's tools/server, and its server of 2026-10-01 itself",
+        base_url="http://localhost:8080/v1",
+        key_variables=("LLAMA_API_KEY",),
+        needs_key=False,
+        wires=("chat", "responses"),
+        option_fields={**_LOCAL, "user": None, "service_tier": None},
+        reasoning_off={"chat_template_kwargs": {"enable_thinking": False}},
+        chat_efforts=None,
+        # A tool's name is taken as `auto` without a word.
+        tool_choices=("auto", "none", "required"),
+        reasoning_echo="reasoning_content",
+        longest_call_id=None,
+        chat_documents=False,
+        responses_ignore=("response_schema",),
+        cache=None,
+        says_cut=False,
+    ),
+    Dialect(
+        name="lmstudio",
+        source="https://lmstudio.ai/docs/developer/openai-compat",
+        base_url="http://localhost:1234/v1",
+        key_variables=("LM_API_TOKEN", "LM_STUDIO_API_KEY"),
+        needs_key=False,
+        wires=("chat", "responses"),
+        option_fields={**_LOCAL, "user": None, "service_tier": None, "parallel_tool_calls": None},
+        chat_efforts=None,
+        longest_call_id=None,
+        image_urls=False,
+        chat_documents=False,
+        cache=None,
+    ),
+    Dialect(
+        name="openai-compatible",
+        source="what servers of this API have in common",
+        key_variables=(),
+        wires=("chat", "responses"),
+        option_fields=_LOCAL,
+        chat_efforts=None,
+        longest_call_id=None,
+        cache=None,
+    ),
+)
+
+DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType({row.name: row for row in _ROWS})
+"""The rows by name."""
+
+
+def completed(own: Dialect) -> Dialect:
+    """A user's row: what it leaves as OpenAI has it is that of the row for an unknown server.
+
+    What it says in so many words counts, also where OpenAI has the same: a list is then another list. Only OpenAI's own
+    `cache` and `longest_call_id` cannot be told from nothing said. The fields of options are laid over those of the
+    unknown server.
+    """
+    if DIALECTS.get(own.name) == own:
+        return own
+    base, plain = DIALECTS["openai-compatible"], Dialect()
+    given = {
+        field: value
+        for field in Dialect.__struct_fields__
+        if _differs(value := getattr(own, field), getattr(plain, field))
+    }
+    given["option_fields"] = {**base.option_fields, **own.option_fields}
+    return msgspec.structs.replace(base, **given)
+
+
+def _differs(value: object, default: object) -> bool:
+    return value is not default if isinstance(value, list | tuple) else value != default
