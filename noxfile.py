@@ -18,7 +18,16 @@ nox.options.default_venv_backend = "virtualenv"
 PROJECT = nox.project.load_toml("pyproject.toml")
 GROUPS = {name: nox.project.dependency_groups(PROJECT, name) for name in ("tests", "lint", "types")}
 # What would fail if a file were missing in the wheel; that the code is right, the session `tests` has shown.
-WHEEL = ("layers", "cli", "readme", "cassettes", "models_json", "registry", "provider", "pytest_plugin", "scripted")
+WHEEL = (
+    "tests/test_layers.py",
+    "tests/test_readme.py",
+    "tests/cli",
+    "tests/config",
+    "tests/core/test_provider.py",
+    "tests/providers/test_cassettes.py",
+    "tests/testing",
+)
+CASSETTES = "tests/providers/test_cassettes.py"
 LLAMA = Path("../shared/llamacpp")
 
 
@@ -83,7 +92,9 @@ def package(session: nox.Session) -> None:
     where = session.run("python", "-c", "import penstock; print(penstock.__file__)", silent=True)
     if "site-packages" not in str(where):
         session.error(f"the tests would not see the wheel but {where}")
-    session.run("pytest", "-q", *(f"tests/test_{name}.py" for name in WHEEL))
+    session.run(
+        "pytest", "-q", *(f"tests/{name}" if Path(f"tests/{name}").is_dir() else f"tests/{name}.py" for name in WHEEL)
+    )
 
 
 @nox.session
@@ -112,12 +123,12 @@ def record(session: nox.Session) -> None:
             session.error(f"{keys[source]} is not set: the real API cannot be recorded without a key")
         else:
             record_from(session, source)
-    session.run("pytest", "-q", "tests/test_cassettes.py", "tests/test_scrubbing.py")
+    session.run("pytest", "-q", CASSETTES, "tests/test_scrubbing.py")
 
 
 def record_from(session: nox.Session, source: str) -> None:
     """One event loop is enough: both replay the same cassette."""
-    session.run("pytest", "-q", "tests/test_cassettes.py", "--record-mode=rewrite", "-k", f"asyncio and {source}")
+    session.run("pytest", "-q", CASSETTES, "--record-mode=rewrite", "-k", f"asyncio and {source}")
 
 
 def record_llama(session: nox.Session) -> None:
@@ -136,7 +147,7 @@ def record_llama(session: nox.Session) -> None:
             except OSError:
                 time.sleep(0.1)
         record_from(session, "llama.cpp")
-        session.run("pytest", "-q", "tests/test_llamacpp_live.py", env={"PENSTOCK_LLAMACPP_LIVE": "1"})
+        session.run("pytest", "-q", "tests/providers/test_llamacpp_live.py", env={"PENSTOCK_LLAMACPP_LIVE": "1"})
     finally:
         server.terminate()
         server.wait()

@@ -9,14 +9,12 @@ from typing import Any
 
 import msgspec
 import pytest
-import vcr.serializers.yamlserializer
 from vcr import VCR
 
 from penstock.wire.vendors import DIALECTS
-from recording import header
+from places import CORPUS
+from recording import WithAHeader
 from scrubbing import VCR_CONFIG
-
-CORPUS = Path(__file__).parents[2] / "shared" / "corpus" / "exchanges.jsonl.gz"
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -41,20 +39,6 @@ def _no_key_and_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
 def vcr_config() -> dict[str, Any]:
     """How cassettes are matched, and what they may hold."""
     return VCR_CONFIG
-
-
-class WithAHeader:
-    """Cassettes whose first lines say what they were recorded from."""
-
-    @staticmethod
-    def serialize(cassette: dict[str, Any]) -> str:
-        """YAML under the header."""
-        return header(cassette) + str(vcr.serializers.yamlserializer.serialize(cassette))
-
-    @staticmethod
-    def deserialize(text: str) -> Any:
-        """YAML knows the header as a comment."""
-        return vcr.serializers.yamlserializer.deserialize(text)
 
 
 def pytest_recording_configure(config: pytest.Config, vcr: VCR) -> None:

@@ -14,8 +14,8 @@ import penstock
 from penstock import load_models
 from penstock.testing import DemoModel, Emulator
 from penstock.wire.vendors import DIALECTS
+from places import ROOT
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 

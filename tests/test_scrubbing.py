@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from vcr import VCR
 
-from conftest import WithAHeader
 from penstock import AnthropicProvider, Message, Options, ProviderConfig, ProviderError
 from penstock.testing import Emulator, Reply, anthropic_message
+from places import CASSETTES
+from recording import WithAHeader
 from scrubbing import KEYS, VCR_CONFIG, scrubbed
 
 CANARY = "sk-ant-api03-canary-0123456789"
@@ -80,8 +81,7 @@ def test_a_key_of_any_form_is_scrubbed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_committed_cassette_holds_a_secret() -> None:
     """Nothing that looks like one, and none of the headers that would tell."""
-    folder = Path(__file__).parent.parent / "cassettes"
-    paths: list[Any] = sorted(folder.rglob("*.yaml"))
+    paths: list[Any] = sorted(CASSETTES.rglob("*.yaml"))
     assert paths
     for path in paths:
         text = path.read_bytes()

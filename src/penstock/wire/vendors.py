@@ -1,6 +1,7 @@
-"""The vendors that speak OpenAI's APIs, one row each. A new one is a row here, with its data in tests/dialects.py.
+"""The vendors that speak OpenAI's APIs, one row each. A new one is a row here.
 
-The sources are named in each row; all were read on 2026-11-21. "seen" is what recorded answers show.
+The tests' data for each is in tests/support/dialects.py. The sources are named in each row; all were read on
+2026-11-21. "seen" is what recorded answers show.
 """
 
 from __future__ import annotations

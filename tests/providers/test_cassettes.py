@@ -45,12 +45,12 @@ from penstock import (
 )
 from penstock.middleware import Retry
 from penstock.testing import DemoModel, Reply, Request, anthropic_error, anthropic_message
+from places import CASSETTES
 from reading import calls_of, reasoning_of, stop_of, text_of, usage_of
 from recording import REAL_KEYS, SOURCES, talking_to
 
 pytestmark = pytest.mark.anyio
 
-CASSETTES = Path(__file__).parent.parent / "cassettes"
 LLAMA = "llama.cpp", "llama.cpp-chat", "llama.cpp-responses"
 OPENAI = "emulator-chat", "emulator-responses"
 ALL = *LLAMA, "emulator", *OPENAI, "anthropic", "openai"

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models_files import CONFIG, DOCUMENT, INFO, KEY, at, edited, fits, written
 from penstock import (
     AnthropicProvider,
     ConfigError,
@@ -37,7 +38,6 @@ from penstock import (
 )
 from penstock.config.registry import PROVIDERS, catalog, models_schema, resolve
 from penstock.core.models import Prices
-from test_models_json import CONFIG, DOCUMENT, INFO, KEY, at, edited, fits, written
 
 
 @pytest.mark.parametrize(

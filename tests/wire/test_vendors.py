@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 import penstock
+from models_files import fits, written
 from penstock import (
     AnthropicProvider,
     AuthenticationError,
@@ -31,7 +32,6 @@ from penstock.config.registry import PROVIDERS, catalog, models_schema, resolve
 from penstock.core.dialect import Dialect, Wire
 from penstock.testing import Emulator, Reply, Request, chat_completion, responses_message
 from penstock.wire.vendors import DIALECTS, completed
-from test_models_json import fits, written
 
 ROWS = [pytest.param(row, id=row.name) for row in DIALECTS.values()]
 each_row = pytest.mark.parametrize("row", ROWS)

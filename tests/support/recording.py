@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
+import vcr.serializers.yamlserializer
+
 from penstock import AnthropicProvider, BaseProvider, Deadlines, ModelInfo, OpenAIProvider, ProviderConfig, catalog
 from penstock.core.dialect import Wire
 from penstock.testing import Emulator, Reply, Request
@@ -66,7 +68,8 @@ def header(cassette: dict[str, Any]) -> str:
     day = dt.datetime.now(dt.UTC).date()
     return (
         f"# Recorded on {day} from {SOURCES[name].what}.\n"
-        f"# `nox -s record -- {name.partition('-')[0]}` makes it again; tests/scrubbing.py takes keys and ids out.\n"
+        f"# `nox -s record -- {name.partition('-')[0]}` makes it again; tests/support/scrubbing.py "
+        "takes keys and ids out.\n"
     )
 
 
@@ -101,3 +104,17 @@ async def talking_to(
                 yield provider
         else:
             yield provider
+
+
+class WithAHeader:
+    """Cassettes whose first lines say what they were recorded from."""
+
+    @staticmethod
+    def serialize(cassette: dict[str, Any]) -> str:
+        """YAML under the header."""
+        return header(cassette) + str(vcr.serializers.yamlserializer.serialize(cassette))
+
+    @staticmethod
+    def deserialize(text: str) -> Any:
+        """YAML knows the header as a comment."""
+        return vcr.serializers.yamlserializer.deserialize(text)

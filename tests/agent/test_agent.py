@@ -19,11 +19,11 @@ from agent import agent
 from billing import Ledger, printed_bill, reported, totals
 from penstock import BaseProvider, Message, ModelInfo, ToolResultPart, UsageChunk, catalog, repair
 from penstock.testing import DemoModel, Emulator, Reply, Request, anthropic_message, chat_completion, responses_message
+from places import ROOT
 from three_wires import ThreeWire, each_wire
 
 pytestmark = pytest.mark.anyio
 
-ROOT = Path(__file__).parent.parent
 FOLDER = Path("project")
 BEFORE: Final = {
     "plan.md": "# Plan\n\nShip in Mai.\n",
@@ -207,7 +207,7 @@ async def test_it_runs_as_it_stands_in_the_readme(tmp_path: Path, anyio_backend:
     async with Emulator(model) as emulator:
         environment = {"ANTHROPIC_API_KEY": "sk-none", "ANTHROPIC_BASE_URL": emulator.url}
         environment["PYTHONPATH"] = str(Path(penstock.__file__).parent.parent)  # the one that is tested
-        command = [sys.executable, "-W", "error", str(ROOT / "tests" / "agent.py"), *REQUESTS]
+        command = [sys.executable, "-W", "error", str(ROOT / "tests" / "support" / "agent.py"), *REQUESTS]
         done = await anyio.run_process(command, env=environment, cwd=folder, check=False)
     assert done.returncode == 0, done.stderr.decode()
     assert "Warning" not in done.stderr.decode()  # what its tools have raised is logged there
@@ -218,6 +218,6 @@ async def test_it_runs_as_it_stands_in_the_readme(tmp_path: Path, anyio_backend:
 
 def test_the_readme_has_this_agent_in_forty_lines() -> None:
     """The same text in both places."""
-    text = (ROOT / "tests" / "agent.py").read_text()
+    text = (ROOT / "tests" / "support" / "agent.py").read_text()
     assert f"```python\n{text}```\n" in (ROOT / "README.md").read_text()
     assert len(text.splitlines()) <= 40

@@ -14,10 +14,10 @@ from typing import Any, Final
 import msgspec
 import pytest
 
+from corpus_openai import FAILURES, details_of, documents, output_of
 from penstock import (
     AuthenticationError,
     InvalidRequestError,
-    MalformedResponseError,
     NotFoundError,
     OpaqueChunk,
     ProviderError,
@@ -50,16 +50,6 @@ from reading import (
 
 ENDPOINTS: Final[dict[str, Wire]] = {"/v1/chat/completions": "chat", "/v1/responses": "responses"}
 
-# Answers with status 200 that are errors, by our class.
-FAILURES: Final[dict[str, type[ProviderError]]] = {
-    "1ab370c74c923e00": ServerError,  # an error event, then a usage of zeros and [DONE]
-    "7fcd0b892f6da31c": ServerError,  # an error event
-    "9573f2dec2e260aa": InvalidRequestError,  # an event with the name `error`: the model broke the tool's schema
-    "c0ce79ef863e29cd": InvalidRequestError,  # the same: it called no tool although one was required
-    "df695c734b4a34af": ServerError,  # an error in place of the whole answer, whose code is 502
-    "ed8c6aab45e217f7": MalformedResponseError,  # a stream of chat completions, recorded on /responses
-    "a15fdd6907149db7": StreamInterruptedError,  # asked for in the background, and only queued
-}
 EXCEPTIONS: Final = {
     "d4da551d6044e321": "a custom tool's call has no JSON arguments: it is opaque to us, and a call to the parser",
     "3ea9f9ab6979e457": "reasoning that stands only in reasoning_details, which the parser does not read",
@@ -79,20 +69,6 @@ def answers(corpus: list[dict[str, Any]], wire: Wire, *, sse: bool) -> list[dict
 
 def dialect_of(row: dict[str, Any]) -> str:
     return row["provider"] if row["provider"] in DIALECTS else "openai-compatible"
-
-
-def documents(row: dict[str, Any]) -> list[Any]:
-    """The JSON of the events, or of the whole answer; numbers with a point are exact."""
-    body = row["response_body"].replace("\r\n", "\n")
-    texts = [line[5:] for line in body.split("\n") if line.startswith("data:")] if row["sse"] else [body]
-    return [json.loads(text, parse_float=Decimal) for text in texts if text.strip() not in ("", "[DONE]")]
-
-
-def output_of(row: dict[str, Any]) -> list[Any]:
-    """The items of a response, as they were when they were done: encrypted content is another each time it is told."""
-    done = [event["item"] for event in documents(row) if event.get("type") == "response.output_item.done"]
-    last = documents(row)[-1]
-    return done or last.get("response", last).get("output") or []
 
 
 def reported(row: dict[str, Any]) -> dict[str, Any]:
@@ -334,25 +310,6 @@ def is_opaque(item: dict[str, Any]) -> bool:
     if item["type"] == "message":  # with a phase, or with citations
         return item.get("phase") is not None or any(part.get("annotations") for part in item["content"])
     return item["type"] not in ("reasoning", "function_call")
-
-
-def messages_of(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """The pieces of the message, or the whole of it."""
-    choices = [choice for event in documents(row) for choice in event.get("choices") or [] if not choice.get("index")]
-    return [choice.get("delta") or choice.get("message") or {} for choice in choices]
-
-
-def details_of(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """OpenRouter's details: pieces of one type and index joined, entries of a whole answer untouched."""
-    pieces = [piece for message in messages_of(row) for piece in message.get("reasoning_details") or []]
-    joined: dict[Any, dict[str, Any]] = {}
-    for place, piece in enumerate(pieces):
-        entry = joined.setdefault((piece["type"], piece.get("index")) if row["sse"] else place, {})
-        for name in ("text", "summary", "data"):
-            if name in piece and name in entry:
-                piece[name] = entry[name] + piece[name]
-        entry.update(piece)
-    return list(joined.values())
 
 
 def test_reasoning_details_come_back_as_one_list(corpus: list[dict[str, Any]]) -> None:

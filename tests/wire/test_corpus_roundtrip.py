@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 import pytest
 
+from corpus_openai import FAILURES, details_of, messages_of, output_of
 from penstock import Message, OpaquePart, ReasoningPart, TextPart, ToolResultPart
 from penstock.agent.collect import Collector, Reply
 from penstock.histories import dump_messages, load_messages
@@ -21,7 +22,6 @@ from penstock.wire.vendors import DIALECTS
 from reading import read, read_openai
 from recorded_requests import HISTORY, compared, has_tools, is_opaque, vendor_of
 from strict import faults
-from test_corpus_openai import FAILURES, details_of, messages_of, output_of
 from writing import encode
 
 WIRES: Final = {"/v1/messages": "messages", "/v1/chat/completions": "chat", "/v1/responses": "responses"}

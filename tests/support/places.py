@@ -1,0 +1,11 @@
+"""Where things lie beside the tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+CASSETTES: Final = ROOT / "cassettes"
+SHARED: Final = ROOT.parent / "shared"
+CORPUS: Final = SHARED / "corpus" / "exchanges.jsonl.gz"
