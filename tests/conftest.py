@@ -25,7 +25,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(autouse=True)
 def _no_key_and_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test sees the developer's own keys or models.json."""
+    """No test sees the developer's own keys, models.json or trust store."""
     named = {variable for row in DIALECTS.values() for variable in row.key_variables}
     for name in (
         *named,
@@ -33,6 +33,8 @@ def _no_key_and_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
+    # Nor what he trusts; the folder is made only when something is.
+    monkeypatch.setenv("XDG_DATA_HOME", f"{tmp_path}-data")
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from models_files import written
 from penstock import Chunk, StopChunk, TextChunk, UsageChunk
 from penstock.cli.main import main
 
@@ -33,10 +34,9 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> Result:
     return Result(status, captured.out, captured.err)
 
 
-def write(path: Path, **changes: object) -> None:
-    config = {"modelId": "m", "apiKey": "${PENSTOCK_TEST_KEY}"}
-    models = {"a": {"provider": "anthropic", "providerConfig": config, **changes}}
-    path.write_text(json.dumps({"active": "a", "models": models}))
+def write(**changes: object) -> None:
+    config = {"modelId": "m", "apiKey": "${PENSTOCK_TEST_KEY}", **changes.pop("config", {})}  # type: ignore[dict-item]
+    written({"active": "a", "models": {"a": {"provider": "anthropic", "providerConfig": config, **changes}}})
 
 
 def test_chat_streams_an_answer_and_says_what_it_took(capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,7 +130,7 @@ def test_models_are_listed_with_their_prices(capsys: pytest.CaptureFixture[str],
     """Those of the file, whose keys need not be set; `--all` adds the catalogue."""
     assert re.search(r"^\*  sonnet +anthropic +claude-sonnet-5-5 +1000000 +2 +10 +2\.5 +4 +0\.1$",
                      run(capsys, "models").out, re.MULTILINE)  # fmt: skip
-    write(tmp_path / "models.json", enabled=False)
+    write(enabled=False)
     listed = run(capsys, "models")
     assert len(listed.out.splitlines()) == 2
     assert str(tmp_path / "models.json") in listed.err
@@ -167,10 +167,11 @@ def test_init_writes_a_file_that_works(capsys: pytest.CaptureFixture[str], tmp_p
 )  # fmt: skip
 def test_a_wrong_file_is_one_message(text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The command line prints it and exits 2, without a traceback."""
-    (tmp_path / "models.json").write_text(text)
+    written(text.encode())
     result = run(capsys, "chat", "Hi")
     assert (result.status, result.out) == (2, "")
     assert result.err.startswith(f"penstock: {tmp_path / 'models.json'}")
+    assert result.err.count("\n") == 1
     assert said in result.err
     assert "Traceback" not in result.err
 
@@ -179,9 +180,7 @@ def test_a_failed_call_says_what_to_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Status 1, the error and its hint, and what was used."""
-    write(tmp_path / "models.json")
-    text = (tmp_path / "models.json").read_text().replace('"modelId"', '"baseUrl": "http://127.0.0.1:9", "modelId"')
-    (tmp_path / "models.json").write_text(text)
+    write(config={"baseUrl": "http://127.0.0.1:9"})
     monkeypatch.setenv("PENSTOCK_TEST_KEY", "sk-canary-0123456789")
     result = run(capsys, "chat", "Hi")
     assert result.status == 1

@@ -189,7 +189,7 @@ def test_a_bad_file_is_refused_with_reasons(data: bytes, path: str | None, said:
     """A bad file gives a ConfigError that names file, path and what is wrong there; a key never shows."""
     file = written(data)
     with pytest.raises(ConfigError) as caught:
-        load_models()
+        load_models(file)
     error = caught.value
     assert (error.file, error.path) == (file, path)
     assert str(error).startswith(f"{file}, at {path}: " if path else f"{file}: ")

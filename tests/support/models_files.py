@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from penstock import ConfigError
+from penstock.config.models_file import read_models_file
+from penstock.config.trust import trust
+
 KEY = "sk-ant-api03-literal-0123456789"
-
-
 CONFIG = "models.mine.providerConfig"
-
-
 INFO = f"{CONFIG}.modelInfo"
-
-
 TIER = {"aboveInputTokens": 200000, "inputPrice": 4}
-
-
 PEAK = {"from": "01:00:00", "to": "04:00:00", "inputPrice": 5}
-
-
 OTHER = {"provider": "anthropic", "providerConfig": {"modelId": "claude-haiku-5-5"}}
-
-
 DOCUMENT: dict[str, Any] = {
     "active": "mine",
     "models": {
@@ -57,8 +50,6 @@ DOCUMENT: dict[str, Any] = {
         },
     },
 }
-
-
 GONE = object()
 
 
@@ -82,9 +73,11 @@ def edited(where: str, value: object) -> bytes:
 
 
 def written(data: bytes | object) -> Path:
-    """A models.json in the working directory, which is the test's own."""
+    """A models.json in the working directory, which is the test's own, trusted if it can be read."""
     file = Path.cwd() / "models.json"
     file.write_bytes(data if isinstance(data, bytes) else json.dumps(data).encode())
+    with suppress(ConfigError):
+        trust(file, read_models_file(file))
     return file
 
 

@@ -570,6 +570,7 @@ NAMED = {
     "core/dialect.py": {"openai"},  # the defaults are its own
     "providers/openai.py": {"openai"},  # the default, and two headers of its SDK
     "providers/redaction.py": {"openai"},  # its SDK's logger
+    "cli/commands.py": {"openai"},  # the variable of its SDK
     "config/models_file.py": {OWN},  # the only provider with a row of one's own
     "wire/openai/options.py": {"openai", "google", "mistral", "openrouter", "vllm", "llamacpp"},  # where a thing works
     "wire/openai/errors.py": {"google"},  # an address in its words

@@ -12,9 +12,10 @@ from contextlib import asynccontextmanager
 import anyio
 import msgspec
 
-from penstock.cli.commands import KEYS, Commands, plain
+from penstock.cli.commands import KEYS, Commands, plain, say_where
+from penstock.cli.terminal import json_line
 from penstock.config.catalog import catalog
-from penstock.config.models_file import find_models_file
+from penstock.config.models_file import find_models_file, load_models
 from penstock.config.open import open_provider, resolve
 from penstock.core.chunks import StopChunk, TextChunk, UsageChunk
 from penstock.core.errors import ConfigError, ProviderError
@@ -103,6 +104,8 @@ class _Chat:
     def __init__(self, arguments: argparse.Namespace, demo: DemoModel | None) -> None:
         self._arguments = arguments
         self._demo = demo
+        # Read once: what is said to be asked is what is asked.
+        self._models = catalog() if demo is not None else load_models()
         self._history: list[Message] = []
 
     async def turn(self, prompt: str) -> None:
@@ -135,17 +138,19 @@ class _Chat:
 
     def _show(self, chunk: object) -> None:
         if self._arguments.json:
-            print(_to_json(chunk).decode(), flush=True)
+            print(json_line(_to_json(chunk).decode()), flush=True)
         elif isinstance(chunk, TextChunk):
             print(chunk.text, end="", flush=True)
 
     @asynccontextmanager
     async def _provider(self) -> AsyncIterator[BaseProvider]:
         if self._demo is None:
-            async with open_provider(self._arguments.model) as provider:
+            async with open_provider(self._arguments.model, models=self._models) as provider:
+                if not self._history:
+                    say_where(self._models, self._arguments.model)
                 yield provider
             return
-        entry = resolve(models=catalog())
+        entry = resolve(models=self._models)
         info = msgspec.structs.replace(entry.provider_config.model_info or ModelInfo(), min_cache_tokens=16)
         async with Emulator(self._demo) as emulator:
             config = msgspec.structs.replace(

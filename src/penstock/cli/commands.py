@@ -3,28 +3,57 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from penstock.config.catalog import ANTHROPIC
-from penstock.wire.vendors import DIALECTS
+from penstock.config.catalog import find_entry, own_url
+from penstock.core.dialect import without_userinfo
+from penstock.core.models import ModelEntry, ModelsConfig
 
 if TYPE_CHECKING:
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
 else:
     Commands = object
 
-__all__ = ["KEYS", "Commands", "key_variable", "plain"]
+__all__ = ["KEYS", "Commands", "plain", "say_where"]
 
 KEYS: Final = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
 """The variables that make the packaged default's model one that can be asked."""
 
 
-def key_variable(provider: str) -> str:
-    """The environment variable of a provider's key."""
-    return KEYS[0] if provider == ANTHROPIC else DIALECTS[provider].key_variables[0]
+# What the SDKs read where the file gives no address.
+_ADDRESSES: Final = {"anthropic": "ANTHROPIC_BASE_URL", "openai": "OPENAI_BASE_URL"}
 
 
 def plain(number: Decimal | None) -> str:
     """A price without an exponent."""
     return "-" if number is None else format(number.normalize(), "f")
+
+
+def say_where(config: ModelsConfig, alias: str | None) -> None:
+    """Say on standard error which file and which hosts are used, if these are not the defaults."""
+    hosts = dict.fromkeys(_unusual(config, alias or config.active))
+    said = [f"models from {config.source}"] if config.source is not None else []
+    said += [f"asking {host}" for host in hosts]
+    if said:
+        print(f"({'; '.join(said)})", file=sys.stderr)
+
+
+def _unusual(config: ModelsConfig, alias: str) -> Iterator[str]:
+    """The addresses of a model and of those that it falls back on, where they are not the vendor's own."""
+    entry = find_entry(config, alias)
+    if entry is None:
+        return
+    url = _address(entry)
+    if url is not None and url != own_url(entry.provider):
+        yield str(without_userinfo(url))
+    for other in entry.fallback:
+        yield from _unusual(config, other)
+
+
+def _address(entry: ModelEntry) -> str | None:
+    variable = _ADDRESSES.get(entry.provider)
+    return entry.provider_config.base_url or (os.environ.get(variable) if variable is not None else None)

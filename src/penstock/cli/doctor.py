@@ -10,7 +10,8 @@ from typing import Literal
 import anyio
 import msgspec
 
-from penstock.cli.commands import Commands
+from penstock.cli.commands import Commands, say_where
+from penstock.config.models_file import load_models
 from penstock.config.open import open_provider
 from penstock.core.chunks import Chunk, StopChunk, TextChunk, ToolCallChunk, ToolCallDeltaChunk, UsageChunk
 from penstock.core.errors import (
@@ -182,8 +183,11 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """The command; the result is the exit status."""
 
+    models = load_models()
+
     async def examined() -> list[Finding]:
-        async with open_provider(arguments.model) as provider:
+        async with open_provider(arguments.model, models=models) as provider:
+            say_where(models, arguments.model)
             return await examine(provider)
 
     findings = anyio.run(examined)

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from penstock.cli.commands import Commands, key_variable
-from penstock.config.catalog import catalog
+from penstock.cli.commands import Commands
+from penstock.config.catalog import catalog, own_variables
 from penstock.config.models_file import FILE_NAME, save_models
 from penstock.core.errors import ConfigError
 from penstock.core.models import ModelEntry, ModelsConfig, ProviderConfig
@@ -36,11 +36,15 @@ def run(arguments: argparse.Namespace) -> int:
     models = {
         alias: ModelEntry(
             provider=entries[alias].provider,
-            provider_config=ProviderConfig(model_id=model_id, api_key=f"${{{key_variable(entries[alias].provider)}}}"),
+            provider_config=ProviderConfig(model_id=model_id, api_key=_own_key(entries[alias].provider)),
         )
         for model_id, alias in aliases.items()
     }
     save_models(ModelsConfig(active=catalog().active, models=models), path)
-    variables = dict.fromkeys(key_variable(entry.provider) for entry in models.values())
+    variables = dict.fromkeys(own_variables(entry.provider)[0] for entry in models.values())
     print(f"Wrote {path} with {', '.join(models)}; the keys come from {', '.join(variables)}.", file=sys.stderr)
     return 0
+
+
+def _own_key(provider: str) -> str:
+    return f"${{{own_variables(provider)[0]}}}"

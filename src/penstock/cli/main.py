@@ -1,4 +1,4 @@
-"""The command line: `penstock chat`, `penstock models`, `penstock init`, `penstock doctor`.
+"""The command line: `penstock chat`, `penstock models`, `penstock init`, `penstock doctor`, `penstock trust`.
 
 The answer goes to standard output and nothing else does; what is said about it goes to standard error.
 """
@@ -11,16 +11,22 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from penstock.cli import chat, doctor, init, models
+from penstock.cli import chat, doctor, init, models, trust
+from penstock.cli.terminal import safe_terminal
 from penstock.core.errors import ConfigError, ProviderError
 
 __all__ = ["main"]
 
-_COMMANDS = (chat, models, init, doctor)
+_COMMANDS = (chat, models, init, doctor, trust)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the result is the exit status: 1 when a call failed, 2 when the configuration is wrong."""
+    with safe_terminal():
+        return _run(argv)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         status: int = arguments.run(arguments)

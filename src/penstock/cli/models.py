@@ -50,6 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     print(f"{config.source or 'packaged catalogue'}; * active; dollars per million tokens", file=sys.stderr)
+    if config.untrusted is not None:
+        print(f"None of these is opened: {config.untrusted}", file=sys.stderr)
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Final
@@ -13,13 +13,29 @@ import msgspec
 from penstock.core.models import ModelEntry, ModelInfo, ModelsConfig, ModelsFile, ProviderConfig
 from penstock.wire.vendors import DIALECTS
 
-__all__ = ["ANTHROPIC", "PROVIDERS", "catalog", "find_entry", "known_info"]
+__all__ = ["ANTHROPIC", "PROVIDERS", "catalog", "find_entry", "known_info", "needs_key", "own_url", "own_variables"]
 
 ANTHROPIC: Final = "anthropic"
 PROVIDERS: Final = (ANTHROPIC, *DIALECTS)
 """What `provider` can be in models.json."""
 
 _DATED: Final = re.compile(r"[-@]\d{8}$|-\d{4}-\d\d-\d\d$|-latest$")
+
+
+def own_url(provider: str) -> str | None:
+    """The usual address of a provider; None where each user has one of his own."""
+    return "https://api.anthropic.com" if provider == ANTHROPIC else DIALECTS[provider].base_url
+
+
+def own_variables(provider: str) -> Sequence[str]:
+    """The environment variables that may hold a provider's key; empty for servers that need none."""
+    return ("ANTHROPIC_API_KEY",) if provider == ANTHROPIC else DIALECTS[provider].key_variables
+
+
+def needs_key(provider: str) -> bool:
+    """Whether a provider is asked with a key always; local servers are asked with one where it is given."""
+    row = DIALECTS.get(provider)
+    return row is None or (row.needs_key if row.needs_key is not None else bool(row.key_variables))
 
 
 @cache

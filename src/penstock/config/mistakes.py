@@ -157,7 +157,8 @@ def _written(path: list[str | int]) -> str:
 def mistake(file: Path | None, where: str | None, said: str) -> ConfigError:
     """The error of a place in a file, or of a file, or of neither."""
     place = ", at ".join(str(part) for part in (file, where) if part is not None)
-    error = ConfigError(f"{place}: {said}" if place else said)
+    text = f"{place}: {said}" if place else said
+    error = ConfigError(" ".join(text.splitlines()))  # a key of the file may hold a line end
     error.file = file
     error.path = where
     return error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import stat
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +11,8 @@ import msgspec
 
 from penstock.config.catalog import PROVIDERS, catalog, find_entry
 from penstock.config.mistakes import explained, mistake, quoted
+from penstock.config.replacing import replace_file
+from penstock.config.trust import trust, wanted, without_trust
 from penstock.core.errors import ConfigError
 from penstock.core.models import ModelEntry, ModelsConfig, ModelsFile
 from penstock.core.validation import near
@@ -23,6 +25,7 @@ __all__ = [
     "find_models_file",
     "load_models",
     "models_schema",
+    "read_models_file",
     "save_models",
     "unknown_alias",
 ]
@@ -36,7 +39,8 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 def find_models_file(start: Path | None = None) -> Path | None:
     """The workspace's models.json: what PENSTOCK_MODELS names, else the nearest upwards from *start* (the working
-    directory); None when there is none. Raises ConfigError when PENSTOCK_MODELS names no file.
+    directory); None when there is none. A file of that name in somebody else's form is passed over, with a word in the
+    log. Raises ConfigError when PENSTOCK_MODELS names no file.
     """
     named = os.environ.get(ENVIRONMENT)
     if named:
@@ -44,30 +48,73 @@ def find_models_file(start: Path | None = None) -> Path | None:
         if not path.is_file():
             raise mistake(path, None, f"there is no such file, but {ENVIRONMENT} names it")
         return path
-    here = (start or Path.cwd()).resolve()
-    return next((path for folder in (here, *here.parents) if (path := folder / FILE_NAME).is_file()), None)
+    try:
+        here = (start or Path.cwd()).resolve()
+    except OSError as error:
+        raise mistake(None, None, f"the working directory cannot be read: {error.strerror or error}") from error
+    return next((path for folder in (here, *here.parents) if _is_ours(path := folder / FILE_NAME)), None)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is there and is meant for Penstock. One that is broken may be: reading it is then an error."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return False
+    except OSError:  # not there, or in a folder that whoever runs this cannot look into
+        return False
+    try:
+        document = msgspec.json.decode(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return True
+    if _has_our_form(document):
+        return True
+    import logging  # for the few who have such a file
+
+    logging.getLogger("penstock").info("%s is passed over: it is not in Penstock's form", path)
+    return False
+
+
+def _has_our_form(document: object) -> bool:
+    if not isinstance(document, dict):
+        return False
+    models = document.get("models")
+    entries = list(models.values()) if isinstance(models, dict) else []
+    like_ours = any(isinstance(entry, dict) and {"provider", "providerConfig"} & set(entry) for entry in entries)
+    return like_ours or (isinstance(document.get("active"), str) and isinstance(models, dict | None))
 
 
 def load_models(path: str | os.PathLike[str] | None = None) -> ModelsConfig:
     """Read and check models.json: *path*, else what `find_models_file` finds, else the packaged default.
 
+    A file that is named, by *path* or by PENSTOCK_MODELS, is the caller's. One that was only found may be somebody
+    else's: what it must not say is in the config's `untrusted`, and `open_provider` then opens nothing of it.
     Raises ConfigError, which names the file, the path in it, what was found and what was expected. Variables such as
     `${ANTHROPIC_API_KEY}` are looked up only when their model is opened.
     """
     file = Path(path) if path is not None else find_models_file()
     if file is None:
         return catalog()
+    plain = read_models_file(file)
+    config = _checked(plain, file)
+    if path is None and not os.environ.get(ENVIRONMENT):
+        return msgspec.structs.replace(config, untrusted=without_trust(file, plain))
+    return config
+
+
+def read_models_file(file: Path) -> ModelsFile:
+    """A models.json as it is written, checked against its form. Raises ConfigError."""
     try:
         data = file.read_bytes()
     except OSError as error:
         raise mistake(file, None, f"cannot be read: {error.strerror or error}") from error
-    return _checked(_decoded(file, data), file)
+    return _decoded(file, data)
 
 
 def save_models(config: ModelsConfig, path: str | os.PathLike[str] | None = None) -> Path:
     """Write *config* to *path*, else to the file it came from, and return that. The file is replaced in one step.
 
-    Raises ConfigError when there is neither, or when what would be written could not be read again.
+    The file is trusted from then on, unless *config* came from one that is not. Raises ConfigError when there is
+    neither, or when what would be written could not be read again.
     """
     named = Path(path) if path is not None else config.source
     if named is None:
@@ -75,27 +122,25 @@ def save_models(config: ModelsConfig, path: str | os.PathLike[str] | None = None
     file = named.resolve()  # through a link, not in place of it
     plain = ModelsFile(active=config.active, models=config.models, schema_url=config.schema_url)
     data = msgspec.json.format(_encode(plain), indent=2) + b"\n"
-    _checked(_decoded(file, data), file)
+    written = _decoded(file, data)
+    _checked(written, file)
     try:
-        _replace(file, data)
+        replace_file(file, data)
     except OSError as error:
         raise mistake(file, None, f"cannot be written: {error.strerror or error}") from error
+    if config.untrusted is None and wanted(written):
+        _trust(file, written)
     return file
 
 
-def _replace(file: Path, data: bytes) -> None:
-    # A new file stays readable for its owner only, as mkstemp makes it: it may hold a key.
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    temporary = Path(name)
+def _trust(file: Path, plain: ModelsFile) -> None:
+    """As well as it can be: without a store, whoever finds the file is asked for trust."""
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        if file.exists():
-            temporary.chmod(file.stat().st_mode & 0o777)
-        temporary.replace(file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        trust(file, plain)
+    except ConfigError as error:
+        import logging
+
+        logging.getLogger("penstock").warning("%s is written, but %s", file, error)
 
 
 def models_schema() -> dict[str, Any]:

@@ -26,7 +26,10 @@ def open_provider(
 
     What neither knows may be a provider and a model's id, as in `ollama/qwen3:8b` or `openrouter/openai/gpt-oss-120b`.
     models: a config, or the path of a file; None for what `load_models` finds. Without a `modelInfo` of its own a
-    model has that of the catalogue; what the catalogue does not know either is unknown. Raises ConfigError.
+    model has that of the catalogue; what the catalogue does not know either is unknown.
+
+    A file that was found and not named may name models, prices and limits, but not where requests go or with which
+    key: then nothing is looked up or sent. `penstock trust` accepts such a file. Raises ConfigError.
     """
     config = models if isinstance(models, ModelsConfig) else load_models(models)
     name = alias or config.active
@@ -38,6 +41,8 @@ def open_provider(
 def resolve(alias: str | None = None, *, models: ModelsConfig | str | os.PathLike[str] | None = None) -> ModelEntry:
     """The entry that *alias* names, complete: with the key's value and with what the catalogue knows of the model."""
     config = models if isinstance(models, ModelsConfig) else load_models(models)
+    if config.untrusted is not None:
+        raise mistake(config.source, None, config.untrusted)
     name = alias or config.active
     entry = find_entry(config, name)
     if entry is None:

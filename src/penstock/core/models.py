@@ -263,6 +263,11 @@ class ModelsFile(
 
 
 class ModelsConfig(ModelsFile, frozen=True, kw_only=True):
-    """A models.json that has been read. source: its file, None for the packaged default; it is not written back."""
+    """A models.json that has been read. Neither of these is written back.
+
+    source: its file, None for the packaged default. untrusted: why `open_provider` refuses to open anything of it: the
+        file was only found, not named, and asks for more than a file may that nobody has trusted. None where it may.
+    """
 
     source: Path | None = None
+    untrusted: str | None = None

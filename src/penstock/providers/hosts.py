@@ -1,0 +1,47 @@
+"""Whether two URLs lead to the same place, as the HTTP client itself reads them."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Address, ip_address
+from typing import Final
+
+__all__ = ["is_loopback", "is_within"]
+
+_LOOPBACK: Final = IPv4Network("127.0.0.0/8")
+
+
+def is_within(url: str, own: str) -> bool:
+    """Whether *url* has the scheme, host and port of *own*, and a path that is the same or below it.
+
+    False for what the HTTP client cannot read, and for a URL with a user, a query or a fragment.
+    """
+    found, wanted = _parsed(url), _parsed(own)
+    if found is None or wanted is None or found[:3] != wanted[:3]:
+        return False
+    steps, prefix = found[3].rstrip("/").split("/"), wanted[3].rstrip("/").split("/")
+    return steps[: len(prefix)] == prefix and not {".", ".."} & set(steps)
+
+
+def is_loopback(url: str) -> bool:
+    """Whether *url* leads to this machine: `localhost`, 127.0.0.0/8 or ::1. No name is looked up."""
+    found = _parsed(url)
+    if found is None:
+        return False
+    try:
+        address = ip_address(found[1])
+    except ValueError:
+        return found[1] == "localhost"
+    return address == IPv6Address("::1") or (address.version == 4 and address in _LOOPBACK)
+
+
+def _parsed(url: str) -> tuple[str, str, int | None, str] | None:
+    """Scheme, host, port and path."""
+    import httpx2  # here and not above: `import penstock` loads no HTTP client
+
+    try:
+        parsed = httpx2.URL(url)
+    except (httpx2.InvalidURL, ValueError):
+        return None
+    if parsed.userinfo or parsed.query or parsed.fragment or "%" in parsed.raw_path.decode("ascii", "replace"):
+        return None
+    return parsed.scheme, parsed.host, parsed.port, parsed.path
