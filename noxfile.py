@@ -24,6 +24,7 @@ WHEEL = (
     "tests/cli",
     "tests/config",
     "tests/core/test_provider.py",
+    "tests/guide/test_guide.py",
     "tests/providers/test_cassettes.py",
     "tests/testing",
 )

@@ -18,6 +18,7 @@ from pathlib import Path
 import anyio
 import msgspec
 
+from penstock.cli import guide
 from penstock.cli.doctor import Finding, examine
 from penstock.config.registry import (
     ANTHROPIC,
@@ -97,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="make one tiny call to a model and say what of it works")
     doctor.add_argument("model", nargs="?", metavar="ALIAS", help="as for chat; the active one if none is named")
     doctor.set_defaults(run=_doctor)
+    guide.add(commands)
     return parser
 
 
