@@ -152,3 +152,11 @@ def record_llama(session: nox.Session) -> None:
     finally:
         server.terminate()
         server.wait()
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the reference of all public functions and classes into docs/. A warning is an error."""
+    session.install(*nox.project.dependency_groups(PROJECT, "docs"), ".")
+    shutil.rmtree("docs", ignore_errors=True)
+    session.run("python", "-W", "error", "tests/support/reference.py", "docs")
