@@ -24,6 +24,7 @@ WHEEL = (
     "tests/cli",
     "tests/config",
     "tests/core/test_provider.py",
+    "tests/guide/test_guide.py",
     "tests/providers/test_cassettes.py",
     "tests/testing",
 )
@@ -151,3 +152,11 @@ def record_llama(session: nox.Session) -> None:
     finally:
         server.terminate()
         server.wait()
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the reference of all public functions and classes into docs/. A warning is an error."""
+    session.install(*nox.project.dependency_groups(PROJECT, "docs"), ".")
+    shutil.rmtree("docs", ignore_errors=True)
+    session.run("python", "-W", "error", "tests/support/reference.py", "docs")

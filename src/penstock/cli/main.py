@@ -1,4 +1,4 @@
-"""The command line: `penstock chat`, `penstock models`, `penstock init`, `penstock doctor`, `penstock trust`.
+"""The command line, one file a command.
 
 The answer goes to standard output and nothing else does; what is said about it goes to standard error.
 """
@@ -11,13 +11,13 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from penstock.cli import chat, doctor, init, models, trust
+from penstock.cli import chat, doctor, guide, init, models, trust
 from penstock.cli.terminal import safe_terminal
 from penstock.core.errors import ConfigError, ProviderError
 
 __all__ = ["main"]
 
-_COMMANDS = (chat, models, init, doctor, trust)
+_COMMANDS = (chat, models, init, doctor, trust, guide)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,7 +51,7 @@ def _run(argv: Sequence[str] | None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="penstock", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(prog="penstock", description="Ask a language model, and see what it costs.")
     parser.add_argument("--version", action="version", version=version("penstock"))
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in _COMMANDS:

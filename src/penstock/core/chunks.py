@@ -26,24 +26,25 @@ StopReason: TypeAlias = Literal["stop", "length", "tool_calls", "refusal", "paus
 
 
 class TextChunk(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="text"):
-    """A piece of visible text, in order. Never empty."""
+    """A piece of visible text, in order."""
 
     text: str
+    """Never empty."""
 
 
 class ReasoningChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="type", tag="reasoning"):
-    """A piece of the model's reasoning, in order; a chunk with a proof ends its block of reasoning.
-
-    proof: what the vendor wants back unchanged in the next request (a signature, or encrypted content); None while the
-        block goes on. A block can have a proof and no text, when the vendor shows none.
-    redacted: the proof is the block's encrypted content itself, not a signature of the text.
-    vendor: who wants it back, with its proof or, where there is none, the text itself; empty where nobody does.
-    """
+    """A piece of the model's reasoning, in order; a chunk with a proof ends its block of reasoning."""
 
     text: str = ""
+    """The words. Empty in a chunk that brings only the proof: some vendors show no words."""
     proof: str | None = None
+    """What the vendor wants back unchanged in the next request: a signature, or encrypted content. None while the block
+    goes on.
+    """
     redacted: bool = False
+    """The proof is the block's encrypted content itself, not a signature of the text."""
     vendor: str = ""
+    """Who wants the block back: its proof or, where there is none, its text. Empty where nobody does."""
 
 
 class ToolCallDeltaChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="type", tag="tool_call_delta"):
@@ -53,55 +54,62 @@ class ToolCallDeltaChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, ta
     """
 
     id: str
+    """The call's id, the same in all of its pieces."""
     name: str
+    """The tool's name."""
     arguments: str
+    """The next piece of the arguments' JSON text; empty in the first one of a call."""
 
 
 class ToolCallChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="type", tag="tool_call"):
-    """A whole tool call, once, as soon as it is known to be whole: run it when you like.
-
-    arguments: JSON text of an object, checked; `{}` for a call without arguments.
-    """
+    """A whole tool call, once, as soon as it is known to be whole: run it when you like."""
 
     id: str
+    """What the result must name, so that the model can tell calls apart."""
     name: str
+    """The tool's name, as the model wrote it."""
     arguments: str
+    """JSON text of an object, checked; `{}` for a call without arguments."""
 
 
 class OpaqueChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="type", tag="opaque"):
-    """A finished block that has no neutral form: a server tool's call or result, cited text, a compaction.
-
-    vendor: whose block it is. data: the block as that vendor's JSON text, to be sent back as an OpaquePart.
-    text: the part of it that has already come as TextChunks, the last of them; empty when none has. A fold that keeps
-        the block drops that text from what it has collected.
-    """
+    """A finished block that has no neutral form: a server tool's call or result, cited text, a compaction."""
 
     vendor: str
+    """Whose block it is."""
     data: str
+    """The block as that vendor's JSON text, to be sent back as an OpaquePart."""
     text: str = ""
+    """The part of the block that has already come as TextChunks, the last of them; empty when none has. A fold that
+    keeps the block drops that text from what it has collected.
+    """
 
 
 class UsageChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="type", tag="usage"):
     """An increment of what is billed. Add up all of them, over a call or over a month, and the sum is the bill.
 
-    Counts are tokens and disjoint where they are priced: `input_tokens` excludes cache reads and writes at every
-    vendor, `cache_write_tokens` is all writes, `cache_write_extended_tokens` those of them with the longer lifetime
-    (1 h at Anthropic, 12 h at OpenAI), `output_tokens` includes reasoning, `reasoning_tokens` is that part of it.
-    `web_searches` counts searches that the vendor ran and bills. A correction downwards is a negative increment; no sum
-    is negative.
-
-    cost: US dollars, exact, an increment as well; None when a price is not known, and then the sum's is None too.
-        The empty chunk costs 0.
+    Counts are tokens, and no token is counted in two fields that have a price of their own. A correction downwards is a
+    negative increment; no sum is negative.
     """
 
     input_tokens: int = 0
+    """Tokens of the prompt at the ordinary price, without cache reads and writes, at every vendor."""
     output_tokens: int = 0
+    """Tokens of the answer, reasoning included."""
     cache_write_tokens: int = 0
+    """Tokens of the prompt that were written to the cache, with whatever lifetime."""
     cache_read_tokens: int = 0
+    """Tokens of the prompt that were read from the cache."""
     cache_write_extended_tokens: int = 0
+    """The part of `cache_write_tokens` with the longer lifetime: 1 h at Anthropic, 12 h at OpenAI."""
     reasoning_tokens: int = 0
+    """The part of `output_tokens` that is reasoning."""
     web_searches: int = 0
+    """Web searches that the vendor ran and bills; a count, not tokens."""
     cost: Decimal | None = Decimal(0)
+    """US dollars, exact, an increment too. None when a price is not known; then the sum's cost is None as well. A chunk
+    without counts costs 0.
+    """
 
     @property
     def prompt_tokens(self) -> int:
@@ -128,18 +136,20 @@ class UsageChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field=
 
 
 class StopChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="type", tag="stop"):
-    """The vendor said that the message is complete. Comes exactly once, last.
-
-    reason: `tool_calls` whenever a call was delivered, unless a later one was cut off by the length limit (`length`).
-    raw_reason: the vendor's own word, None when it gave none. stop_sequence: the one that matched, None if none did.
-    response_id, model: the answer's id and the model that really answered; None when the vendor did not say.
-    """
+    """The vendor said that the message is complete. Comes exactly once, last."""
 
     reason: StopReason
+    """`stop`, `length`, `tool_calls`, `refusal`, `pause` or `other`. It is `tool_calls` whenever a call was delivered,
+    unless a later one was cut off by the length limit (`length`).
+    """
     raw_reason: str | None = None
+    """The vendor's own word, None when it gave none."""
     stop_sequence: str | None = None
+    """The stop sequence that matched, None if none did."""
     response_id: str | None = None
+    """The answer's id, None when the vendor gave none."""
     model: str | None = None
+    """The model that really answered, None when the vendor did not say."""
 
 
 Chunk: TypeAlias = (

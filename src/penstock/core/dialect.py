@@ -49,69 +49,72 @@ def without_userinfo(url: str | None) -> str | None:
 class Dialect(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
 ):
-    """One vendor. The defaults are OpenAI's own, so a row states only differences.
-
-    name: what stands as `vendor` on errors and on what goes back to it. source: where the differences were read, when.
-
-    base_url: None when there is no usual one. key_variables: environment variables that may hold the key, the first
-        that is set. needs_key: a call without one is refused; None if there is a variable for it.
-        key_header: the header of the key; None for `Authorization: Bearer`.
-    wires: the APIs it has, its best one first.
-
-    Of the chat wire's requests:
-    stream_usage: usage comes in a stream only if `stream_options` asks for it; False where the field is refused.
-    option_fields: for each of Options' names the body's field, with dots between objects; None where there is none.
-        `reasoning` is an effort, `reasoning_budget` a budget of tokens.
-    reasoning_off: raw fields that turn reasoning off, None where it cannot be.
-    chat_efforts: the efforts that its chat wire takes; None for any that the model takes.
-    tool_choices: what a choice of tools can be; `named` is a tool's name. required_word: its word for `required`.
-    reasoning_echo: what of the reasoning goes back: the text in that field, on every message with calls; the vendor's
-        `reasoning_details`; or the `extra_content` of a call. foreign_extra: the `extra_content` for a call that
-        another vendor's model made, None for none.
-    longest_call_id: ids of tool calls have at most so many letters, digits, `_` and `-`, 16 to 64, and on the Responses
-        API 64; None for any id, so that they go back as they came: some models look at theirs.
-    call_id_length: they have exactly so many letters and digits, 8 to 64; None for any number.
-    user_after_tool: a user's message may follow a tool's result. image_urls: images may be URLs that it fetches.
-    chat_documents: takes documents on the chat wire.
-    encrypted_reasoning: on the Responses API, reasoning comes encrypted only if it is asked for.
-    responses_ignore: options that its Responses API ignores without a word; they are refused there.
-    cache: what it has beside caching by itself: OpenAI's options, or a mark at the top level as on OpenRouter.
-
-    Of its answers:
-    cache_priced: the cached tokens that it reports are a part of the prompt, with a price of their own.
-    output_is_rest: output is what the total has beyond the prompt, as reasoning is in no other count.
-    says_end: a stream ends with a finish reason or `[DONE]`; False where a plain end is one too.
-    says_cut: an answer of the Responses API that the limit cut off says so; False where it is `completed` all the same,
-        and only a call that is not whole shows it.
-    """
+    """One vendor. The defaults are OpenAI's own, so a row states only differences."""
 
     name: Annotated[str, msgspec.Meta(min_length=1)] = "openai"
+    """What stands as `vendor` on errors and on what goes back to it."""
     source: str = ""
+    """Where the differences were read, and when."""
     base_url: str | None = None
+    """Its usual address; None when there is none, and then each config has to give one."""
     key_variables: Sequence[str] = ("OPENAI_API_KEY",)
+    """Environment variables that may hold the key; the first that is set is taken."""
     needs_key: bool | None = None
+    """Whether a call without a key is refused; None if there is a variable for it."""
     key_header: str | None = None
+    """The header that carries the key; None for `Authorization: Bearer`."""
     wires: Annotated[Sequence[Wire], msgspec.Meta(min_length=1)] = ("responses", "chat")
+    """The APIs it has, its best one first."""
     stream_usage: bool = True
+    """On the chat wire, usage comes in a stream only if `stream_options` asks for it; False where that is refused."""
     option_fields: Mapping[str, str | None] = msgspec.field(default_factory=dict)
+    """For each name of Options the field of the chat wire's body, with dots between objects; None where there is none.
+    `reasoning` is an effort here, `reasoning_budget` a budget of tokens.
+    """
     reasoning_off: Mapping[str, Any] | None = msgspec.field(default_factory=lambda: {"reasoning_effort": "none"})
+    """Raw fields of the chat wire's body that turn reasoning off; None where it cannot be turned off."""
     chat_efforts: Sequence[str] | None = ("minimal", "low", "medium", "high", "xhigh")
+    """The efforts of reasoning that its chat wire takes; None for any that the model takes."""
     tool_choices: Sequence[Literal["auto", "none", "required", "named"]] = ("auto", "none", "required", "named")
+    """What `tool_choice` can be; `named` is a tool's name."""
     required_word: str = "required"
+    """Its word for the tool choice `required`."""
     reasoning_echo: Literal["reasoning_content", "reasoning", "reasoning_details", "extra_content"] | None = None
+    """What of the reasoning goes back on the chat wire: the text in the field of that name, on every message with
+    calls; the vendor's `reasoning_details`; or the `extra_content` of a call. None for nothing.
+    """
     foreign_extra: Mapping[str, Any] | None = None
+    """The `extra_content` for a call that another vendor's model made; None for none."""
     longest_call_id: int | None = 40
+    """Ids of tool calls have at most so many letters, digits, `_` and `-`: 16 to 64, and on the Responses API 64. None
+    for any id: then ids go back as they came, since some models look at theirs.
+    """
     call_id_length: int | None = None
+    """Ids of tool calls have exactly so many letters and digits, 8 to 64; None for any number."""
     user_after_tool: bool = True
+    """A user's message may follow a tool's result."""
     image_urls: bool = True
+    """Images may be URLs that it fetches."""
     chat_documents: bool = True
+    """Takes documents on the chat wire."""
     encrypted_reasoning: bool = False
+    """On the Responses API, reasoning comes encrypted only if it is asked for."""
     responses_ignore: Sequence[str] = ()
+    """Options that its Responses API ignores without a word; they are refused before sending."""
     cache: Literal["options", "top_level"] | None = "options"
+    """What can be asked of its prompt cache: `options` as OpenAI's, a mark at the `top_level` as OpenRouter's; None for
+    nothing, though it may cache by itself.
+    """
     cache_priced: bool = True
+    """The cached tokens that it reports are a part of the prompt, with a price of their own."""
     output_is_rest: bool = False
+    """Output is what the total has beyond the prompt, as reasoning is in no other count."""
     says_end: bool = True
+    """A stream ends with a finish reason or `[DONE]`; False where a plain end of the stream is an end too."""
     says_cut: bool = True
+    """An answer of its Responses API that the limit cut off says so; False where it is `completed` all the same, and
+    only a call that is not whole shows it.
+    """
 
     def __post_init__(self) -> None:
         check_base_url(self.base_url)

@@ -37,23 +37,16 @@ __all__ = [
 
 
 class ProviderError(Exception):
-    """A call to a model failed.
-
-    status: the HTTP status, None where there was no answer or the failure came inside a stream that began well.
-    code: the vendor's own word for the failure, None when it gave none.
-    request_id: what the vendor's support asks for, None when it gave none.
-    retry_after: seconds the vendor asks to wait, None when it did not say.
-    retryable: whether the same request may succeed later; a default of the class.
-    usage: the sum of the usage reported until then; it is billed although the call failed. An empty one when the
-        vendor had reported nothing: see UsageChunk.
-    vendor, model: who was asked, None where nobody was.
-    hint: one sentence, what the user can do.
-    partial: what came of the answer, a Reply, where one of the folds read it, as `collect` or `run_tools`; else None.
-    """
+    """A call to a model failed."""
 
     retryable: bool = False
+    """Whether the same request may succeed later; each class has its own default."""
     hint: str = ""
+    """One sentence, what the user can do; `str()` puts it on a line of its own."""
     partial: object | None = None
+    """What came of the answer, a Reply, where a function that reads the whole stream met the error (`collect`,
+    `run_tools`, `generate_object`); else None.
+    """
 
     def __init__(
         self,
@@ -69,12 +62,21 @@ class ProviderError(Exception):
     ) -> None:
         super().__init__(message)
         self.status = status
+        """The HTTP status, None where there was no answer or the failure came inside a stream that began well."""
         self.code = code
+        """The vendor's own word for the failure, None when it gave none."""
         self.request_id = request_id
+        """What the vendor's support asks for, None when it gave none."""
         self.retry_after = retry_after
+        """Seconds the vendor asks to wait, None when it did not say."""
         self.usage = usage or UsageChunk()
+        """The sum of the usage reported until then: it is billed although the call failed. Empty when the vendor had
+        reported nothing.
+        """
         self.vendor = vendor
+        """Who was asked, None where nobody was."""
         self.model = model
+        """Which model was asked, None where none was."""
 
     @property
     def message(self) -> str:
@@ -122,23 +124,23 @@ class NotFoundError(ProviderError):
 
 
 class InvalidRequestError(ProviderError):
-    """The request is wrong and would be wrong again. Without a status: it was refused here, before it was sent.
+    """The request is wrong, and sending it again will not help (other HTTP 4xx).
 
-    A conflict with another request (HTTP 409) is one too, but a retryable one.
+    Without a status it was refused here, before it was sent. A conflict with another request (HTTP 409) is one too, but
+    a retryable one.
     """
 
     hint = "Change what the message names: the request would be refused again as it is."
 
 
 class TokenLimitError(ProviderError):
-    """The request is too large for the model: too many tokens, or too many bytes (HTTP 413).
-
-    tokens: how many the request has, limit: how many the model takes; None when the vendor did not say.
-    """
+    """The request is too large for the model: too many tokens, or too many bytes (HTTP 413)."""
 
     hint = "Drop or summarise the oldest turns, or ask for fewer max_tokens."
     tokens: int | None = None
+    """How many tokens the request has, None when the vendor did not say."""
     limit: int | None = None
+    """How many tokens the model takes, None when the vendor did not say."""
 
     def _facts(self) -> list[str]:
         numbers = [f"{self.tokens} tokens"] if self.tokens is not None else []
@@ -174,16 +176,14 @@ class ServerError(ProviderError):
 
 
 class ProviderTimeoutError(ProviderError):
-    """A deadline passed; or the vendor says that one of its own did (HTTP 408, 504), and then it is no subclass.
-
-    deadline: which of connect, first_chunk, stall and total it was; None when it was the vendor's own.
-    seconds: how long that one is.
-    """
+    """A deadline passed. One of yours is one of the four subclasses; the vendor's own (HTTP 408, 504) is this class."""
 
     retryable = True
     hint = "The vendor took too long by its own clock: try again, with a shorter request if it happens again."
     deadline: str | None = None
+    """Which one it was: `connect`, `first_chunk`, `stall` or `total`; None when it was the vendor's own."""
     seconds: float | None = None
+    """How long that deadline is; None when it was the vendor's own."""
 
 
 class ConnectTimeoutError(ProviderTimeoutError):
@@ -237,15 +237,16 @@ class MalformedResponseError(ProviderError):
 class StructuredOutputError(ProviderError):
     """`generate_object` got no object: the answer did not fit its type, was cut off, or was refused.
 
-    reason: `misfit`, `length` or `refusal`. The last answer is in `partial`, a Reply; `usage` is that of all attempts.
+    The last answer is in `partial`, a Reply; `usage` is that of all attempts.
     """
 
     hint = "Look at partial, and give a simpler type, a plainer prompt or more repairs."
     reason: str = "misfit"
+    """`misfit`, `length` or `refusal`."""
 
 
 class CircuitOpenError(ProviderError):
-    """A circuit breaker has not asked, after failures which the message names. retry_after: seconds until it will."""
+    """A circuit breaker has not asked, after failures that the message names; it will in `retry_after` seconds."""
 
     retryable = True
     hint = "Wait for retry_after, or ask another model meanwhile: see Fallback."
@@ -261,13 +262,13 @@ class ConfigError(ProviderError, ValueError):
     """The configuration is wrong. The message names file, path, what was found and what was expected.
 
     Also a ValueError, so that msgspec adds the path when a struct of models.json refuses a value.
-
-    file: where it stands, None when it did not come from a file. path: where in it, as in `$.models.sonnet`.
     """
 
     hint = "Correct it where the message says; `penstock models --schema` prints what models.json may hold."
     file: Path | None = None
+    """The file that is wrong, None when it did not come from a file."""
     path: str | None = None
+    """Where in the file, as `$.models.sonnet`; None when it is not one place."""
 
     def __str__(self) -> str:
         """The message alone: it names everything, and msgspec puts the path behind it."""

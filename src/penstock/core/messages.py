@@ -29,30 +29,36 @@ __all__ = [
 
 
 class TextPart(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
-    """Text. Not empty: vendors refuse an empty one."""
+    """Text."""
 
     text: str
+    """Not empty: vendors refuse an empty one."""
 
 
 class ImagePart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="image"):
-    """An image: either `data` with its `media_type` (as `image/png`), or a `url` that the vendor fetches."""
+    """An image: either `data` with its `media_type`, or a `url`."""
 
     data: bytes | None = None
+    """The file's bytes; None when there is a `url`."""
     media_type: str | None = None
+    """`image/jpeg`, `image/png`, `image/gif` or `image/webp`; None when there is a `url`."""
     url: str | None = None
+    """Where the vendor fetches it; None when there is `data`."""
 
 
 class DocumentPart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="document"):
-    """A document: either `data` with its `media_type` (`application/pdf`, `text/plain`), or a `url`.
-
-    title: shown to the model, None for none. citations: whether the answer is to cite passages of it.
-    """
+    """A document: either `data` with its `media_type`, or a `url`."""
 
     data: bytes | None = None
+    """The file's bytes; None when there is a `url`."""
     media_type: str | None = None
+    """`application/pdf` or `text/plain`; None when there is a `url`."""
     url: str | None = None
+    """Where the vendor fetches it; None when there is `data`."""
     title: str | None = None
+    """Shown to the model, None for none."""
     citations: bool = False
+    """Whether the answer is to cite passages of it."""
 
 
 MEDIA_TYPES: Mapping[type, tuple[str, ...]] = {
@@ -63,81 +69,96 @@ MEDIA_TYPES: Mapping[type, tuple[str, ...]] = {
 
 
 class ToolCallPart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="tool_call"):
-    """A tool call that the model made. arguments: JSON text of an object, best exactly as it came."""
+    """A tool call that the model made."""
 
     id: str
+    """The id that came with the call."""
     name: str
+    """The tool's name."""
     arguments: str = "{}"
+    """JSON text of an object, best exactly as it came."""
 
 
 class ToolResultPart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="tool_result"):
-    """What a tool call gave, in the user message that follows it. is_error: it failed, and the content says how."""
+    """What a tool call gave, in the user message that follows it."""
 
     id: str
+    """The id of the call that it answers."""
     content: str | Sequence[TextPart | ImagePart | DocumentPart]
+    """What the model gets to see."""
     is_error: bool = False
+    """The tool failed, and the content says how."""
 
 
 class ReasoningPart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="reasoning"):
-    """A whole block of reasoning with its proof; the fields are those of ReasoningChunk.
+    """A whole block of reasoning with its proof.
 
     It goes back only to the vendor that wants it: a proof, or where the vendor asks for the text, several in order.
     Without a vendor, or at another one, it is left out.
     """
 
     text: str = ""
+    """The words of the block; empty where the vendor shows none."""
     proof: str | None = None
+    """The signature or the encrypted content that goes back unchanged; None where there is none."""
     redacted: bool = False
+    """The proof is the block's encrypted content itself, not a signature of the text."""
     vendor: str = ""
+    """Who wants the block back; empty where nobody does."""
 
 
 class OpaquePart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="opaque"):
-    """A vendor's own block, sent back as it came; the fields are those of OpaqueChunk.
-
-    At another vendor its `text` is sent in its place, and nothing if it has none.
-    """
+    """A vendor's own block, sent back as it came."""
 
     vendor: str
+    """Whose block it is."""
     data: str
+    """The block as that vendor's JSON text."""
     text: str = ""
+    """What another vendor gets in its place; if it is empty, that vendor gets nothing."""
 
 
 Part: TypeAlias = TextPart | ImagePart | DocumentPart | ToolCallPart | ToolResultPart | ReasoningPart | OpaquePart
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One turn of the history. content: text, or parts in order."""
+    """One turn of the history."""
 
     role: Literal["user", "assistant"]
+    """Who speaks. There is no `system`: the system prompt is an argument of its own."""
     content: str | Sequence[Part]
+    """Text, or parts in order."""
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True):
-    """A tool that the model may call. parameters: the JSON Schema of its arguments, an object's.
-
-    strict: whether the vendor must keep the arguments to the schema.
-    """
+    """A tool that the model may call."""
 
     name: str
+    """What the model calls it by."""
     description: str = ""
+    """What the tool does and when to use it, for the model."""
     parameters: Mapping[str, object] = msgspec.field(default_factory=lambda: {"type": "object", "properties": {}})
+    """The JSON Schema of its arguments, an object's; by default an object without properties."""
     strict: bool = False
+    """Whether the vendor must keep the arguments to the schema."""
 
 
 class Deadlines(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """How long to wait, in seconds.
 
-    connect: for the connection. first_chunk: from sending to the first content. stall: from content to content; pings
-    do not count as content, and neither does the time that the consumer takes. total: for the whole call, the
-    consumer's time included; None for no limit. When `total` is set each read costs some microseconds more.
-
     The defaults are long because a model may think for minutes without a sign of it; none is infinite.
     """
 
     connect: float = 10.0
+    """For the connection."""
     first_chunk: float = 600.0
+    """From sending to the first content."""
     stall: float = 600.0
+    """From content to content. Pings are not content, and the time that the consumer takes is not counted."""
     total: float | None = None
+    """For the whole call, the consumer's time included; None for no limit. With a limit each read costs some
+    microseconds more.
+    """
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
@@ -148,55 +169,65 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbi
 
 
 class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of an answer before its body.
-
-    status: of HTTP. request_id: what the vendor's support asks for, None when it gave none. wait: seconds until each
-    rate limit is filled of which the vendor says that nothing remains; None when it says so of none.
-    """
+    """What is known of an answer before its body."""
 
     status: int
+    """The HTTP status."""
     request_id: str | None = None
+    """What the vendor's support asks for, None when the vendor gave none."""
     wait: float | None = None
+    """Seconds until every rate limit of which nothing remains is full again, by the vendor's own headers; None when
+    the headers name no such limit.
+    """
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What one call wants. None leaves it to the vendor; what a wire or a model cannot do is refused, by name.
-
-    max_tokens: most tokens of the answer, reasoning included; None for the most that the model can, or for what the
-        vendor takes then.
-    temperature, top_p, top_k, presence_penalty, frequency_penalty, seed: sampling.
-    stop: texts at which the answer ends. tools: Tool, or a vendor's own tool as its JSON object.
-    tool_choice: `auto`, `none`, `required`, or the name of the tool that must be called.
-    parallel_tool_calls: whether several calls may come in one answer.
-    reasoning: an effort, `off`, or a budget in tokens.
-    response_schema: a JSON Schema that the answer's text must fit.
-    cache: `auto` marks the prompt for caching with the usual lifetime, `extended` with the longer one, `off` not at
-        all (where a vendor caches without being asked, it still does).
-    user: an opaque id of the end user. service_tier: the vendor's word for how fast and how dear.
-    deadlines: in place of the provider's. on_head: is called with the ResponseHead of each answer as soon as it is
-        there, also of a refusal; what it raises ends the call.
-    extra: raw fields of the request body; objects are merged, the rest replaced.
-    """
+    """What one call wants. None leaves it to the vendor; what a wire or a model cannot do is refused, by name."""
 
     max_tokens: int | None = None
+    """Most tokens of the answer, reasoning included. None for the most that the model can write or, where that is not
+    known, for what the vendor takes then.
+    """
     temperature: float | None = None
+    """How random the choice of words is. None for the vendor's default."""
     top_p: float | None = None
+    """Choose among the likeliest words whose probabilities add up to this. None for the vendor's default."""
     top_k: int | None = None
+    """Choose among so many of the likeliest words. None for the vendor's default; OpenAI has no such option."""
     presence_penalty: float | None = None
+    """Makes words that have occurred less likely. None for the vendor's default."""
     frequency_penalty: float | None = None
+    """Makes words less likely the more often they have occurred. None for the vendor's default."""
     stop: str | Sequence[str] | None = None
+    """Texts at which the answer ends; None for none. The Responses API has no such option."""
     seed: int | None = None
+    """For answers that can be repeated, as far as the vendor can. None for a random one."""
     tools: Sequence[Tool | Mapping[str, object]] = ()
+    """What the model may call: a Tool, or a vendor's own tool as its JSON object."""
     tool_choice: str | None = None
+    """`auto`, `none`, `required`, or the name of the tool that must be called. None for the vendor's default."""
     parallel_tool_calls: bool | None = None
+    """Whether several calls may come in one answer. None for the vendor's default."""
     reasoning: Literal["off", "minimal", "low", "medium", "high", "xhigh", "max"] | int | None = None
+    """An effort, `off`, or a budget in tokens. None for the vendor's default."""
     response_schema: Mapping[str, object] | None = None
+    """A JSON Schema that the answer's text must fit; None for free text."""
     cache: Literal["auto", "extended", "off"] = "auto"
+    """`auto` marks the prompt for caching with the usual lifetime, `extended` with the longer one, `off` not at all.
+    A vendor that caches without being asked still does so.
+    """
     user: str | None = None
+    """An id of the end user that says nothing to the vendor; None for none."""
     service_tier: str | None = None
+    """The vendor's word for how fast and how dear the call is. None for the vendor's default."""
     deadlines: Deadlines | None = None
+    """In place of the provider's deadlines; None for those."""
     on_head: Callable[[ResponseHead], object] | None = None
+    """Called with the ResponseHead of each answer as soon as it is there, also of a refusal. What it raises ends the
+    call.
+    """
     extra: Mapping[str, object] = msgspec.field(default_factory=dict)
+    """Raw fields of the request body; objects are merged, all else is replaced."""
 
     def __post_init__(self) -> None:
         if self.deadlines is not None and not isinstance(self.deadlines, Deadlines):

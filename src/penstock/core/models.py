@@ -46,17 +46,23 @@ _LARGEST: Final = 2000  # digits before or behind the point of a price; sums of 
 
 
 class Prices(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
-    """US dollars per million tokens; `web_search_price` per thousand searches. None: not known.
+    """US dollars per million tokens. None: not known, and never 0.
 
     In Python an int, a float or a str is taken too, a float as it prints.
     """
 
     input_price: Decimal | None = None
+    """Dollars per million tokens of the prompt that are neither read from a cache nor written to one."""
     output_price: Decimal | None = None
+    """Dollars per million tokens of the answer, reasoning included."""
     cache_writes_price: Decimal | None = None
+    """Dollars per million tokens written to the cache with the usual lifetime."""
     cache_writes_extended_price: Decimal | None = None
+    """Dollars per million tokens written to the cache with the longer lifetime (1 h at Anthropic, 12 h at OpenAI)."""
     cache_reads_price: Decimal | None = None
+    """Dollars per million tokens read from the cache."""
     web_search_price: Decimal | None = None
+    """Dollars per thousand web searches."""
 
     def __post_init__(self) -> None:
         for name in Prices.__struct_fields__:
@@ -77,91 +83,105 @@ class PriceTier(Prices, frozen=True, kw_only=True):
     """Prices of all tokens of a call whose prompt has more than `above_input_tokens` tokens (a cliff)."""
 
     above_input_tokens: Annotated[int, msgspec.Meta(ge=0)]
+    """The tier holds for a call whose whole prompt, cached tokens included, is longer than this."""
 
 
 class PriceHours(Prices, frozen=True, kw_only=True):
-    """Prices of calls that begin between two UTC times of the day, the second excluded; past midnight if it is less.
-
-    days: of the week, in UTC; None for all.
-    """
+    """Prices of calls that begin at certain hours of the day."""
 
     from_time: Annotated[dt.time, msgspec.Meta(tz=False)] = msgspec.field(name="from")
+    """The first moment of these prices, a UTC time such as `08:30:00`. In JSON it is called `from`."""
     to_time: Annotated[dt.time, msgspec.Meta(tz=False)] = msgspec.field(name="to")
+    """The first moment after them; before `from`, it is one of the next day. In JSON it is called `to`."""
     days: Sequence[Day] | None = None
+    """Days of the week in UTC, as `mon`; None for all."""
 
 
 class PriceSheet(Prices, frozen=True, kw_only=True):
-    """Prices with their tiers and hours. tiers: None: none are known; a variant of a tiered model then has no price in
-    a tier. hours: times of the day at which other prices hold, without tiers.
-    """
+    """Prices with their tiers and hours."""
 
     tiers: Sequence[PriceTier] | None = None
+    """Prices of calls with longer prompts. None: none are known, and then a variant of a model that has tiers has no
+    price in a tier.
+    """
     hours: Sequence[PriceHours] = ()
+    """Times of the day at which other prices hold; those have no tiers."""
 
 
 class PriceChange(PriceSheet, frozen=True, kw_only=True):
-    """The prices from a UTC date on, announced before. They stand alone: what is not stated is not known."""
+    """The prices from a UTC date on, announced before. State all of them: what is left out is not known."""
 
     from_date: dt.date = msgspec.field(name="from")
+    """The first day, in UTC. In JSON it is called `from`."""
     variants: Mapping[str, PriceSheet] = msgspec.field(default_factory=dict)
+    """Prices of service tiers, speeds and regions from that day on, as in ModelInfo."""
 
 
 class ModelInfo(PriceSheet, frozen=True, kw_only=True):
-    """A model's prices, limits and traits. None: not known, and then it is not checked before sending.
-
-    variants: prices of the service tiers, speeds and regions that the vendor says it used (`priority`, `fast`, `us`;
-        several are joined by `+` in alphabetical order). changes: announced prices.
-    prices_as_of: the day on which somebody read these prices.
-    max_tokens: most output tokens. context_window: most tokens of prompt and answer.
-    min_cache_tokens: the shortest prefix that the vendor caches.
-    supports_sampling: takes temperature, top_p, top_k; `unless_reasoning` if not with an effort of reasoning.
-    supports_prefill: the history may end with the assistant.
-    supports_forced_tools: tool_choice may force a call; `unless_budget` if not with a budget of reasoning,
-        `unless_reasoning` if only with reasoning `off`.
-    supports_cache_options: takes a lifetime and a mode for its prompt cache (OpenAI, from gpt-5.6 on).
-    reasoning_modes: what turns reasoning on and off; empty: it cannot reason. efforts: the efforts it takes.
-    """
+    """A model's prices, limits and traits. None: not known, and then it is not checked before sending."""
 
     variants: Mapping[str, PriceSheet] = msgspec.field(default_factory=dict)
+    """Prices of the service tiers, speeds and regions that the vendor says it used, by its word: `priority`, `fast`,
+    `us`. Several are joined by `+` in alphabetical order.
+    """
     changes: Sequence[PriceChange] = ()
+    """Prices that are announced for a later date."""
     prices_as_of: dt.date | None = None
+    """The day on which somebody read these prices; None when nobody has noted it."""
     max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """Most tokens of an answer."""
     context_window: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """Most tokens of prompt and answer together."""
     min_cache_tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Tokens of the shortest prefix that the vendor caches."""
     supports_images: bool | None = None
+    """Takes images."""
     supports_sampling: bool | Literal["unless_reasoning"] | None = None
+    """Takes temperature, top_p and top_k; `unless_reasoning` if not together with an effort of reasoning."""
     supports_prefill: bool | None = None
+    """The history may end with the assistant's words, which the model continues."""
     supports_forced_tools: bool | Literal["unless_budget", "unless_reasoning"] | None = None
+    """`tool_choice` may force a call; `unless_budget` if not with a budget of reasoning, `unless_reasoning` if only
+    with reasoning `off`.
+    """
     supports_cache_options: bool | None = None
+    """Takes a lifetime and a mode for its prompt cache, as OpenAI's models do from gpt-5.6 on (read 2026-11-21)."""
     reasoning_modes: Sequence[Literal["adaptive", "budget", "off", "between_tools"]] | None = None
+    """What turns reasoning on and off; empty: the model cannot reason."""
     efforts: Sequence[Literal["minimal", "low", "medium", "high", "xhigh", "max"]] | None = None
+    """The efforts of reasoning that it takes."""
 
 
 class Model(msgspec.Struct, frozen=True):
-    """A model's id, as its vendor spells it, and what is known of it."""
+    """A model's id and what is known of it."""
 
     id: str
+    """As its vendor spells it; empty where a provider does not say."""
     info: ModelInfo
+    """Its prices, limits and traits."""
 
 
 class ProviderConfig(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
 ):
-    """What a provider needs to know.
-
-    model_info: None when nothing is known; `open_provider` then looks into the packaged catalogue.
-    api_key: None for the SDK's own search (environment, profiles); in models.json a literal, `${ENV}`, or
-        `keyring:SERVICE/USER`. base_url: None for the vendor's own, else used as given.
-    wire: which API of the vendor; None for its default. headers: sent with every request.
-    """
+    """What a provider needs to know."""
 
     model_id: Annotated[str, msgspec.Meta(min_length=1)]
+    """The model, as its vendor spells it."""
     model_info: ModelInfo | None = None
+    """Prices, limits and traits; None when nothing is known, and then `open_provider` looks into the catalogue."""
     api_key: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    """The key. None for the vendor's environment variables, or the SDK's own search. In models.json also `${VARIABLE}`
+    or `keyring:SERVICE/USER`.
+    """
     base_url: str | None = None
+    """The server, used as given; None for the vendor's own."""
     wire: Wire | None = None
+    """Which API of the vendor, `chat` or `responses`; None for its default."""
     deadlines: Deadlines = Deadlines()
+    """How long to wait, in seconds; `Options.deadlines` replaces them for one call."""
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """HTTP headers that are sent with every request."""
 
     def __post_init__(self) -> None:
         check_base_url(self.base_url)
@@ -197,28 +217,38 @@ _SECONDS: Final = ("max_wait", "base", "window", "pause")
 
 
 class RetryTable(_Table, frozen=True, kw_only=True):
-    """See penstock.middleware.Retry; seconds."""
+    """What penstock.middleware.Retry is built with."""
 
     attempts: int = 3
+    """The most tries, the first one included."""
     max_wait: float = 60.0
+    """The longest pause, in seconds; an error that asks for a longer one is raised at once."""
     base: float = 0.5
+    """The longest pause before the second try, in seconds; it doubles with each try."""
 
 
 class CircuitBreakerTable(_Table, frozen=True, kw_only=True):
-    """See penstock.middleware.CircuitBreaker; seconds."""
+    """What penstock.middleware.CircuitBreaker is built with."""
 
     failures: int = 5
+    """How many failures within `window` open the circuit."""
     window: float = 60.0
+    """In seconds."""
     pause: float = 30.0
+    """Seconds until one call is let through as a trial."""
 
 
 class RateLimitTable(_Table, frozen=True, kw_only=True):
-    """See penstock.middleware.RateLimit; max_wait in seconds. One of the limits has to be given."""
+    """What penstock.middleware.RateLimit is built with. One of the two limits has to be given."""
 
     requests_per_minute: int | None = None
+    """Requests over any minute; None for no such limit."""
     tokens_per_minute: int | None = None
+    """Tokens of prompts and answers over any minute; None for no such limit."""
     count_cache_reads: bool = True
+    """Whether tokens read from a cache count: at OpenAI they do, at Anthropic they do not (read 2026-11-21)."""
     max_wait: float = 60.0
+    """The longest pause of the vendor's that is waited for, in seconds; with a longer one calls fail at once."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -229,23 +259,28 @@ class RateLimitTable(_Table, frozen=True, kw_only=True):
 class ModelEntry(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
 ):
-    """One alias of models.json.
-
-    provider: `anthropic` or the name of a dialect. dialect: of a server that none describes; only for the provider
-        `openai-compatible`, whose row holds for what it leaves out.
-    circuit_breaker, retry, rate_limit, concurrency: the middleware around it, from the outermost to the innermost;
-        None for none. fallback: aliases to ask in turn if it fails, each with its own middleware.
-    """
+    """One alias of models.json."""
 
     provider: str
+    """`anthropic`, or the name of a dialect."""
     provider_config: ProviderConfig
+    """The model, its key, its server."""
     dialect: Dialect | None = None
+    """How a server differs that no row describes; only with the provider `openai-compatible`, whose row holds for what
+    it leaves out. None for the provider's own row.
+    """
     enabled: bool = True
+    """Whether the alias can be opened."""
     retry: RetryTable | None = None
+    """Tries again what may succeed later; None for never."""
     circuit_breaker: CircuitBreakerTable | None = None
+    """Stops asking after too many failures; None for never. It stands around `retry`."""
     rate_limit: RateLimitTable | None = None
+    """Requests and tokens a minute; None for no limit. It stands inside `retry`."""
     concurrency: int | None = None
+    """The most streams at the same time; None for no limit. It is the innermost."""
     fallback: Sequence[str] = ()
+    """Aliases to ask in turn if this one fails, each with its own middleware."""
 
     def __post_init__(self) -> None:
         if self.concurrency is not None:
@@ -255,19 +290,22 @@ class ModelEntry(
 class ModelsFile(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
 ):
-    """models.json as it is written. active: the alias that is used when none is named."""
+    """models.json as it is written."""
 
     active: str
+    """The alias that is used when none is named."""
     models: Mapping[str, ModelEntry]
+    """The models by alias."""
     schema_url: str | None = msgspec.field(name="$schema", default=None)
+    """Where an editor finds the JSON Schema, None for nowhere. In JSON it is called `$schema`."""
 
 
 class ModelsConfig(ModelsFile, frozen=True, kw_only=True):
-    """A models.json that has been read. Neither of these is written back.
-
-    source: its file, None for the packaged default. untrusted: why `open_provider` refuses to open anything of it: the
-        file was only found, not named, and asks for more than a file may that nobody has trusted. None where it may.
-    """
+    """A models.json that has been read."""
 
     source: Path | None = None
+    """The file it was read from, None for the packaged catalogue; it is not written back."""
     untrusted: str | None = None
+    """Why `open_provider` opens nothing of it: the file was found and not named, and asks for more than such a file may
+    that nobody has trusted. None where it may be opened; not written back.
+    """

@@ -31,15 +31,14 @@ __all__ = [
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
-    """One thing that happened to one call.
-
-    call: the number of the call at the middleware that tells it, from 1. time: seconds since that middleware began the
-    call, of a monotonic clock. model: the id of the model that was asked.
-    """
+    """One thing that happened to one call."""
 
     call: int
+    """The number of the call at the middleware that tells it, from 1."""
     time: float
+    """Seconds since that middleware began the call, of a monotonic clock."""
     model: str
+    """The id of the model that was asked; of FallbackTo, of the one that is asked next."""
 
 
 class Started(Event, frozen=True, kw_only=True, tag="started"):
@@ -47,11 +46,16 @@ class Started(Event, frozen=True, kw_only=True, tag="started"):
 
 
 class HeadersSeen(Event, frozen=True, kw_only=True, tag="headers_seen"):
-    """An answer began, or a refusal. wait: see penstock.ResponseHead."""
+    """An answer began, or a refusal."""
 
     status: int
+    """The HTTP status."""
     request_id: str | None = None
+    """What the vendor's support asks for, None when the vendor gave none."""
     wait: float | None = None
+    """Seconds until every rate limit of which nothing remains is full again, by the vendor's headers; None when they
+    name no such limit.
+    """
 
 
 class FirstChunk(Event, frozen=True, kw_only=True, tag="first_chunk"):
@@ -62,69 +66,69 @@ class UsageReported(Event, frozen=True, kw_only=True, tag="usage"):
     """An increment of usage came. The sum is in the call's last event too: count one or the other."""
 
     usage: UsageChunk
+    """The increment."""
 
 
 class AttemptFailed(Event, frozen=True, kw_only=True, tag="attempt_failed"):
-    """A try of Retry failed; a RetryScheduled follows if there is another.
-
-    attempt: its number, from 1. usage: what this try alone has used; it stays in the stream and in the bill.
-    request_id: what the vendor's support asks for, None when it gave none.
-    """
+    """A try of Retry failed; a RetryScheduled follows if there is another."""
 
     attempt: int
+    """The number of the try, from 1."""
     error: ProviderError
+    """Why it failed."""
     usage: UsageChunk
+    """What this try alone has used; it stays in the stream and in the bill."""
     request_id: str | None
+    """What the vendor's support asks for, None when the vendor gave none."""
 
 
 class RetryScheduled(Event, frozen=True, kw_only=True, tag="retry_scheduled"):
-    """Retry waits before it tries again. attempt: the number of the next try. seconds: how long it waits."""
+    """Retry waits before it tries again."""
 
     attempt: int
+    """The number of the next try."""
     seconds: float
+    """How long it waits."""
 
 
 class FallbackTo(Event, frozen=True, kw_only=True, tag="fallback_to"):
-    """A provider of Fallback failed, and it asks the next one, whose model `model` is.
-
-    attempt: the number of the next one, from 1. error, usage and request_id are those of the one that failed, as in
-    AttemptFailed. When the last one fails, that is the call's own failure.
-    """
+    """A provider of Fallback failed, and the next one is asked. When the last one fails, the call has failed."""
 
     attempt: int
+    """The number of the provider that is asked next, from 1."""
     error: ProviderError
+    """Why the one before failed."""
     usage: UsageChunk
+    """What the one before has used; it stays in the stream and in the bill."""
     request_id: str | None
+    """Of the one before: what the vendor's support asks for, None when the vendor gave none."""
 
 
 class Completed(Event, frozen=True, kw_only=True, tag="completed"):
-    """The vendor said that the message is complete; told before the caller gets that chunk.
-
-    usage: what the call has used, tries that failed included. stop: reason, the answer's id, the model that answered.
-    """
+    """The vendor said that the message is complete; told before the caller gets that chunk."""
 
     usage: UsageChunk
+    """What the call has used, tries that failed included."""
     stop: StopChunk
+    """The reason, the answer's id, and the model that answered."""
 
 
 class Failed(Event, frozen=True, kw_only=True, tag="failed"):
-    """The call raised *error*: a ProviderError, unless the provider inside breaks its contract.
-
-    usage: as in Completed. request_id: what the vendor's support asks for, None when it gave none.
-    """
+    """The call raised an error."""
 
     usage: UsageChunk
+    """What the call has used, tries that failed included."""
     error: Exception
+    """A ProviderError, unless the provider inside breaks its contract."""
     request_id: str | None
+    """What the vendor's support asks for, None when the vendor gave none."""
 
 
 class Abandoned(Event, frozen=True, kw_only=True, tag="abandoned"):
-    """The caller left before the end: break, `aclose`, cancellation, a timeout of its own, a dropped generator.
-
-    usage: what had been reported until then. The vendor may bill more: it goes on until it notices.
-    """
+    """The caller left before the end: break, `aclose`, cancellation, a timeout of its own, a dropped generator."""
 
     usage: UsageChunk
+    """What had been reported until then. The vendor may bill more: it goes on until it notices."""
 
 
 Listener: TypeAlias = Callable[[Event], object]

@@ -21,20 +21,20 @@ _AFTER: Final = 60
 
 
 class BlockChange(msgspec.Struct, frozen=True, kw_only=True):
-    """The first block that differs from the call before.
-
-    kind: `tool`, `system`, `options` (those that caches depend on: tool choice, reasoning and their like), `message`.
-    what: `changed`, `added` or `removed` (the blocks after it are the same), `moved`.
-    place: where it stands, or stood: `tools[2] (get_weather)`, `system`, `options`, `messages[7].content[0]`.
-    before, after: some text around the first difference; both are empty when it lies behind what is kept, which is
-        20,000 characters of a tool or a system prompt and 300 of a part of a message.
-    """
+    """The first block that differs from the call before."""
 
     kind: BlockKind
+    """`tool`, `system`, `options` (those that caches depend on: tool choice, reasoning and their like) or `message`."""
     what: Literal["changed", "added", "removed", "moved"]
+    """What happened to it; with `added` and `removed`, the blocks after it are the same."""
     place: str
+    """Where it stands, or stood: `tools[2] (get_weather)`, `system`, `options`, `messages[7].content[0]`."""
     before: str = ""
+    """Some text around the first difference, as it was. Empty like `after` when the difference lies behind what is
+    kept: 20,000 characters of a tool or a system prompt, 300 of a part of a message.
+    """
     after: str = ""
+    """The same text as it is now."""
 
     def __str__(self) -> str:
         if not self.before and not self.after:
@@ -45,29 +45,35 @@ class BlockChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CacheMiss(Event, frozen=True, kw_only=True, tag="cache_miss"):
-    """A call read less from the vendor's cache than the calls before had made readable.
-
-    causes: why, all that are seen, in this order: `model` (another one was asked or has answered), `off` (caching is
-        off in this call), `changed` (see `change`), `expired` (the lifetime ran out: `seconds` since the entry was
-        written or read last against the `lifetime`, None where the vendor does not say it, and then it is only
-        probable), `minimum` (the prompt is too short to be cached), `evicted` (nothing that can be seen from here: the
-        vendor let go of it, or another of its servers answered).
-    expected_tokens: how many could be read. read_tokens: how many were. missed_tokens: the difference, which was billed
-        as input or as a write. cost: what these cost more than reading them, in US dollars at standard prices, exact;
-        None when a price is not known.
-    estimated: whether *expected_tokens* is a guess: after a change it is the share of text that is still there, and
-        where a vendor reports no writes it is the prompt of the call before.
-    """
+    """A call read less from the vendor's cache than the calls before had made readable."""
 
     causes: tuple[MissCause, ...]
+    """Why, all that can be seen, in this order: `model` (another one was asked or has answered), `off` (caching is off
+    in this call), `changed` (see `change`), `expired` (the lifetime ran out), `minimum` (the prompt is too short to be
+    cached), `evicted` (none of these: the vendor evicted the entry, or another of its servers answered).
+    """
     expected_tokens: int
+    """How many tokens could be read."""
     read_tokens: int
+    """How many were."""
     missed_tokens: int
+    """The difference, which was billed as input or as a write."""
     cost: Decimal | None
+    """What the missed tokens cost more than reading them, in US dollars at standard prices, exact; None when a price is
+    not known.
+    """
     seconds: float
+    """How long ago the entry was last written or read."""
     lifetime: float | None
+    """How long the cache keeps an entry, in seconds; None where the vendor does not say, and then `expired` is only
+    probable.
+    """
     change: BlockChange | None = None
+    """The first block that differs; None if none does."""
     estimated: bool = False
+    """Whether `expected_tokens` is a guess: after a change it is the share of text that is still there, and where a
+    vendor reports no writes it is the prompt of the call before.
+    """
 
     def __str__(self) -> str:
         why = {
@@ -77,7 +83,7 @@ class CacheMiss(Event, frozen=True, kw_only=True, tag="cache_miss"):
             "expired": f"{self.seconds:.0f} s have passed and the cache lives "
             + (f"{self.lifetime:.0f} s" if self.lifetime is not None else "probably not so long"),
             "minimum": f"the prompt is shorter than what {self.model or 'the model'} caches",
-            "evicted": "nothing that can be seen from here: the vendor let go of it, or another server answered",
+            "evicted": "nothing that can be seen from here: the vendor evicted it, or another server answered",
         }
         about = "about " if self.estimated else ""
         cost = "an unknown price" if self.cost is None else f"${self.cost.normalize(EXACT):f}"

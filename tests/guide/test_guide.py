@@ -1,0 +1,203 @@
+"""What the guide says is true: its code runs, its files are read, its commands exist, its tables are up to date."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+import penstock
+import tables
+from examples import Block, blocks, run, stand_in
+from penstock import load_models
+from penstock.cli import main
+from penstock.cli.guide import topics
+from penstock.wire.vendors import DIALECTS
+
+PAGES = {path.stem: path.read_text("utf-8") for path in sorted(tables.GUIDE.glob("*.md"))}
+# Commands that the guide describes and that are not there yet.
+NOT_YET = {"trust"}
+
+
+def found(language: str) -> list[object]:
+    """All blocks of a language, as parameters of a test."""
+    return [
+        pytest.param(name, block, id=f"{name}:{block.line}")
+        for name, text in PAGES.items()
+        for block in blocks(text)
+        if block.language == language
+    ]
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[dict[str, str]]:
+    """One server for all examples."""
+    with stand_in() as environment:
+        yield environment
+
+
+@pytest.fixture
+def environment(demo: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys, and the stand-in in the vendors' place."""
+    for name, value in demo.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(("name", "block"), found("python"))
+def test_the_code_runs(name: str, block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each example, as it stands; what cannot be run here, and what pytest is to run, is at least Python."""
+    if block.runs and block.file is None:
+        run(block, f"{name}.md", monkeypatch)
+    else:
+        compile(block.code, f"{name}.md", "exec", dont_inherit=True)
+
+
+@pytest.mark.parametrize(("name", "block"), found("json"))
+def test_the_models_files_are_read(name: str, block: Block, tmp_path: Path) -> None:
+    """Every block of JSON is a models.json."""
+    path = tmp_path / "models.json"
+    path.write_text(block.code)
+    assert load_models(path).models, name
+
+
+@pytest.mark.parametrize(("name", "block"), found("sh"))
+def test_the_commands_exist(name: str, block: Block) -> None:
+    """What begins with `penstock` is parsed as the command line parses it."""
+    for line in block.code.splitlines():
+        program, *arguments = shlex.split(line)
+        assert program in ("penstock", "pip", "pytest", "nox"), (name, line)
+        if program == "penstock" and arguments[0] not in NOT_YET:
+            main._parser().parse_args(arguments)
+
+
+def saved(page: str, folder: Path) -> None:
+    """Save a page's files and its settings for pytest."""
+    for block in blocks(PAGES[page]):
+        if block.file is not None:
+            (folder / block.file).write_text(block.code)
+        elif block.language == "toml":
+            tomllib.loads(block.code)
+            (folder / "pyproject.toml").write_text(block.code)
+
+
+def pytest_in(folder: Path, *arguments: str) -> None:
+    """Run pytest there, as a user has it."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    if not any(entry.name == "penstock" for entry in entry_points(group="pytest11")):
+        command += ["-p", "penstock.testing.pytest_plugin"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"[1-9]\d* passed", done.stdout), done.stdout
+
+
+def test_the_test_of_a_loop_is_green(tmp_path: Path) -> None:
+    """With the settings that the page gives, on some of the faults."""
+    saved("testing", tmp_path)
+    pytest_in(tmp_path, "test_my_loop.py", "-k", "asyncio and (401 or CRLF or clean)")
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_test_is_recorded_and_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The replay has no network, and the file no key."""
+    saved("recording", tmp_path)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-very-secret")
+    pytest_in(tmp_path, "--record-mode=once", "test_recorded.py", "-k", "asyncio")
+    (cassette,) = tmp_path.rglob("*.yaml")
+    assert "secret" not in cassette.read_text()
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "none")
+    pytest_in(tmp_path, "--block-network", "test_recorded.py", "-k", "asyncio")
+
+
+def test_each_page_stands_in_the_index() -> None:
+    """And is short, begins with its title, and links only to pages that there are."""
+    assert set(topics()) == set(PAGES) - {"index"}
+    for name, text in PAGES.items():
+        assert text.count("\n") <= 200, name
+        assert text.startswith("# "), name
+        for shown, link in re.findall(r"\[([^\]]+)\]\(([^)]+)\)", text):
+            assert link == f"{shown}.md", (name, link)
+            assert shown in PAGES, (name, link)
+
+
+def test_the_tables_are_made_from_the_docstrings() -> None:
+    """`python tests/support/tables.py` writes them."""
+    for name, text in PAGES.items():
+        assert tables.filled(text) == text, f"{name}.md differs: run python tests/support/tables.py"
+    wanted = {("fields", name) for name in ("Options", "ModelInfo", "Dialect", "CacheMiss", "ProviderError")}
+    wanted |= {("classes", home) for home in ("core.chunks", "core.errors", "middleware.events")}
+    assert wanted <= tables.wanted()
+
+
+def test_every_field_is_documented() -> None:
+    """Of all classes of the modules that the tables are made from."""
+    for home in tables.HOMES:
+        for cls in tables.classes(home):
+            assert [field.name for field in tables.fields(cls) if not field.said] == [], cls
+
+
+def test_the_guide_names_what_there_is() -> None:
+    """Every chunk, every error and every function of the package."""
+    said = "\n".join(PAGES.values())
+    assert [name for name in penstock.__all__ if not re.search(rf"\b{name}\b", said)] == []
+
+
+def test_the_table_of_vendors_is_that_of_the_rows() -> None:
+    """Name, key and wires of each."""
+    for row in DIALECTS.values():
+        (line,) = [line for line in PAGES["vendors"].splitlines() if line.startswith(f"| `{row.name}`")]
+        assert ", ".join(row.wires) in line
+        assert "none is needed" in line or all(f"`{name}`" in line for name in row.key_variables)
+        assert ("none is needed" in line) is not row.needs_key
+
+
+def test_the_command_lists_the_pages(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line each, in reading order."""
+    assert main.main(["guide"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[: len(topics())]] == list(topics())
+    assert all(len(line) < 110 for line in lines)
+
+
+@pytest.mark.parametrize("topic", ["caching", "cach", "CACHING", "caching.md"])
+def test_a_page_is_printed(topic: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """By its name or the beginning of it, without the marks that only the tables need."""
+    assert main.main(["guide", topic]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("# Caching")
+    assert "<!--" not in said
+    assert "\x1b" not in said
+    assert "`penstock guide retries`" in said or "](" not in said
+
+
+def test_a_word_of_a_name_is_enough(capsys: pytest.CaptureFixture[str]) -> None:
+    """`coming-from-` need not be typed."""
+    assert main.main(["guide", "litellm"]) == 0
+    assert capsys.readouterr().out.startswith("# Coming from litellm")
+
+
+@pytest.mark.parametrize(
+    ("topic", "said"),
+    [
+        ("cahing", "the guide has no page 'cahing'; did you mean 'caching'?"),
+        ("retry", "the guide has no page 'retry'; did you mean 'retries'?"),
+        ("zzz", "the guide has no page 'zzz'; `penstock guide` lists what there is"),
+        ("", "the guide has no page ''; `penstock guide` lists what there is"),
+        ("../index", "the guide has no page '../index'; `penstock guide` lists what there is"),
+        ("m", "several pages of the guide begin with 'm': messages, money, models-json"),
+        ("coming", "several pages of the guide begin with 'coming': coming-from-the-sdks, coming-from-litellm"),
+        ("\x1b[2J", "the guide has no page '\\x1b[2j'; `penstock guide` lists what there is"),
+    ],
+)
+def test_an_unknown_topic_names_the_nearest(topic: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """In one line on standard error."""
+    assert main.main(["guide", topic]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"penstock: {said}\n")
