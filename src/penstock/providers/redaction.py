@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 import sys
 import threading
@@ -73,11 +72,12 @@ def _header_secrets(headers: Mapping[str, str]) -> Iterator[str]:
 
 def url_secrets(*urls: object) -> Iterator[str]:
     """What stands before the host of each URL: the password, or the user where there is none, and both as a header."""
-    from urllib.parse import unquote  # for URLs that hold a password
+    from base64 import b64encode  # for URLs that hold a password
+    from urllib.parse import unquote
 
     for user, _, password in (userinfo(url).partition(":") for url in urls):
         yield from (password or user, unquote(password or user))
-        yield base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+        yield b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
 
 
 def config_secrets(config: ProviderConfig) -> Secrets:
