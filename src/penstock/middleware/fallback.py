@@ -47,6 +47,9 @@ class Fallback(Wrapper):
         self._clock = clock
         self._numbers = count(1)
 
+    def _repr_parts(self) -> Iterator[str]:
+        return map(repr, self._providers)
+
     async def create_message(
         self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
     ) -> AsyncGenerator[Chunk, None]:

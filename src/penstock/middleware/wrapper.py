@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 
 import msgspec
@@ -29,10 +29,18 @@ def is_visible(chunk: Chunk) -> bool:
 
 
 class Wrapper(BaseProvider):
-    """Owns the provider inside, and forwards to it all but `create_message`, which a middleware writes."""
+    """Owns the provider inside, and forwards to it all but `create_message`, which a middleware writes.
 
-    def __init__(self, inner: BaseProvider) -> None:
+    settings: what its repr says of it, beside what is inside; None is left out.
+    """
+
+    def __init__(self, inner: BaseProvider, **settings: object) -> None:
         self._inner = check_provider("inner", inner)
+        self._repr_settings = settings
+
+    def _repr_parts(self) -> Iterator[str]:
+        yield repr(self._inner)
+        yield from (f"{name}={value!r}" for name, value in self._repr_settings.items() if value is not None)
 
     def get_model(self) -> Model:
         """See BaseProvider."""
