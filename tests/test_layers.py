@@ -169,9 +169,10 @@ def test_the_transport_knows_no_sdk(name: str) -> None:
     assert not {"anthropic", "openai"} & {module.split(".")[0] for module in imports(modules(ROOT)[name])}
 
 
-def test_importing_it_loads_no_sdk_and_no_http_client() -> None:
-    """Nor does asking for its version."""
-    code = "import sys, penstock; penstock.__version__; print(*sys.modules)"
+@pytest.mark.parametrize("asked", ["import penstock; penstock.__version__", "from penstock import *"])
+def test_importing_it_loads_no_sdk_and_no_http_client(asked: str) -> None:
+    """Nor does asking for its version, or for every name."""
+    code = f"import sys; {asked}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     heavy = {
         "anthropic",
@@ -190,9 +191,8 @@ def test_importing_it_loads_no_sdk_and_no_http_client() -> None:
 
 
 def test_the_public_names_are_the_promised_ones() -> None:
-    """They are listed, sorted and there; an unknown one is an AttributeError."""
-    assert penstock.__all__ == sorted(penstock.__all__)
-    for name in penstock.__all__:
+    """They are listed and there; an unknown one is an AttributeError."""
+    for name in dir(penstock):
         assert getattr(penstock, name) is not None
     promised = """
         BaseProvider Message TextPart ImagePart DocumentPart ToolCallPart ToolResultPart ReasoningPart OpaquePart
@@ -200,8 +200,40 @@ def test_the_public_names_are_the_promised_ones() -> None:
         ModelInfo ProviderConfig ModelsConfig load_models open_provider calculate_cost Deadlines AnthropicProvider
         OpenAIProvider ProviderError
     """
-    assert set(promised.split()) <= set(penstock.__all__)
+    assert set(promised.split()) <= set(dir(penstock))
     assert not hasattr(penstock, "nonsense")
+
+
+@pytest.mark.parametrize("name", ["penstock", "penstock.middleware", "penstock.testing"])
+def test_what_a_public_package_shows_is_its_public_names(name: str) -> None:
+    """And nothing that it needs itself. A name that is asked for stays, and no module has it."""
+    package = importlib.import_module(name)
+    assert dir(package) == sorted(package.__all__)
+    folder = Path(str(package.__file__)).parent
+    assert not {path.stem for path in folder.iterdir()} & set(package.__all__)
+    for word in package.__all__:
+        assert getattr(package, word) is vars(package)[word]
+
+
+@pytest.mark.parametrize("name", ["penstock", "penstock.testing"])
+def test_type_checkers_see_the_names_that_come_when_they_are_asked_for(name: str) -> None:
+    """All of them, each in the module where it is found, and each said to be meant for others."""
+    package = importlib.import_module(name)
+    seen: dict[str, str | None] = {}
+    homes = {}
+    for node in ast.walk(ast.parse(Path(str(package.__file__)).read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("penstock"):
+            seen |= {alias.asname: node.module for alias in node.names if alias.asname == alias.name}
+        elif isinstance(node, ast.Dict):
+            homes = ast.literal_eval(node)
+    assert seen == {word: f"{name}.{home}" for home, words in homes.items() for word in words}
+    assert sorted(seen) == sorted(package.__all__)
+
+
+def test_a_public_package_is_there_for_who_imports_only_the_root() -> None:
+    """As `import penstock; penstock.middleware.Retry` has always been."""
+    code = "import penstock; print(penstock.middleware.Retry.__name__, penstock.testing.Emulator.__name__)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "Retry Emulator\n"
 
 
 @pytest.mark.parametrize("name", [name for name in modules(ROOT) if name != "__main__"])

@@ -1,198 +1,194 @@
 """Penstock: a lean, typed, streaming-first pipe between an agent loop and a language model, with exact cost.
 
-The names below are the public ones. Importing this loads no SDK and no HTTP client; building a provider does.
+The names below are the public ones, and each is imported when it is asked for. None of them loads an SDK or an HTTP
+client; building a provider does.
 """
 
 from typing import TYPE_CHECKING
 
-from penstock.agent.collect import Collector, Reply, coalesce, collect, generate_text, text_of
-from penstock.agent.run_tools import LoopChunk, ToolResultChunk, run_tools
-from penstock.agent.structured import Answer, Partial, generate_object, stream_object
-from penstock.agent.tools import FunctionTool, ToolResult, tool
-from penstock.config.catalog import catalog
-from penstock.config.models_file import load_models, save_models
-from penstock.config.open import open_provider
-from penstock.core.chunks import (
-    Chunk,
-    OpaqueChunk,
-    ReasoningChunk,
-    StopChunk,
-    StopReason,
-    TextChunk,
-    ToolCallChunk,
-    ToolCallDeltaChunk,
-    UsageChunk,
-)
-from penstock.core.cost import calculate_cost
-from penstock.core.dialect import Dialect
-from penstock.core.errors import (
-    AuthenticationError,
-    CircuitOpenError,
-    ConfigError,
-    ConnectTimeoutError,
-    FirstChunkTimeoutError,
-    InvalidRequestError,
-    MalformedResponseError,
-    NetworkError,
-    NotFoundError,
-    OverloadedError,
-    PermissionDeniedError,
-    ProviderError,
-    ProviderTimeoutError,
-    QuotaExceededError,
-    RateLimitError,
-    ServerError,
-    StallTimeoutError,
-    StreamInterruptedError,
-    StructuredOutputError,
-    TokenLimitError,
-    TotalTimeoutError,
-    TurnLimitError,
-)
-from penstock.core.messages import (
-    Deadlines,
-    DocumentPart,
-    ImagePart,
-    Message,
-    OpaquePart,
-    Options,
-    Part,
-    ReasoningPart,
-    ResponseHead,
-    TextPart,
-    Tool,
-    ToolCallPart,
-    ToolResultPart,
-)
-from penstock.core.models import (
-    Model,
-    ModelEntry,
-    ModelInfo,
-    ModelsConfig,
-    PriceChange,
-    PriceHours,
-    PriceSheet,
-    PriceTier,
-    ProviderConfig,
-)
-from penstock.core.provider import BaseProvider
-from penstock.histories import (
-    Note,
-    Repaired,
-    dump_messages,
-    fit,
-    fit_with_summary,
-    load_messages,
-    repair,
-)
-from penstock.providers.anthropic import AnthropicProvider
-from penstock.providers.openai import OpenAIProvider
-
 if TYPE_CHECKING:
-    from penstock.middleware import BlockChange, CacheMiss, CacheWatch
+    from penstock.agent.collect import Collector as Collector
+    from penstock.agent.collect import Reply as Reply
+    from penstock.agent.collect import coalesce as coalesce
+    from penstock.agent.collect import collect as collect
+    from penstock.agent.collect import generate_text as generate_text
+    from penstock.agent.collect import text_of as text_of
+    from penstock.agent.run_tools import LoopChunk as LoopChunk
+    from penstock.agent.run_tools import ToolResultChunk as ToolResultChunk
+    from penstock.agent.run_tools import run_tools as run_tools
+    from penstock.agent.structured import Answer as Answer
+    from penstock.agent.structured import Partial as Partial
+    from penstock.agent.structured import generate_object as generate_object
+    from penstock.agent.structured import stream_object as stream_object
+    from penstock.agent.tools import FunctionTool as FunctionTool
+    from penstock.agent.tools import ToolResult as ToolResult
+    from penstock.agent.tools import tool as tool
+    from penstock.config.catalog import catalog as catalog
+    from penstock.config.models_file import load_models as load_models
+    from penstock.config.models_file import save_models as save_models
+    from penstock.config.open import open_provider as open_provider
+    from penstock.core.chunks import Chunk as Chunk
+    from penstock.core.chunks import OpaqueChunk as OpaqueChunk
+    from penstock.core.chunks import ReasoningChunk as ReasoningChunk
+    from penstock.core.chunks import StopChunk as StopChunk
+    from penstock.core.chunks import StopReason as StopReason
+    from penstock.core.chunks import TextChunk as TextChunk
+    from penstock.core.chunks import ToolCallChunk as ToolCallChunk
+    from penstock.core.chunks import ToolCallDeltaChunk as ToolCallDeltaChunk
+    from penstock.core.chunks import UsageChunk as UsageChunk
+    from penstock.core.cost import calculate_cost as calculate_cost
+    from penstock.core.dialect import Dialect as Dialect
+    from penstock.core.errors import AuthenticationError as AuthenticationError
+    from penstock.core.errors import CircuitOpenError as CircuitOpenError
+    from penstock.core.errors import ConfigError as ConfigError
+    from penstock.core.errors import ConnectTimeoutError as ConnectTimeoutError
+    from penstock.core.errors import FirstChunkTimeoutError as FirstChunkTimeoutError
+    from penstock.core.errors import InvalidRequestError as InvalidRequestError
+    from penstock.core.errors import MalformedResponseError as MalformedResponseError
+    from penstock.core.errors import NetworkError as NetworkError
+    from penstock.core.errors import NotFoundError as NotFoundError
+    from penstock.core.errors import OverloadedError as OverloadedError
+    from penstock.core.errors import PermissionDeniedError as PermissionDeniedError
+    from penstock.core.errors import ProviderError as ProviderError
+    from penstock.core.errors import ProviderTimeoutError as ProviderTimeoutError
+    from penstock.core.errors import QuotaExceededError as QuotaExceededError
+    from penstock.core.errors import RateLimitError as RateLimitError
+    from penstock.core.errors import ServerError as ServerError
+    from penstock.core.errors import StallTimeoutError as StallTimeoutError
+    from penstock.core.errors import StreamInterruptedError as StreamInterruptedError
+    from penstock.core.errors import StructuredOutputError as StructuredOutputError
+    from penstock.core.errors import TokenLimitError as TokenLimitError
+    from penstock.core.errors import TotalTimeoutError as TotalTimeoutError
+    from penstock.core.errors import TurnLimitError as TurnLimitError
+    from penstock.core.messages import Deadlines as Deadlines
+    from penstock.core.messages import DocumentPart as DocumentPart
+    from penstock.core.messages import ImagePart as ImagePart
+    from penstock.core.messages import Message as Message
+    from penstock.core.messages import OpaquePart as OpaquePart
+    from penstock.core.messages import Options as Options
+    from penstock.core.messages import Part as Part
+    from penstock.core.messages import ReasoningPart as ReasoningPart
+    from penstock.core.messages import ResponseHead as ResponseHead
+    from penstock.core.messages import TextPart as TextPart
+    from penstock.core.messages import Tool as Tool
+    from penstock.core.messages import ToolCallPart as ToolCallPart
+    from penstock.core.messages import ToolResultPart as ToolResultPart
+    from penstock.core.models import Model as Model
+    from penstock.core.models import ModelEntry as ModelEntry
+    from penstock.core.models import ModelInfo as ModelInfo
+    from penstock.core.models import ModelsConfig as ModelsConfig
+    from penstock.core.models import PriceChange as PriceChange
+    from penstock.core.models import PriceHours as PriceHours
+    from penstock.core.models import PriceSheet as PriceSheet
+    from penstock.core.models import PriceTier as PriceTier
+    from penstock.core.models import ProviderConfig as ProviderConfig
+    from penstock.core.provider import BaseProvider as BaseProvider
+    from penstock.histories import Note as Note
+    from penstock.histories import Repaired as Repaired
+    from penstock.histories import dump_messages as dump_messages
+    from penstock.histories import fit as fit
+    from penstock.histories import fit_with_summary as fit_with_summary
+    from penstock.histories import load_messages as load_messages
+    from penstock.histories import repair as repair
+    from penstock.middleware.cache_watch.events import BlockChange as BlockChange
+    from penstock.middleware.cache_watch.events import CacheMiss as CacheMiss
+    from penstock.middleware.cache_watch.watch import CacheWatch as CacheWatch
+    from penstock.providers.anthropic import AnthropicProvider as AnthropicProvider
+    from penstock.providers.openai import OpenAIProvider as OpenAIProvider
 
     __version__: str
+else:
+    from penstock.core.late import import_late
 
-__all__ = [
-    "Answer",
-    "AnthropicProvider",
-    "AuthenticationError",
-    "BaseProvider",
-    "BlockChange",
-    "CacheMiss",
-    "CacheWatch",
-    "Chunk",
-    "CircuitOpenError",
-    "Collector",
-    "ConfigError",
-    "ConnectTimeoutError",
-    "Deadlines",
-    "Dialect",
-    "DocumentPart",
-    "FirstChunkTimeoutError",
-    "FunctionTool",
-    "ImagePart",
-    "InvalidRequestError",
-    "LoopChunk",
-    "MalformedResponseError",
-    "Message",
-    "Model",
-    "ModelEntry",
-    "ModelInfo",
-    "ModelsConfig",
-    "NetworkError",
-    "NotFoundError",
-    "Note",
-    "OpaqueChunk",
-    "OpaquePart",
-    "OpenAIProvider",
-    "Options",
-    "OverloadedError",
-    "Part",
-    "Partial",
-    "PermissionDeniedError",
-    "PriceChange",
-    "PriceHours",
-    "PriceSheet",
-    "PriceTier",
-    "ProviderConfig",
-    "ProviderError",
-    "ProviderTimeoutError",
-    "QuotaExceededError",
-    "RateLimitError",
-    "ReasoningChunk",
-    "ReasoningPart",
-    "Repaired",
-    "Reply",
-    "ResponseHead",
-    "ServerError",
-    "StallTimeoutError",
-    "StopChunk",
-    "StopReason",
-    "StreamInterruptedError",
-    "StructuredOutputError",
-    "TextChunk",
-    "TextPart",
-    "TokenLimitError",
-    "Tool",
-    "ToolCallChunk",
-    "ToolCallDeltaChunk",
-    "ToolCallPart",
-    "ToolResult",
-    "ToolResultChunk",
-    "ToolResultPart",
-    "TotalTimeoutError",
-    "TurnLimitError",
-    "UsageChunk",
-    "calculate_cost",
-    "catalog",
-    "coalesce",
-    "collect",
-    "dump_messages",
-    "fit",
-    "fit_with_summary",
-    "generate_object",
-    "generate_text",
-    "load_messages",
-    "load_models",
-    "open_provider",
-    "repair",
-    "run_tools",
-    "save_models",
-    "stream_object",
-    "text_of",
-    "tool",
-]
+    __all__, _find, __dir__ = import_late(
+        __name__,
+        {
+            "agent.collect": ("Collector", "Reply", "coalesce", "collect", "generate_text", "text_of"),
+            "agent.run_tools": ("LoopChunk", "ToolResultChunk", "run_tools"),
+            "agent.structured": ("Answer", "Partial", "generate_object", "stream_object"),
+            "agent.tools": ("FunctionTool", "ToolResult", "tool"),
+            "config.catalog": ("catalog",),
+            "config.models_file": ("load_models", "save_models"),
+            "config.open": ("open_provider",),
+            "core.chunks": (
+                "Chunk",
+                "OpaqueChunk",
+                "ReasoningChunk",
+                "StopChunk",
+                "StopReason",
+                "TextChunk",
+                "ToolCallChunk",
+                "ToolCallDeltaChunk",
+                "UsageChunk",
+            ),
+            "core.cost": ("calculate_cost",),
+            "core.dialect": ("Dialect",),
+            "core.errors": (
+                "AuthenticationError",
+                "CircuitOpenError",
+                "ConfigError",
+                "ConnectTimeoutError",
+                "FirstChunkTimeoutError",
+                "InvalidRequestError",
+                "MalformedResponseError",
+                "NetworkError",
+                "NotFoundError",
+                "OverloadedError",
+                "PermissionDeniedError",
+                "ProviderError",
+                "ProviderTimeoutError",
+                "QuotaExceededError",
+                "RateLimitError",
+                "ServerError",
+                "StallTimeoutError",
+                "StreamInterruptedError",
+                "StructuredOutputError",
+                "TokenLimitError",
+                "TotalTimeoutError",
+                "TurnLimitError",
+            ),
+            "core.messages": (
+                "Deadlines",
+                "DocumentPart",
+                "ImagePart",
+                "Message",
+                "OpaquePart",
+                "Options",
+                "Part",
+                "ReasoningPart",
+                "ResponseHead",
+                "TextPart",
+                "Tool",
+                "ToolCallPart",
+                "ToolResultPart",
+            ),
+            "core.models": (
+                "Model",
+                "ModelEntry",
+                "ModelInfo",
+                "ModelsConfig",
+                "PriceChange",
+                "PriceHours",
+                "PriceSheet",
+                "PriceTier",
+                "ProviderConfig",
+            ),
+            "core.provider": ("BaseProvider",),
+            "histories": ("Note", "Repaired", "dump_messages", "fit", "fit_with_summary", "load_messages", "repair"),
+            "middleware.cache_watch.events": ("BlockChange", "CacheMiss"),
+            "middleware.cache_watch.watch": ("CacheWatch",),
+            "providers.anthropic": ("AnthropicProvider",),
+            "providers.openai": ("OpenAIProvider",),
+        },
+    )
 
+    def __getattr__(name: str) -> object:
+        if name == "__version__":
+            from importlib.metadata import version
 
-def __getattr__(name: str) -> object:
-    # What few ask for, and what would take a fifth of the import's time each.
-    if name in ("BlockChange", "CacheMiss", "CacheWatch"):
-        import penstock.middleware
+            return version(__name__)
+        if name in ("middleware", "testing"):  # public packages, also for those who import only this one
+            from importlib import import_module
 
-        return getattr(penstock.middleware, name)
-    if name != "__version__":
-        raise AttributeError(f"module 'penstock' has no attribute {name!r}")
-    from importlib.metadata import version
-
-    return version("penstock")
+            return import_module(f"{__name__}.{name}")
+        return _find(name)

@@ -46,8 +46,7 @@ from penstock import (
     text_of,
     tool,
 )
-from penstock.testing import Emulator, anthropic_message
-from penstock.testing import Reply as EmulatorReply
+from penstock.testing import Emulator, ServerReply, anthropic_message
 
 USAGE = UsageChunk(input_tokens=10, output_tokens=1, cost=Decimal("0.000045"))
 HI = Message("user", "Hi")
@@ -723,7 +722,7 @@ async def test_against_a_server() -> None:
     thinking = {"type": "thinking", "thinking": "hm", "signature": "sig=="}
     first = anthropic_message(thinking, asked, stop_reason="tool_use")
     second = anthropic_message({"type": "text", "text": "Done."})
-    async with Emulator(EmulatorReply(first), EmulatorReply(second)) as emulator:
+    async with Emulator(ServerReply(first), ServerReply(second)) as emulator:
         config = ProviderConfig(model_id="m", api_key="none", base_url=emulator.url)
         async with AnthropicProvider(config) as provider:
             chunks = await run(provider, [HI], options=Options(cache="off"))

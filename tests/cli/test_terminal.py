@@ -15,7 +15,7 @@ import anyio
 import pytest
 
 from penstock.cli.terminal import PrintableStream, json_line, printable, safe_terminal
-from penstock.testing import Emulator, Reply, anthropic_error, anthropic_message
+from penstock.testing import Emulator, ServerReply, anthropic_error, anthropic_message
 
 ESCAPES = {
     "a window title": "\x1b]0;owned\x07",
@@ -104,7 +104,7 @@ async def test_the_command_line_at_a_terminal(said: str, tmp_path: Path, anyio_b
     if anyio_backend != "asyncio":
         pytest.skip("the command chooses its loop itself")
     pty = pytest.importorskip("pty")
-    answer: Any = Reply(anthropic_message({"type": "text", "text": HOSTILE}))
+    answer: Any = ServerReply(anthropic_message({"type": "text", "text": HOSTILE}))
     if said == "the server":
         answer = anthropic_error(400, "invalid_request_error", HOSTILE)
     async with Emulator(then=answer) as emulator:

@@ -7,20 +7,25 @@ from decimal import Decimal
 
 import pytest
 
+import penstock.middleware
 from penstock import (
     AnthropicProvider,
     BaseProvider,
+    CacheWatch,
     Chunk,
     ConfigError,
     Message,
     Model,
     ModelInfo,
+    OpenAIProvider,
     Options,
     ProviderConfig,
     StopChunk,
     TextChunk,
     UsageChunk,
 )
+from penstock.middleware import CircuitBreaker, Concurrency, Fallback, Observe, RateLimit, Retry, Wrapper
+from penstock.testing import ScriptedProvider
 
 
 class Parrot(BaseProvider):
@@ -84,3 +89,89 @@ def test_a_config_does_not_show_its_key() -> None:
     assert "canary" not in str(config)
     assert "canary" not in f"{config.__rich_repr__()}"
     assert "'***'" in repr(config)
+
+
+class Louder(Wrapper):
+    """A middleware of one's own, which says nothing of its repr."""
+
+    def create_message(
+        self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
+    ) -> AsyncGenerator[Chunk, None]:
+        """See BaseProvider."""
+        return self._inner.create_message(system_prompt.upper(), messages, options)
+
+
+SECRET = "sk-canary-123456"
+
+
+def claude(**config: object) -> AnthropicProvider:
+    return AnthropicProvider(ProviderConfig(model_id="claude-x", api_key=SECRET, **config))  # type: ignore[arg-type]
+
+
+def gpt(dialect: str = "openai", **config: object) -> OpenAIProvider:
+    headers = {"x-key": SECRET}
+    return OpenAIProvider(
+        ProviderConfig(model_id="gpt-x", api_key=SECRET, headers=headers, **config),  # type: ignore[arg-type]
+        dialect,
+    )
+
+
+def scripted(model: str = "a") -> ScriptedProvider:
+    return ScriptedProvider(model=model)
+
+
+REPRS = [
+    pytest.param(claude(), "AnthropicProvider('claude-x')", id="the vendor's own server"),
+    pytest.param(
+        claude(base_url=f"https://me:{SECRET}@a.b:8/v/?key={SECRET}#{SECRET}"),
+        "AnthropicProvider('claude-x', base_url='https://***@a.b:8/v/')",
+        id="a URL with a password and a query",
+    ),
+    pytest.param(
+        gpt(base_url=f"https://a.b/{SECRET}/v1"),
+        "OpenAIProvider('gpt-x', dialect='openai', wire='responses', base_url='https://a.b/***/v1')",
+        id="a URL with the key in its path",
+    ),
+    pytest.param(gpt(), "OpenAIProvider('gpt-x', dialect='openai', wire='responses')", id="the best wire"),
+    pytest.param(
+        gpt("deepseek", wire="chat"), "OpenAIProvider('gpt-x', dialect='deepseek', wire='chat')", id="another dialect"
+    ),
+    pytest.param(scripted("m"), "ScriptedProvider('m')", id="a script"),
+    pytest.param(Parrot(), "Parrot()", id="one's own, without a model"),
+    pytest.param(Louder(scripted()), "Louder(ScriptedProvider('a'))", id="one's own around one"),
+    pytest.param(Louder.__new__(Louder), "Louder(...)", id="half built"),
+    pytest.param(Retry(scripted()), "Retry(ScriptedProvider('a'), attempts=3)", id="retry"),
+    pytest.param(
+        Retry(Fallback(claude(), gpt(), scripted()), attempts=2),
+        "Retry(Fallback(AnthropicProvider('claude-x'), OpenAIProvider('gpt-x', dialect='openai', wire='responses'), "
+        "ScriptedProvider('a')), attempts=2)",
+        id="all that it falls back on",
+    ),
+    pytest.param(
+        CircuitBreaker(scripted(), failures=2),
+        "CircuitBreaker(ScriptedProvider('a'), failures=2, window=60.0, pause=30.0)",
+        id="circuit breaker",
+    ),
+    pytest.param(Concurrency(scripted(), 20), "Concurrency(ScriptedProvider('a'), limit=20)", id="concurrency"),
+    pytest.param(
+        RateLimit(scripted(), requests_per_minute=9),
+        "RateLimit(ScriptedProvider('a'), requests_per_minute=9)",
+        id="a limit that is not there is left out",
+    ),
+    pytest.param(Observe(scripted(), print), "Observe(ScriptedProvider('a'))", id="observe"),
+    pytest.param(CacheWatch(scripted()), "CacheWatch(ScriptedProvider('a'))", id="cache watch"),
+]
+
+
+@pytest.mark.parametrize(("provider", "shown"), REPRS)
+def test_a_provider_says_what_it_is(provider: BaseProvider, shown: str) -> None:
+    """Around what, and for which model; and no secret."""
+    assert repr(provider) == shown
+    assert "canary" not in shown
+
+
+def test_every_middleware_stands_in_the_table() -> None:
+    """A new one as well."""
+    public = (getattr(penstock.middleware, name) for name in penstock.middleware.__all__)
+    wrappers = {thing for thing in public if isinstance(thing, type) and issubclass(thing, Wrapper)}
+    assert wrappers - {Wrapper, Fallback} <= {type(row.values[0]) for row in REPRS}

@@ -32,7 +32,7 @@ from penstock.config.catalog import PROVIDERS, catalog
 from penstock.config.models_file import models_schema
 from penstock.config.open import resolve
 from penstock.core.dialect import Dialect, Wire
-from penstock.testing import Emulator, Reply, Request, chat_completion, responses_message
+from penstock.testing import Emulator, Request, ServerReply, chat_completion, responses_message
 from penstock.wire.vendors import DIALECTS, completed
 
 ROWS = [pytest.param(row, id=row.name) for row in DIALECTS.values()]
@@ -412,9 +412,9 @@ def _nobodys_keys(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def answer(request: Request) -> Reply:
+def answer(request: Request) -> ServerReply:
     said = {"type": "message", "content": [{"type": "output_text", "text": "Hi"}]}
-    return Reply(chat_completion(text="Hi") if "chat" in request.path else responses_message(said))
+    return ServerReply(chat_completion(text="Hi") if "chat" in request.path else responses_message(said))
 
 
 async def asked(vendor: str | Dialect, **config: Any) -> Request:

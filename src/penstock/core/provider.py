@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from decimal import Decimal
 from types import TracebackType
@@ -46,6 +46,19 @@ class BaseProvider(ABC):
         """`create_message` for those who `break`: leaving the `async with` closes the connection at once."""
         async with aclosing(self.create_message(system_prompt, messages, options)) as chunks:
             yield chunks
+
+    def __repr__(self) -> str:
+        """What it is, around what, for which model; never a key, a header, or what stands before a URL's host."""
+        try:
+            shown = ", ".join(self._repr_parts())
+        except AttributeError:  # a traceback shows it while it is being built
+            shown = "..."
+        return f"{type(self).__name__}({shown})"
+
+    def _repr_parts(self) -> Iterator[str]:
+        """What repr shows between the brackets."""
+        if model := self.get_model().id:
+            yield repr(model)
 
     def get_model(self) -> Model:
         """The model that is asked, and what is known of it; a provider that does not say has an empty id."""

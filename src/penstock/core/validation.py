@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from penstock.core.errors import ConfigError
 
@@ -28,5 +27,7 @@ def check_count(name: str, value: object) -> int:
 
 def near(word: object, known: Iterable[str]) -> str:
     """The end of a message: the nearest known word, if there is a near one."""
+    from difflib import get_close_matches  # for those who have mistaken a word
+
     found = get_close_matches(str(word), list(known), 1)
     return f"; did you mean {found[0]!r}?" if found else ""

@@ -59,3 +59,7 @@ __all__ = [
     "Wrapper",
     "is_visible",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

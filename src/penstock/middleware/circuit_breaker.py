@@ -54,7 +54,7 @@ class CircuitBreaker(Wrapper):
         pause: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(inner)
+        super().__init__(inner, failures=failures, window=window, pause=pause)
         self._failures: deque[float] = deque(maxlen=check_count("failures", failures))
         self._window = check_seconds("window", window)
         self._pause = check_seconds("pause", pause)

@@ -25,7 +25,7 @@ class Concurrency(Wrapper):
     """
 
     def __init__(self, inner: BaseProvider, limit: int) -> None:
-        super().__init__(inner)
+        super().__init__(inner, limit=limit)
         check_count("limit", limit)
         # A semaphore, as a generator may be closed by another task than the one that began it.
         self._places = PerLoop(lambda: anyio.Semaphore(limit))

@@ -11,10 +11,9 @@ from penstock.core.chunks import Chunk, UsageChunk
 from penstock.core.errors import ConfigError, InvalidRequestError, ProviderError
 from penstock.core.messages import Message, Options
 from penstock.core.provider import BaseProvider
-from penstock.middleware.checking import check_provider
 from penstock.middleware.events import FallbackTo, Listener
 from penstock.middleware.listeners import Telling, check_listener, facts
-from penstock.middleware.wrapper import Wrapper, is_visible
+from penstock.middleware.wrapper import Wrapper, check_provider, is_visible
 
 __all__ = ["Fallback"]
 
@@ -47,6 +46,9 @@ class Fallback(Wrapper):
         self._listener = None if listener is None else check_listener(listener)
         self._clock = clock
         self._numbers = count(1)
+
+    def _repr_parts(self) -> Iterator[str]:
+        return map(repr, self._providers)
 
     async def create_message(
         self, system_prompt: str, messages: Sequence[Message], options: Options | None = None

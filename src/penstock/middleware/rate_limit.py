@@ -54,7 +54,7 @@ class RateLimit(Wrapper):
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
     ) -> None:
-        super().__init__(inner)
+        super().__init__(inner, requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute)
         self._requests = _window("requests_per_minute", requests_per_minute)
         self._tokens = _window("tokens_per_minute", tokens_per_minute)
         self._count_cache_reads = count_cache_reads

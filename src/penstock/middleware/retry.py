@@ -44,7 +44,7 @@ class Retry(Wrapper):
         sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
         random: Callable[[], float] = random.random,
     ) -> None:
-        super().__init__(inner)
+        super().__init__(inner, attempts=attempts)
         self._attempts = check_count("attempts", attempts)
         self._max_wait = check_seconds("max_wait", max_wait)
         self._base = check_seconds("base", base)

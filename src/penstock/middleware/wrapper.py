@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 
 import msgspec
 
 from penstock.core.chunks import Chunk, UsageChunk
+from penstock.core.errors import ConfigError
 from penstock.core.messages import Options, ResponseHead
 from penstock.core.models import Model
 from penstock.core.provider import BaseProvider
-from penstock.middleware.checking import check_provider
 
-__all__ = ["Wrapper", "hearing", "is_visible"]
+__all__ = ["Wrapper", "check_provider", "hearing", "is_visible"]
+
+
+def check_provider(name: str, value: object) -> BaseProvider:
+    """*value*, a provider, or ConfigError. The value is not shown: it may be a key that stands in the wrong place."""
+    if not isinstance(value, BaseProvider):
+        raise ConfigError(f"`{name}` is of type {type(value).__name__}, expected a provider")
+    return value
 
 
 def is_visible(chunk: Chunk) -> bool:
@@ -22,10 +29,18 @@ def is_visible(chunk: Chunk) -> bool:
 
 
 class Wrapper(BaseProvider):
-    """Owns the provider inside, and forwards to it all but `create_message`, which a middleware writes."""
+    """Owns the provider inside, and forwards to it all but `create_message`, which a middleware writes.
 
-    def __init__(self, inner: BaseProvider) -> None:
+    settings: what its repr says of it, beside what is inside; None is left out.
+    """
+
+    def __init__(self, inner: BaseProvider, **settings: object) -> None:
         self._inner = check_provider("inner", inner)
+        self._repr_settings = settings
+
+    def _repr_parts(self) -> Iterator[str]:
+        yield repr(self._inner)
+        yield from (f"{name}={value!r}" for name, value in self._repr_settings.items() if value is not None)
 
     def get_model(self) -> Model:
         """See BaseProvider."""

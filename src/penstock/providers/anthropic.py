@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -67,6 +67,10 @@ class AnthropicProvider(BaseProvider):
     ) -> AsyncGenerator[Chunk, None]:
         """See BaseProvider."""
         return self._transport.exchange(partial(self._prepare, system_prompt, messages, options or Options()))
+
+    def _repr_parts(self) -> Iterator[str]:
+        yield from super()._repr_parts()
+        yield from self._transport.shown(self._config.base_url)
 
     def get_model(self) -> Model:
         """See BaseProvider."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -90,6 +90,11 @@ class OpenAIProvider(BaseProvider):
     ) -> AsyncGenerator[Chunk, None]:
         """See BaseProvider."""
         return self._transport.exchange(partial(self._prepare, system_prompt, messages, options or Options()))
+
+    def _repr_parts(self) -> Iterator[str]:
+        yield from super()._repr_parts()
+        yield f"dialect={self._dialect.name!r}, wire={self._wire!r}"
+        yield from self._transport.shown(self._config.base_url)
 
     def get_model(self) -> Model:
         """See BaseProvider."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 import sys
 import threading
@@ -11,14 +10,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from penstock.core.dialect import userinfo
+from penstock.core.dialect import userinfo, without_userinfo
 from penstock.core.errors import AuthenticationError
 from penstock.core.models import ProviderConfig
 
 if TYPE_CHECKING:
     import logging
 
-__all__ = ["Secrets", "check_secrets", "config_secrets", "redact", "strip_tracebacks", "url_secrets", "watch_logs"]
+__all__ = [
+    "Secrets",
+    "check_secrets",
+    "config_secrets",
+    "redact",
+    "shown_url",
+    "strip_tracebacks",
+    "url_secrets",
+    "watch_logs",
+]
 
 _MIN: Final = 8
 """Shorter keys (`none`, `sk-test`) are no secrets, and would be found in ordinary words."""
@@ -73,11 +81,17 @@ def _header_secrets(headers: Mapping[str, str]) -> Iterator[str]:
 
 def url_secrets(*urls: object) -> Iterator[str]:
     """What stands before the host of each URL: the password, or the user where there is none, and both as a header."""
-    from urllib.parse import unquote  # for URLs that hold a password
+    from base64 import b64encode  # for URLs that hold a password
+    from urllib.parse import unquote
 
     for user, _, password in (userinfo(url).partition(":") for url in urls):
         yield from (password or user, unquote(password or user))
-        yield base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+        yield b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+
+
+def shown_url(url: str, secrets: Secrets) -> str:
+    """As much of a base URL as may be shown: no user, no password, no query, and no key in its path."""
+    return secrets.cleaned(re.split("[?#]", str(without_userinfo(url)), maxsplit=1)[0])
 
 
 def config_secrets(config: ProviderConfig) -> Secrets:

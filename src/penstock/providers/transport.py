@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -31,7 +31,15 @@ from penstock.core.errors import (
 )
 from penstock.core.messages import Deadlines, ResponseHead
 from penstock.providers.deadlines import Watch
-from penstock.providers.redaction import Secrets, check_secrets, redact, strip_tracebacks, url_secrets, watch_logs
+from penstock.providers.redaction import (
+    Secrets,
+    check_secrets,
+    redact,
+    shown_url,
+    strip_tracebacks,
+    url_secrets,
+    watch_logs,
+)
 from penstock.wire.answer_reader import AnswerReader
 from penstock.wire.retry_after import said_in_headers, said_of_buckets, wait_of_buckets
 
@@ -119,6 +127,11 @@ class Transport:
             self._sdk_error,
             OSError,
         )
+
+    def shown(self, base_url: str | None) -> Iterator[str]:
+        """What a provider's repr says of its server: nothing of the vendor's own, and no secret."""
+        if base_url is not None:
+            yield f"base_url={shown_url(base_url, self._secrets)!r}"
 
     async def exchange(self, prepare: Callable[[], Exchange]) -> AsyncGenerator[Chunk, None]:
         """Prepare the request, send it, and yield the chunks of the answer. Raises a ProviderError."""

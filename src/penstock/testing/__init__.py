@@ -3,89 +3,82 @@
 The names come when they are asked for: the pytest plugin lies in here and is loaded where nobody asks for any.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from penstock.testing.answers import WIRES, CalledTool, WireName
-    from penstock.testing.anthropic import anthropic_error, anthropic_events, anthropic_message
-    from penstock.testing.demo.model import DemoModel
-    from penstock.testing.emulator import Cut, Emulator, Exchange, Hang, Pause, Reply, Request, Reset, Step, pieces
-    from penstock.testing.faults.fault import TEXT, Fault, Outcome, emulated, provider_on
-    from penstock.testing.faults.recorded import cut_at_bytes, cut_at_events, events_of, stalled, with_error_event
-    from penstock.testing.faults.table import FAULTS
-    from penstock.testing.openai import (
-        ChatForm,
-        chat_completion,
-        chat_document,
-        chat_events,
-        openai_error,
-        responses_document,
-        responses_events,
-        responses_message,
+    from penstock.testing.answers import WIRES as WIRES
+    from penstock.testing.answers import CalledTool as CalledTool
+    from penstock.testing.answers import WireName as WireName
+    from penstock.testing.anthropic import anthropic_error as anthropic_error
+    from penstock.testing.anthropic import anthropic_events as anthropic_events
+    from penstock.testing.anthropic import anthropic_message as anthropic_message
+    from penstock.testing.demo.model import DemoModel as DemoModel
+    from penstock.testing.emulator import Cut as Cut
+    from penstock.testing.emulator import Emulator as Emulator
+    from penstock.testing.emulator import Exchange as Exchange
+    from penstock.testing.emulator import Hang as Hang
+    from penstock.testing.emulator import Pause as Pause
+    from penstock.testing.emulator import Request as Request
+    from penstock.testing.emulator import Reset as Reset
+    from penstock.testing.emulator import ServerReply as ServerReply
+    from penstock.testing.emulator import Step as Step
+    from penstock.testing.emulator import pieces as pieces
+    from penstock.testing.faults.fault import TEXT as TEXT
+    from penstock.testing.faults.fault import Fault as Fault
+    from penstock.testing.faults.fault import Outcome as Outcome
+    from penstock.testing.faults.fault import emulated as emulated
+    from penstock.testing.faults.fault import provider_on as provider_on
+    from penstock.testing.faults.recorded import cut_at_bytes as cut_at_bytes
+    from penstock.testing.faults.recorded import cut_at_events as cut_at_events
+    from penstock.testing.faults.recorded import events_of as events_of
+    from penstock.testing.faults.recorded import stalled as stalled
+    from penstock.testing.faults.recorded import with_error_event as with_error_event
+    from penstock.testing.faults.table import FAULTS as FAULTS
+    from penstock.testing.openai import ChatForm as ChatForm
+    from penstock.testing.openai import chat_completion as chat_completion
+    from penstock.testing.openai import chat_document as chat_document
+    from penstock.testing.openai import chat_events as chat_events
+    from penstock.testing.openai import openai_error as openai_error
+    from penstock.testing.openai import responses_document as responses_document
+    from penstock.testing.openai import responses_events as responses_events
+    from penstock.testing.openai import responses_message as responses_message
+    from penstock.testing.scripted import ScriptedCall as ScriptedCall
+    from penstock.testing.scripted import ScriptedProvider as ScriptedProvider
+    from penstock.testing.scripted import ScriptedStep as ScriptedStep
+else:
+    from penstock.core.late import import_late
+
+    __all__, __getattr__, __dir__ = import_late(
+        __name__,
+        {
+            "answers": ("WIRES", "CalledTool", "WireName"),
+            "anthropic": ("anthropic_error", "anthropic_events", "anthropic_message"),
+            "demo.model": ("DemoModel",),
+            "emulator": (
+                "Cut",
+                "Emulator",
+                "Exchange",
+                "Hang",
+                "Pause",
+                "Request",
+                "Reset",
+                "ServerReply",
+                "Step",
+                "pieces",
+            ),
+            "faults.fault": ("TEXT", "Fault", "Outcome", "emulated", "provider_on"),
+            "faults.recorded": ("cut_at_bytes", "cut_at_events", "events_of", "stalled", "with_error_event"),
+            "faults.table": ("FAULTS",),
+            "openai": (
+                "ChatForm",
+                "chat_completion",
+                "chat_document",
+                "chat_events",
+                "openai_error",
+                "responses_document",
+                "responses_events",
+                "responses_message",
+            ),
+            "scripted": ("ScriptedCall", "ScriptedProvider", "ScriptedStep"),
+        },
     )
-    from penstock.testing.scripted import ScriptedCall, ScriptedProvider, ScriptedStep
-
-__all__ = [
-    "FAULTS",
-    "TEXT",
-    "WIRES",
-    "CalledTool",
-    "ChatForm",
-    "Cut",
-    "DemoModel",
-    "Emulator",
-    "Exchange",
-    "Fault",
-    "Hang",
-    "Outcome",
-    "Pause",
-    "Reply",
-    "Request",
-    "Reset",
-    "ScriptedCall",
-    "ScriptedProvider",
-    "ScriptedStep",
-    "Step",
-    "WireName",
-    "anthropic_error",
-    "anthropic_events",
-    "anthropic_message",
-    "chat_completion",
-    "chat_document",
-    "chat_events",
-    "cut_at_bytes",
-    "cut_at_events",
-    "emulated",
-    "events_of",
-    "openai_error",
-    "pieces",
-    "provider_on",
-    "responses_document",
-    "responses_events",
-    "responses_message",
-    "stalled",
-    "with_error_event",
-]
-
-_HOMES = (
-    "answers",
-    "anthropic",
-    "demo.model",
-    "emulator",
-    "faults.fault",
-    "faults.recorded",
-    "faults.table",
-    "openai",
-    "scripted",
-)
-
-if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> object:
-        if name in __all__:
-            for home in _HOMES:
-                module = import_module(f"{__name__}.{home}")
-                if name in module.__all__:
-                    return globals().setdefault(name, getattr(module, name))
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -41,6 +40,8 @@ def repaired(decode: Callable[[bytes], T], name: bytes, data: bytes, error: Exce
     Raises MalformedResponseError, because of *error*, when that was not what was wrong.
     """
     try:
+        import json  # for those whose vendor writes no JSON
+
         document = json.loads(data.decode("utf-8", "replace"))
         text = json.dumps(document, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return decode(text.encode())

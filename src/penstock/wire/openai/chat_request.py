@@ -6,7 +6,7 @@ Sources: https://platform.openai.com/docs/api-reference/chat and the types of th
 
 from __future__ import annotations
 
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Final
 
@@ -161,7 +161,7 @@ def _digest(foreign: str, attempt: int) -> str:
 
 def data_url(part: ImagePart | DocumentPart) -> str:
     """The part's data as a URL."""
-    return f"data:{part.media_type};base64,{b64encode(part.data or b'').decode()}"
+    return f"data:{part.media_type};base64,{b2a_base64(part.data or b'', newline=False).decode()}"
 
 
 def is_reasoning_item(proof: str) -> bool:
