@@ -217,7 +217,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     A vendor that caches without being asked still does so.
     """
     user: str | None = None
-    """An id of the end user that says nothing to the vendor; None for none."""
+    """An id of your end user, by which the vendor can tell users apart; no name, no address. None for none."""
     service_tier: str | None = None
     """The vendor's word for how fast and how dear the call is. None for the vendor's default."""
     deadlines: Deadlines | None = None
