@@ -90,10 +90,13 @@ def _listed(table: re.Match[str]) -> str:
     head, _, *rows = ([cell.strip().replace("\\|", "|") for cell in _CELL.split(line)[1:-1]] for line in lines)
     entries = []
     for first, *rest in rows:
+        if not first:  # it belongs to the row above
+            entries.append(_wrapped(f"{rest[0]}: {' '.join(rest[1:])}".rstrip()))
+            continue
         cells = zip(head[1:], rest, strict=True)
         said = [cell if name.startswith("what") else f"{name}: {cell}" for name, cell in cells if cell]
-        entries.append("\n".join([first, *map(_wrapped, said)]) + "\n")
-    return "\n".join(entries)
+        entries.append("\n".join([f"\n{first}", *map(_wrapped, said)]))
+    return "\n".join(entries).lstrip("\n") + "\n"
 
 
 def _wrapped(text: str) -> str:
