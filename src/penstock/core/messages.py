@@ -221,7 +221,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     user: str | None = None
     """An id of your end user, by which the vendor can tell users apart; no name, no address. None for none."""
     service_tier: str | None = None
-    """The vendor's word for how fast and how dear the call is. None for the vendor's default."""
+    """The vendor's word for how fast and how expensive the call is. None for the vendor's default."""
     deadlines: Deadlines | None = None
     """In place of the provider's deadlines; None for those."""
     on_head: Callable[[ResponseHead], object] | None = None
