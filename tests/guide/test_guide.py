@@ -177,22 +177,42 @@ def test_a_page_is_printed(topic: str, capsys: pytest.CaptureFixture[str]) -> No
     assert "`penstock guide retries`" in said or "](" not in said
 
 
-def test_a_word_of_a_name_is_enough(capsys: pytest.CaptureFixture[str]) -> None:
-    """`coming-from-` need not be typed."""
-    assert main.main(["guide", "litellm"]) == 0
-    assert capsys.readouterr().out.startswith("# Coming from litellm")
+@pytest.mark.parametrize(
+    ("word", "title"),
+    [
+        ("litellm", "# Coming from litellm"),
+        ("retry", "# Retry, fallback"),
+        ("ollama", "# Your own server"),
+        ("budget", "# Money"),
+        ("timeouts", "# Deadlines"),
+        ("proxies", "# Connections"),
+        ("images", "# Messages"),
+    ],
+)
+def test_a_word_that_a_page_is_about_is_enough(word: str, title: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of its name, or of its line in the list."""
+    assert main.main(["guide", word]) == 0
+    assert capsys.readouterr().out.startswith(title)
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name != "index"])
+def test_a_page_fits_a_terminal(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its prose and its tables; code is as wide as it is."""
+    assert main.main(["guide", name]) == 0
+    prose = re.sub(r"^```.*?^```$", "", capsys.readouterr().out, flags=re.MULTILINE | re.DOTALL)
+    assert [line for line in prose.splitlines() if len(line) > 110] == []
 
 
 @pytest.mark.parametrize(
     ("topic", "said"),
     [
         ("cahing", "the guide has no page 'cahing'; did you mean 'caching'?"),
-        ("retry", "the guide has no page 'retry'; did you mean 'retries'?"),
+        ("agnet", "the guide has no page 'agnet'; did you mean 'agents'?"),
         ("zzz", "the guide has no page 'zzz'; `penstock guide` lists what there is"),
         ("", "the guide has no page ''; `penstock guide` lists what there is"),
         ("../index", "the guide has no page '../index'; `penstock guide` lists what there is"),
-        ("m", "several pages of the guide begin with 'm': messages, money, models-json"),
-        ("coming", "several pages of the guide begin with 'coming': coming-from-the-sdks, coming-from-litellm"),
+        ("m", "'m' may be one of several pages of the guide: messages, money, models-json"),
+        ("coming", "'coming' may be one of several pages of the guide: coming-from-the-sdks, coming-from-litellm"),
         ("\x1b[2J", "the guide has no page '\\x1b[2j'; `penstock guide` lists what there is"),
     ],
 )

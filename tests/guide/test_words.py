@@ -63,6 +63,12 @@ def test_the_manual_is_in_plain_words(path: Path) -> None:
     assert list(hits(path.read_text("utf-8"))) == []
 
 
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_what_the_package_says_is_in_plain_words(path: Path) -> None:
+    """Every docstring, message, hint and line of help."""
+    assert [f"line {line}: {hit}" for line, text in strings(path) for hit in hits(text)] == []
+
+
 @pytest.mark.parametrize(
     "text", ["prices hang on the hour", "each of them\nstands alone", "Mend the typos", "only content puts them off"]
 )

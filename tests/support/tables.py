@@ -6,7 +6,7 @@ A page says which table it wants by a pair of comments, and what lies between th
     <!-- end -->
 
 `fields of` is a table of one class's fields, inherited ones included; `classes of core.chunks` one of all classes of a
-module, a line each with its own fields; `classes of core.messages/Part` of those whose names end so. A field's
+module, each with its own fields; `classes of core.messages/Part` of those whose names end so. A field's
 documentation is the string that follows it.
 """
 
@@ -119,25 +119,23 @@ def table_of_fields(cls: type) -> str:
 
 
 def table_of_classes(home: str) -> str:
-    """Each class with the first paragraph of its documentation and its own fields; of errors, whether to try again."""
+    """Each class with the first paragraph of its documentation, and below it its own fields; of errors, whether to try
+    again.
+    """
     module, _, ending = home.partition("/")
-    rows, errors = [], home == "core.errors"
+    errors = home == "core.errors"
+    rows = []
     for cls in (each for each in classes(module) if each.__name__.endswith(ending)):
         said = inspect.cleandoc(cls.__doc__ or "").split("\n\n")[0].replace("\n", " ")
-        own = own_fields(cls) if cls is not ProviderError else []
-        described = "; ".join(f"`{each.name}`: {_lower(each.said)}" for each in own if each.said)
         retryable = ["yes" if getattr(cls, "retryable", False) else "no"] if errors else []
-        rows.append([f"`{cls.__name__}`", said, *retryable, described])
-    return _table(["class", "what it says", *(["retryable"] if errors else []), "its own fields"], rows)
+        rows.append([f"`{cls.__name__}`", "", said, *retryable])
+        own = own_fields(cls) if cls is not ProviderError else []
+        rows += [["", f"`{each.name}`", each.said, *([""] if errors else [])] for each in own if each.said]
+    return _table(["class", "field", "what it is", *(["retryable"] if errors else [])], rows)
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join([_row(*head), "|" + "---|" * len(head), *(_row(*row) for row in rows)])
-
-
-def _lower(text: str) -> str:
-    plain = text.removesuffix(".")
-    return plain[:1].lower() + plain[1:] if plain[1:2].islower() else plain
 
 
 def filled(page: str) -> str:

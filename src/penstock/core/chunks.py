@@ -101,7 +101,7 @@ class UsageChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field=
     cache_read_tokens: int = 0
     """Tokens of the prompt that were read from the cache."""
     cache_write_extended_tokens: int = 0
-    """The part of `cache_write_tokens` with the longer lifetime: 1 h at Anthropic, 12 h at OpenAI."""
+    """The part of `cache_write_tokens` with the longer lifetime: 1 h at Anthropic, 12 h at OpenAI (read 2026-11-21)."""
     reasoning_tokens: int = 0
     """The part of `output_tokens` that is reasoning."""
     web_searches: int = 0

@@ -60,7 +60,7 @@ class Dialect(
     key_variables: Sequence[str] = ("OPENAI_API_KEY",)
     """Environment variables that may hold the key; the first that is set is taken."""
     needs_key: bool | None = None
-    """Whether a call without a key is refused; None if there is a variable for it."""
+    """Whether a call without a key is refused. None: it is where `key_variables` names any."""
     key_header: str | None = None
     """The header that carries the key; None for `Authorization: Bearer`."""
     wires: Annotated[Sequence[Wire], msgspec.Meta(min_length=1)] = ("responses", "chat")

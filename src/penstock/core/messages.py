@@ -193,13 +193,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     top_p: float | None = None
     """Choose among the likeliest words whose probabilities add up to this. None for the vendor's default."""
     top_k: int | None = None
-    """Choose among so many of the likeliest words. None for the vendor's default; OpenAI has no such option."""
+    """Choose among so many of the likeliest words. None for the vendor's default; OpenAI has no such option (read
+    2026-11-21).
+    """
     presence_penalty: float | None = None
     """Makes words that have occurred less likely. None for the vendor's default."""
     frequency_penalty: float | None = None
     """Makes words less likely the more often they have occurred. None for the vendor's default."""
     stop: str | Sequence[str] | None = None
-    """Texts at which the answer ends; None for none. The Responses API has no such option."""
+    """Texts at which the answer ends; None for none. The Responses API has no such option (read 2026-11-21)."""
     seed: int | None = None
     """For answers that can be repeated, as far as the vendor can. None for a random one."""
     tools: Sequence[Tool | Mapping[str, object]] = ()
@@ -217,9 +219,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     A vendor that caches without being asked still does so.
     """
     user: str | None = None
-    """An id of the end user that says nothing to the vendor; None for none."""
+    """An id of your end user, by which the vendor can tell users apart; no name, no address. None for none."""
     service_tier: str | None = None
-    """The vendor's word for how fast and how dear the call is. None for the vendor's default."""
+    """The vendor's word for how fast and how expensive the call is. None for the vendor's default."""
     deadlines: Deadlines | None = None
     """In place of the provider's deadlines; None for those."""
     on_head: Callable[[ResponseHead], object] | None = None

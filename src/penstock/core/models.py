@@ -58,7 +58,9 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_u
     cache_writes_price: Decimal | None = None
     """Dollars per million tokens written to the cache with the usual lifetime."""
     cache_writes_extended_price: Decimal | None = None
-    """Dollars per million tokens written to the cache with the longer lifetime (1 h at Anthropic, 12 h at OpenAI)."""
+    """Dollars per million tokens written to the cache with the longer lifetime: 1 h at Anthropic, 12 h at OpenAI (read
+    2026-11-21).
+    """
     cache_reads_price: Decimal | None = None
     """Dollars per million tokens read from the cache."""
     web_search_price: Decimal | None = None
