@@ -22,8 +22,6 @@ from penstock.cli.guide import topics
 from penstock.wire.vendors import DIALECTS
 
 PAGES = {path.stem: path.read_text("utf-8") for path in sorted(tables.GUIDE.glob("*.md"))}
-# Commands that the guide describes and that are not there yet.
-NOT_YET = {"trust"}
 
 
 def found(language: str) -> list[object]:
@@ -74,7 +72,7 @@ def test_the_commands_exist(name: str, block: Block) -> None:
     for line in block.code.splitlines():
         program, *arguments = shlex.split(line)
         assert program in ("penstock", "pip", "pytest", "nox"), (name, line)
-        if program == "penstock" and arguments[0] not in NOT_YET:
+        if program == "penstock":
             main._parser().parse_args(arguments)
 
 

@@ -54,7 +54,7 @@ def test_a_loop_runs_against_every_fault(pytester: pytest.Pytester) -> None:
     result = run(
         pytester,
         """
-# See the README, "Resources".
+# See `penstock guide connections`.
 @pytest.mark.filterwarnings("ignore:Async generator '(httpcore2|httpx2):ResourceWarning")
 async def test_my_loop(penstock_fault):
     async with penstock_fault.provider as provider:

@@ -74,7 +74,7 @@ def _bare(entry: ModelEntry) -> BaseProvider:
 
 
 def _wrapped(provider: BaseProvider, entry: ModelEntry) -> BaseProvider:
-    """As penstock.middleware advises: each try counts for the limit, and what Retry mends counts for no breaker."""
+    """As penstock.middleware advises: each try counts for the limit, and what Retry repairs for no breaker."""
     if entry.concurrency is not None:
         provider = Concurrency(provider, entry.concurrency)
     if entry.rate_limit is not None:

@@ -21,7 +21,7 @@ def calculate_cost(
 
     variant: the service tier or speed that the vendor says it used, None for the standard one.
     on: the UTC date of the call, or a datetime for its start, None for now; chooses between announced prices. Where
-        the price hangs on the hour too, a date alone gives None.
+        the price also depends on the hour, a date alone gives None.
     The tier follows the prompt tokens of the whole call, so a sum over several calls may fall into a wrong one.
     A count above zero without a price makes the cost None, never 0.
     """

@@ -1,7 +1,7 @@
-"""Histories that travel: to and from JSON, made to fit, mended. None of it knows a vendor.
+"""Histories: to and from JSON, made to fit, repaired. None of it knows a vendor.
 
-Between vendors a history needs nothing: each wire sends text, calls, results, images and documents of whatever origin,
-leaves out the reasoning of others, and sends the text of their blocks.
+A history goes to another vendor as it is: each wire sends text, calls, results, images and documents of whatever
+origin, leaves out the reasoning of others, and sends the text of their blocks.
 """
 
 from penstock.histories.fit import Count, Summarise, fit, fit_with_summary

@@ -1,4 +1,4 @@
-"""The parts of a history, each mended by itself: `repair` puts them in order."""
+"""The parts of a history, each cleaned by itself: `repair` puts them in order."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Note(msgspec.Struct, frozen=True):
 
 
 Notes: TypeAlias = Callable[[NoteKind, str], None]
-"""Takes a note on the part that is being mended."""
+"""Takes a note on the part that is being cleaned."""
 
 _HALVES: Final = re.compile("[\ud800-\udfff]")
 _NO_NAME: Final = re.compile(r"[^a-zA-Z0-9_-]")
@@ -80,8 +80,8 @@ def clean(part: Part, note: Notes) -> Part | None:
     if halves:
         note("unicode", f"text of its {', '.join(halves)} was no Unicode: halves of surrogate pairs")
         part = msgspec.structs.replace(part, **{name: _whole(getattr(part, name)) for name in halves})
-    mend = _MENDERS.get(type(part))
-    return part if mend is None else mend(part, note)
+    cleaned = _CLEANERS.get(type(part))
+    return part if cleaned is None else cleaned(part, note)
 
 
 def _whole(text: str) -> str:
@@ -153,7 +153,7 @@ def is_object(text: str) -> bool:
     return True
 
 
-_MENDERS: Final[Mapping[type, Callable[[Any, Notes], Part | None]]] = {
+_CLEANERS: Final[Mapping[type, Callable[[Any, Notes], Part | None]]] = {
     TextPart: _text,
     ImagePart: _source,
     DocumentPart: _source,

@@ -1,4 +1,4 @@
-"""A history mended: what vendors refuse is put right, and each change is noted.
+"""A history repaired: what vendors refuse is put right, and each change is noted.
 
 It works as vendors read: messages of one role in a row are one turn, and after a turn with calls comes one that begins
 with their results. What is already so is left as it is, object for object.
@@ -48,14 +48,14 @@ class Repaired(msgspec.Struct, frozen=True):
 
 
 def repair(messages: Sequence[Message]) -> Repaired:
-    """Mend what vendors refuse in a history, and say what was done; what is legal comes back as it is.
+    """Repair what vendors refuse in a history, and say what was done; what is legal comes back as it is.
 
     For a history that is to be sent: a call at its end that has no result yet counts as interrupted. Empty texts and
     messages go; messages of one role in a row are joined; each call has exactly one result, at the beginning of the
     next message; ids of calls are unique. Results without a call are dropped, calls without a result get one that is an
-    error. `Note` tells all kinds. Mending twice is mending once.
+    error. `Note` tells all kinds. Repairing twice is the same as repairing once.
 
-    What it cannot mend is what only some vendors refuse: an image at a model that sees none, a user's words after a
+    What it cannot repair is what only some vendors refuse: an image at a model that sees none, a user's words after a
     tool's results at Mistral, an answer at the end where a model takes no prefill; and an empty history.
     """
     notes: list[Note] = []
@@ -94,7 +94,7 @@ class _Turn:
 
 
 def _turns(messages: Sequence[Message], notes: list[Note]) -> list[_Turn]:
-    """The history in turns, whose parts are mended each by itself and stand in messages of the right role."""
+    """The history in turns, whose parts are cleaned each by itself and stand in messages of the right role."""
     turns: list[_Turn] = []
     for number, message in enumerate(messages):
         place = f"messages[{number}]"
@@ -110,7 +110,7 @@ def _turns(messages: Sequence[Message], notes: list[Note]) -> list[_Turn]:
 
 
 def _parts(message: Message, place: str, notes: list[Note]) -> tuple[list[Placed], Message | None]:
-    """The mended parts, and the message itself if none needed it."""
+    """The cleaned parts, and the message itself if none needed it."""
     content = message.content
     if isinstance(content, str):
         text = TextPart(content)

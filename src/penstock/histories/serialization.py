@@ -40,7 +40,7 @@ def dump_messages(messages: Sequence[Message]) -> bytes:
     """The history as JSON, without loss: bytes as base64, proofs and vendors' own blocks as they are.
 
     Raises ConfigError with `path` for what `load_messages` would not read again, as a wrong type, and for text that is
-    not Unicode, which no vendor takes either: `repair` mends it.
+    not Unicode, which no vendor takes either: `repair` fixes it.
     """
     try:
         written = _encode(messages)

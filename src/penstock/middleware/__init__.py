@@ -5,7 +5,7 @@ An order that serves an agent loop in production, from the caller inwards:
     Observe(Fallback(CircuitBreaker(Retry(RateLimit(Concurrency(provider, 20), ...))), CircuitBreaker(...)), listener)
 
 Fallback stands outside the breakers, so that an open one leads on at once; Retry inside them, so that only what it
-could not mend counts; RateLimit inside Retry, so that each try is counted.
+could not fix counts; RateLimit inside Retry, so that each try is counted.
 """
 
 from penstock.middleware.cache_watch.events import BlockChange, CacheMiss, MissCause

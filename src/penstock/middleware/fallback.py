@@ -96,7 +96,7 @@ def _another_may_do(error: ProviderError) -> bool:
 
 
 def _chain(error: ProviderError, earlier: ProviderError | None) -> None:
-    """Hang *earlier* on the end of what *error* was raised from: nothing that is there already is lost."""
+    """Attach *earlier* to the end of what *error* was raised from: nothing that is there already is lost."""
     if earlier is None:
         return
     before = {id(cause) for cause in _causes(earlier)}

@@ -116,7 +116,7 @@ def check_secrets(keys: Iterable[object], secrets: Secrets) -> None:
 
 
 def redact(error: BaseException | None, secrets: Secrets) -> None:
-    """Replace *secrets* in all that *error* and what it was raised from say; the requests that they hold are let go."""
+    """Replace *secrets* in all that *error* and what it was raised from say; the requests they hold are dropped."""
     for one in _chain(error):
         one.args = tuple(_without(arg, secrets) for arg in one.args)
         held = vars(one)
@@ -130,7 +130,7 @@ def redact(error: BaseException | None, secrets: Secrets) -> None:
 
 
 def strip_tracebacks(error: BaseException | None) -> None:
-    """Let go of the frames of *error* and of all that it was raised from: those of the libraries hold the key."""
+    """Drop the frames of *error* and of all that it was raised from: those of the libraries hold the key."""
     for one in _chain(error):
         one.__traceback__ = None
 

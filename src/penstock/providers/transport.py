@@ -327,7 +327,7 @@ class Transport:
         return error
 
     def _complete(self, error: ProviderError, call: Exchange | None, response: httpx2.Response | None) -> None:
-        """Add what only the border knows, and take the key out of everything that hangs on the error."""
+        """Add what only the border knows, and take the key out of everything that is attached to the error."""
         error.vendor = error.vendor or self._vendor
         error.model = error.model or self._model
         if isinstance(error, AuthenticationError) and self._key_names:

@@ -96,7 +96,7 @@ class Chain:
                 tag = 5 if tag in (3, 5) else 6
 
     def blocks(self, first: int) -> list[Block]:
-        """What is to be kept of the blocks from the number *first* on. Once: then the messages are let go."""
+        """What is to be kept of the blocks from the number *first* on. Once: then the messages are dropped."""
         head = [*(tool.decode() for tool in self._tools), self._system, self._options.decode()]
         kept = [Block(text[:_HEAD_TEXT], len(text)) for text in head[first:]]
         number = max(first, self.start)
