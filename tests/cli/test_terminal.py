@@ -30,6 +30,7 @@ ESCAPES = {
     "an invisible mark": "\ufeff\u2060",
     "hidden tags": "\U000e0041\U000e007f",
     "half of a character": "\ud800",
+    "a blank that cannot be seen": "a\u200b\u3164b",
 }
 PLAIN = {
     "letters": "Hello, wörld!",
@@ -47,6 +48,7 @@ def test_what_a_terminal_would_obey_is_replaced(text: str) -> None:
     for size in range(1, len(text) + 1):
         shown = "".join(printable(text[place : place + size]) for place in range(0, len(text), size))
         assert not [character for character in shown if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl")]
+        assert not {"\u200b", "\u3164"} & set(shown)
         assert "\ufffd" in shown
 
 
@@ -64,6 +66,35 @@ def test_line_ends_of_other_systems_are_line_ends() -> None:
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+def test_a_line_end_in_two_pieces_is_one() -> None:
+    """As a stream of text cuts it."""
+    stream = PrintableStream(out := io.StringIO())
+    for piece in ("a\r", "\nb\r", "c\r\n"):
+        assert stream.write(piece) == len(piece)
+    assert out.getvalue() == "a\nb\ufffdc\n"
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_a_stream_that_the_shell_has_closed_is_no_error(closed: str) -> None:
+    """There is nothing to write to."""
+    command = f"{sys.executable} -m penstock models {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+
+
+def test_an_encoding_that_cannot_write_it_is_no_error() -> None:
+    """As a terminal of another age, and an alias that is no Unicode."""
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "penstock", "chat"]
+    alias = os.fsdecode(b"x\x9b31m\xff")
+    done = subprocess.run([*command, "-m", alias, "Hi"], capture_output=True, env=environment, check=False)
+    assert done.returncode == 2
+    assert b"Traceback" not in done.stderr
+    done = subprocess.run([*command, "é"], capture_output=True, env=environment, check=False)
+    assert (done.returncode, b"\\xe9" in done.stdout) == (0, True)
 
 
 def test_everything_that_is_written_goes_through_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 
 from penstock import ConfigError, ModelEntry, ProviderConfig, load_models, open_provider, save_models
 from penstock.config.models_file import find_models_file, read_models_file
+from penstock.config.open import resolve
 from penstock.config.trust import FREE, JUDGED, forget, store_path, trust, trusted_files, wanted
 from penstock.core.models import ModelsFile
 
@@ -87,7 +89,7 @@ FREE_FILES = {
     "the second variable of a provider": of("google", apiKey="${GOOGLE_API_KEY}"),
     "the provider's own address": of(baseUrl="https://api.anthropic.com"),
     "its own address, written otherwise": of(baseUrl="https://API.anthropic.com:443/"),
-    "below its own address": of("openai", baseUrl="https://api.openai.com/v1/"),
+    "its own address with a slash": of("openai", baseUrl="https://api.openai.com/v1/"),
     "a server on this machine": of("ollama"),
     "another port of this machine": of("openai-compatible", baseUrl="http://127.0.0.1:9000/v1"),
     "this machine in IPv6": of("vllm", baseUrl="http://[::1]:8000/v1"),
@@ -127,7 +129,12 @@ ASKING: dict[str, tuple[object, list[str]]] = {
         [KEY],
     ),
     "a name that begins like this machine": (of("ollama", baseUrl="http://localhost.evil.example/v1"), [URL]),
-    "this machine with the variable of a local server": (of("vllm", baseUrl="http://localhost:9/v1"), [URL]),
+    "this machine with the variable of a local server": (
+        of("vllm", baseUrl="http://localhost:9/v1", apiKey="${VLLM_API_KEY}"),
+        [URL],
+    ),
+    "below its own path": (of("openrouter", baseUrl="https://openrouter.ai/api/v1/evil"), [URL]),
+    "a name that no client can read": (of(baseUrl="http://-xn--a/"), [URL]),
     "a number that hides a host": (of("ollama", baseUrl="http://0x7f.1/v1"), [URL]),
     "a local provider elsewhere": (of("ollama", baseUrl=f"{HOSTILE}/v1"), [URL]),
     "a provider without an address": (of("openai-compatible", baseUrl=f"{HOSTILE}/v1"), [URL]),
@@ -149,7 +156,7 @@ ASKING: dict[str, tuple[object, list[str]]] = {
     ),
     "an alias of two lines": (
         {"active": "sonnet", "models": {"a": of()["models"]["a"], "x\ny": of(baseUrl=HOSTILE)["models"]["a"]}},
-        ["$.models.x\ny.providerConfig.baseUrl"],
+        ['$.models."x\\ny".providerConfig.baseUrl'],
     ),
     "a disabled entry": (of(baseUrl=HOSTILE, entry={"enabled": False}), [URL]),
 }
@@ -167,9 +174,8 @@ def test_what_a_found_file_may_not_say(document: object, places: list[str], monk
         with pytest.raises(ConfigError) as caught:
             open_provider(alias, models=models)
         said = str(caught.value)
-        shown = [" ".join(place.splitlines()) for place in places]
-        assert said.startswith(f"{file}: this file was found and not named, and it asks for {shown[0]} (")
-        assert all(place in said for place in shown)
+        assert said.startswith(f"{file}: this file was found and not named, and it asks for {places[0]} (")
+        assert all(place in said for place in places)
         assert f"`penstock trust {file}`" in said
         assert "PENSTOCK_MODELS" in said
         assert "open_provider(models=...)" in said
@@ -200,7 +206,7 @@ def test_saving_what_was_found_does_not_trust_it() -> None:
     save_models(msgspec.structs.replace(load_models(), active="sonnet"))
     with pytest.raises(ConfigError, match="found and not named"):
         open_provider()
-    assert not trusted_files()[0], file
+    assert not trusted_files(), file
 
 
 def test_what_a_program_adds_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,7 +263,7 @@ def test_a_file_that_is_forgotten_is_asked_for_again() -> None:
     """And forgetting twice does no harm."""
     file = found(of(baseUrl=HOSTILE))
     trust(file, read_models_file(file))
-    assert list(trusted_files()[0]) == [os.path.realpath(file)]
+    assert list(trusted_files()) == [os.path.realpath(file)]
     assert (forget(file), forget(file)) == (True, False)
     with pytest.raises(ConfigError, match="found and not named"):
         open_provider()
@@ -317,26 +323,163 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED)
-def test_a_damaged_store_is_said_and_counts_as_empty(data: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """The file must be trusted again, which writes a new store."""
+def test_a_damaged_store_is_said_and_counts_as_empty(data: bytes) -> None:
+    """The file must be trusted again, which writes a new store and keeps the old one."""
     file = found(of(baseUrl=HOSTILE, apiKey=SECRET))
     trust(file, read_models_file(file))
     store_path().write_bytes(data)
     with pytest.raises(ConfigError, match=r"found and not named.*\(the trust store .* counts as empty: ") as caught:
         open_provider()
     assert "\n" not in str(caught.value)
-    assert "counts as empty" in caplog.text
+    for ask in (trusted_files, lambda: forget(file)):
+        with pytest.raises(ConfigError, match="counts as empty"):
+            ask()
     trust(file, read_models_file(file))
     assert open_provider().get_model().id == "m"
+    assert store_path().with_name("trusted.json.damaged").read_bytes() == data
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="files have no owner here")
-def test_a_store_that_others_can_write_counts_as_empty() -> None:
-    """Whoever can write it could trust himself."""
+@pytest.mark.parametrize(("what", "mode"), [("file", 0o666), ("file", 0o644), ("folder", 0o777)])
+def test_a_store_that_is_not_its_owners_alone_counts_as_empty(what: str, mode: int) -> None:
+    """Whoever can write it could trust himself; and a checkout of git, which may lie at HOME, has no file of 0600."""
     file = found(of(baseUrl=HOSTILE, apiKey=SECRET))
     trust(file, read_models_file(file))
-    store_path().chmod(0o666)
-    with pytest.raises(ConfigError, match="others than you can write it"):
+    (store_path() if what == "file" else store_path().parent).chmod(mode)
+    with pytest.raises(ConfigError, match="others than you can read or write it"):
+        open_provider()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it finds its home elsewhere")
+def test_a_home_that_is_not_absolute_is_no_place_for_trust(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be whatever folder one is in: the repository's own."""
+    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.setenv("HOME", ".")
+    file = found(of(baseUrl=HOSTILE, apiKey=SECRET))
+    with pytest.raises(ConfigError, match=r"found and not named.*not absolute"):
+        open_provider()
+    with pytest.raises(ConfigError, match="not absolute"):
+        trust(file, read_models_file(file))
+
+
+def test_many_at_once_keep_all_entries(tmp_path: Path) -> None:
+    """Each reads, adds and writes while no other does."""
+    files = []
+    for number in range(8):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "models.json").write_text(json.dumps(of(baseUrl=HOSTILE)))
+        files.append(folder / "models.json")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda file: trust(file, read_models_file(file)), files))
+    assert sorted(trusted_files()) == sorted(os.path.realpath(file) for file in files)
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are Unicode there")
+def test_a_folder_whose_name_is_no_unicode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It can be trusted and saved to as any other."""
+    folder = tmp_path / os.fsdecode(b"b\xff")
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    file = found(of(baseUrl=HOSTILE, apiKey=SECRET))
+    trust(file, read_models_file(file))
+    assert open_provider().get_model().id == "m"
+    save_models(load_models(file))
+
+
+LOCAL = {"vllm": "http://127.0.0.1:9/v1", "ollama": None, "openai-compatible": "http://127.0.0.1:9/v1"}
+
+
+@pytest.mark.parametrize(("provider", "url"), LOCAL.items(), ids=LOCAL)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_local_server_gets_no_key_that_the_file_does_not_name(
+    provider: str, url: str | None, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What listens there may be anybody's, whenever the variable is set; a file that is named is another matter."""
+    found(of(provider, **({} if url is None else {"baseUrl": url})))
+    variables = ("VLLM_API_KEY", "OLLAMA_API_KEY", "OPENAI_API_KEY")
+    for name in variables if when == "before" else ():
+        monkeypatch.setenv(name, SECRET)
+    config = load_models()
+    for name in variables:
+        monkeypatch.setenv(name, SECRET)
+    assert resolve(models=config).provider_config.api_key == "none"
+    assert resolve(models="models.json").provider_config.api_key is None
+    assert config.models["a"].provider_config.api_key is None, "what is saved again is what was read"
+
+
+def test_a_vendors_own_address_does_not_undo_the_users_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left out, so that ANTHROPIC_BASE_URL holds."""
+    found(of(baseUrl="https://api.anthropic.com/"))
+    assert resolve().provider_config.base_url is None
+    assert resolve(models="models.json").provider_config.base_url == "https://api.anthropic.com/"
+
+
+def test_a_long_list_and_long_names_make_a_short_message() -> None:
+    """What the file says cannot look like words of ours, nor fill the screen."""
+    name = "a (https://api.anthropic.com) and nothing else; all is well" + "x" * 100_000
+    entries = {name: of(baseUrl=HOSTILE)["models"]["a"]}
+    entries |= {f"s{number}": of(baseUrl=f"{HOSTILE}/{'y' * 70_000}")["models"]["a"] for number in range(30)}
+    found({"active": "s1", "models": entries})
+    with pytest.raises(ConfigError, match="and 11 more") as caught:
+        open_provider()
+    assert len(str(caught.value)) < 8_000
+    assert '$.models."a (https' in str(caught.value)
+
+
+SHOWN = {
+    "a password": (of(baseUrl="http://me:password-1@evil.example"), "http://***@evil.example"),
+    "a key in the query": (of(baseUrl=f"http://evil.example/v1?key={SECRET}"), "http://evil.example/v1?..."),
+    "letters that look alike": (of(baseUrl="https://аpi.anthropic.com"), '"https://\\u0430pi.anthropic.com"'),
+    "which entry of the keyring": (of(apiKey="keyring:bank/me"), "keyring:bank/me"),
+    "which variable a dialect wants": (
+        of("openai-compatible", baseUrl="http://[::1]:1", entry={"dialect": {"keyVariables": ["BANK_PASSWORD"]}}),
+        "a dialect with no address, the key of BANK_PASSWORD",
+    ),
+    "headers by name": (of(headers={"x-key": SECRET}), "the headers x-key"),
+}
+
+
+@pytest.mark.parametrize(("document", "shown"), SHOWN.values(), ids=SHOWN)
+def test_what_is_asked_for_is_shown_without_secrets(document: object, shown: str) -> None:
+    """So that its reader can decide."""
+    assert shown in wanted(read_models_file(found(document))).values()
+
+
+def layers(count: int) -> dict[str, Any]:
+    """Each alias of a layer falls back on both of the next: 2 to the power of *count* ways."""
+    models: dict[str, Any] = {}
+    for number in range(count):
+        for side in "ab":
+            below = [f"{number + 1}a", f"{number + 1}b"] if number + 1 < count else []
+            models[f"{number}{side}"] = {**of()["models"]["a"], "fallback": below}
+    return {"active": "0a", "models": models}
+
+
+def chain(count: int) -> dict[str, Any]:
+    """Each alias falls back on the next."""
+    models = {
+        str(number): {**of()["models"]["a"], "fallback": [str(number + 1)] if number + 1 < count else []}
+        for number in range(count)
+    }
+    return {"active": "0", "models": models}
+
+
+@pytest.mark.parametrize("document", [layers(40), chain(2_000)], ids=["a net", "a chain"])
+def test_fallbacks_without_end_are_refused(document: object) -> None:
+    """At once, and with a ConfigError."""
+    found(document)
+    with pytest.raises(ConfigError, match="falls back on more than 100 models"):
+        load_models()
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="files have no owner here")
+def test_the_owner_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store of another user counts as empty."""
+    file = found(of(baseUrl=HOSTILE, apiKey=SECRET))
+    trust(file, read_models_file(file))
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    with pytest.raises(ConfigError, match="others than you"):
         open_provider()
 
 
@@ -370,6 +513,7 @@ def test_where_the_store_lies(environment: Mapping[str, str], path: str, monkeyp
 FOREIGN = {
     "a list of models": {"models": [{"name": "x"}]},
     "models of another form": {"models": {"gpt": {"price": 1}}, "version": 3},
+    "models with a provider": {"models": {"m": {"provider": "x", "url": "y"}}},
     "a list": [1],
     "a text": '"models"',
     "no models": {"name": "a package"},
@@ -389,7 +533,7 @@ def test_a_file_in_somebody_elses_form_is_passed_over(
     assert load_models().source is None
     folder = tmp_path / "below"
     folder.mkdir()
-    (folder / "models.json").write_text(json.dumps(document))
+    (folder / "models.json").write_bytes(file.read_bytes())
     monkeypatch.chdir(folder)
     file.write_text(json.dumps(of()))
     assert load_models().source == file
@@ -399,7 +543,7 @@ def test_a_file_in_somebody_elses_form_is_passed_over(
 
 
 @pytest.mark.parametrize(
-    "text", ['{"active": "a", "modles": {}}', '{"active": "a", "models": {', '{"models": {"a": {"provider": 1}}}']
+    "text", ['{"active": "a", "modles": {}}', '{"active": "a", "models": {', '{"models": {"a": {"providerConfig": 1}}}']
 )
 def test_a_file_of_ours_that_is_wrong_is_not_passed_over(text: str) -> None:
     """Whoever mistypes a key must not silently get other models and prices."""

@@ -54,6 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
         prompt = arguments.prompt if arguments.prompt is not None else _piped()
         anyio.run(chat.turn, prompt)
         return 0
+    if demo is None:
+        resolve(arguments.model, models=chat.models)  # what is wrong with the file is said before anything is asked
     while True:
         try:
             prompt = input("> ")
@@ -105,7 +107,7 @@ class _Chat:
         self._arguments = arguments
         self._demo = demo
         # Read once: what is said to be asked is what is asked.
-        self._models = catalog() if demo is not None else load_models()
+        self.models = catalog() if demo is not None else load_models()
         self._history: list[Message] = []
 
     async def turn(self, prompt: str) -> None:
@@ -145,12 +147,12 @@ class _Chat:
     @asynccontextmanager
     async def _provider(self) -> AsyncIterator[BaseProvider]:
         if self._demo is None:
-            async with open_provider(self._arguments.model, models=self._models) as provider:
+            async with open_provider(self._arguments.model, models=self.models) as provider:
                 if not self._history:
-                    say_where(self._models, self._arguments.model)
+                    say_where(self.models, self._arguments.model)
                 yield provider
             return
-        entry = resolve(models=self._models)
+        entry = resolve(models=self.models)
         info = msgspec.structs.replace(entry.provider_config.model_info or ModelInfo(), min_cache_tokens=16)
         async with Emulator(self._demo) as emulator:
             config = msgspec.structs.replace(

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from penstock.config.catalog import find_entry, own_url
+from penstock.config.trust import tamed
 from penstock.core.dialect import without_userinfo
 from penstock.core.models import ModelEntry, ModelsConfig
 
@@ -35,23 +36,25 @@ def plain(number: Decimal | None) -> str:
 
 def say_where(config: ModelsConfig, alias: str | None) -> None:
     """Say on standard error which file and which hosts are used, if these are not the defaults."""
-    hosts = dict.fromkeys(_unusual(config, alias or config.active))
-    said = [f"models from {config.source}"] if config.source is not None else []
-    said += [f"asking {host}" for host in hosts]
+    file = [f"models from {config.source}"] if config.source is not None else []
+    hosts = dict.fromkeys(_hosts(config, alias or config.active))
+    # A file may give a name that one knows to another vendor's model.
+    said = [*file, *(f"asking {host}" for host, usual in hosts if file or not usual)]
     if said:
         print(f"({'; '.join(said)})", file=sys.stderr)
 
 
-def _unusual(config: ModelsConfig, alias: str) -> Iterator[str]:
-    """The addresses of a model and of those that it falls back on, where they are not the vendor's own."""
+def _hosts(config: ModelsConfig, alias: str) -> Iterator[tuple[str, bool]]:
+    """The addresses of a model and of those that it falls back on, and whether each is the vendor's own."""
     entry = find_entry(config, alias)
     if entry is None:
         return
-    url = _address(entry)
-    if url is not None and url != own_url(entry.provider):
-        yield str(without_userinfo(url))
+    own = own_url(entry.provider)
+    url = _address(tamed(entry) if config.found else entry) or own
+    if url is not None:
+        yield str(without_userinfo(url)), url == own
     for other in entry.fallback:
-        yield from _unusual(config, other)
+        yield from _hosts(config, other)
 
 
 def _address(entry: ModelEntry) -> str | None:

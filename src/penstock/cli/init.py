@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """The command; the result is the exit status."""
     path: Path = arguments.path
-    if path.exists() and not arguments.force:
+    if os.path.lexists(path) and not arguments.force:
         raise ConfigError(f"{path} is there already; --force replaces it")
     entries = catalog().models
     aliases: dict[str, str] = {}  # the first one of each model

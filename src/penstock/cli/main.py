@@ -30,7 +30,8 @@ def _run(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         status: int = arguments.run(arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except ConfigError as error:
         print(f"penstock: {error}", file=sys.stderr)
         return 2
@@ -53,6 +54,8 @@ def _run(argv: Sequence[str] | None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="penstock", description="Ask a language model, and see what it costs.")
     parser.add_argument("--version", action="version", version=version("penstock"))
+    # Python 3.14 would colour its help and errors with the sequences that a terminal does not get from us.
+    vars(parser)["color"] = False
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in _COMMANDS:
         command.add(commands)

@@ -21,6 +21,7 @@ def add(commands: Commands) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--list", action="store_true", help="print the files that are trusted")
     what.add_argument("--forget", action="store_true", help="trust the file no longer")
+    what.add_argument("--dry-run", action="store_true", help="only print what the file asks for")
     parser.set_defaults(run=run)
 
 
@@ -38,19 +39,19 @@ def run(arguments: argparse.Namespace) -> int:
     if not wants:
         print(f"{file} asks for nothing that needs trust.")
         return 0
-    trust(file, plain)
-    print(f"{file} is trusted with:")
+    if not arguments.dry_run:
+        trust(file, plain)
+    print(f"{file} {'asks for' if arguments.dry_run else 'is trusted with'}:")
     for path, value in wants.items():
         print(f"  {path}: {value}")
+    if arguments.dry_run:
+        return 0
     print("Prices and limits may change; if any of the above does, the file must be trusted again.")
     return 0
 
 
 def _list() -> int:
-    trusted, problem = trusted_files()
-    if problem is not None:
-        raise ConfigError(problem)
-    for path, entry in sorted(trusted.items()):
+    for path, entry in sorted(trusted_files().items()):
         print(f"{path}  since {entry.at:%Y-%m-%d %H:%M} UTC")
     return 0
 

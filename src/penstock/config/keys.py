@@ -10,9 +10,10 @@ from typing import Final
 from penstock.config.mistakes import mistake
 from penstock.core.validation import near
 
-__all__ = ["key_value"]
+__all__ = ["VARIABLE", "key_value"]
 
-_VARIABLE: Final = re.compile(r"\$\{([A-Za-z_]\w*)\}")
+VARIABLE: Final = re.compile(r"\$\{([A-Za-z_]\w*)\}")
+"""An environment variable in a key."""
 
 
 def key_value(text: str, file: Path | None, where: str) -> str:
@@ -27,9 +28,9 @@ def key_value(text: str, file: Path | None, where: str) -> str:
             raise mistake(file, where, f"the environment variable {match[1]} {how}")
         return found
 
-    if "${" in _VARIABLE.sub("", text):
+    if "${" in VARIABLE.sub("", text):
         raise mistake(file, where, "expected the name of an environment variable between `${` and `}`")
-    return _VARIABLE.sub(value, text)
+    return VARIABLE.sub(value, text)
 
 
 def _from_keyring(text: str, file: Path | None, where: str) -> str:

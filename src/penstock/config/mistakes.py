@@ -63,7 +63,10 @@ def explained(data: bytes, type_: type[msgspec.Struct], error: Exception) -> tup
 
 def quoted(value: object) -> str:
     """*value* for a message; but not what may be a key that stands in the wrong place."""
-    text = _encode(value).decode()
+    try:
+        text = _encode(value).decode()
+    except UnicodeEncodeError:  # from a command line that is not UTF-8
+        text = ascii(value)
     return "a text that may be a key and is not shown" if _LIKE_A_KEY.search(text) else text
 
 

@@ -12,7 +12,7 @@ import msgspec
 from penstock.config.catalog import PROVIDERS, catalog, find_entry
 from penstock.config.mistakes import explained, mistake, quoted
 from penstock.config.replacing import replace_file
-from penstock.config.trust import trust, wanted, without_trust
+from penstock.config.trust import judge, trust, wanted
 from penstock.core.errors import ConfigError
 from penstock.core.models import ModelEntry, ModelsConfig, ModelsFile
 from penstock.core.validation import near
@@ -33,6 +33,9 @@ __all__ = [
 FILE_NAME: Final = "models.json"
 ENVIRONMENT: Final = "PENSTOCK_MODELS"
 """The environment variable that names the file, in place of the search."""
+
+_MOST_FALLBACKS: Final = 100
+"""How many models an alias may fall back on, each counted as often as it is reached, as it is opened so often."""
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -63,10 +66,10 @@ def _is_ours(path: Path) -> bool:
     except OSError:  # not there, or in a folder that whoever runs this cannot look into
         return False
     try:
-        document = msgspec.json.decode(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        data = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    except OSError:
         return True
-    if _has_our_form(document):
+    if _has_our_form(data):
         return True
     import logging  # for the few who have such a file
 
@@ -74,13 +77,17 @@ def _is_ours(path: Path) -> bool:
     return False
 
 
-def _has_our_form(document: object) -> bool:
+def _has_our_form(data: bytes) -> bool:
+    try:
+        document = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return True  # whose it is nobody can tell: its owner hears of it
     if not isinstance(document, dict):
         return False
-    models = document.get("models")
+    models = document.get("models", {})
     entries = list(models.values()) if isinstance(models, dict) else []
-    like_ours = any(isinstance(entry, dict) and {"provider", "providerConfig"} & set(entry) for entry in entries)
-    return like_ours or (isinstance(document.get("active"), str) and isinstance(models, dict | None))
+    like_ours = any(isinstance(entry, dict) and "providerConfig" in entry for entry in entries)
+    return like_ours or (isinstance(document.get("active"), str) and isinstance(models, dict))
 
 
 def load_models(path: str | os.PathLike[str] | None = None) -> ModelsConfig:
@@ -96,9 +103,10 @@ def load_models(path: str | os.PathLike[str] | None = None) -> ModelsConfig:
         return catalog()
     plain = read_models_file(file)
     config = _checked(plain, file)
-    if path is None and not os.environ.get(ENVIRONMENT):
-        return msgspec.structs.replace(config, untrusted=without_trust(file, plain))
-    return config
+    if path is not None or os.environ.get(ENVIRONMENT):
+        return config
+    trusted, refusal = judge(file, plain)
+    return msgspec.structs.replace(config, found=not trusted, untrusted=refusal)
 
 
 def read_models_file(file: Path) -> ModelsFile:
@@ -165,7 +173,7 @@ def _checked(plain: ModelsFile, file: Path) -> ModelsConfig:
     config = ModelsConfig(active=plain.active, models=plain.models, schema_url=plain.schema_url, source=file)
     for alias, entry in config.models.items():
         check_provider(entry, file, alias)
-        check_fallback(config, alias, entry, ())
+        check_fallback(config, alias)
     if config.active not in config.models and config.active not in catalog().models:
         raise unknown_alias(config, config.active, "$.active")
     return config
@@ -189,20 +197,27 @@ def check_provider(entry: ModelEntry, file: Path | None, alias: str) -> None:
         raise mistake(file, f"{where}.providerConfig.baseUrl", f"{provider} has no usual one: give it, with its /v1")
 
 
-def check_fallback(config: ModelsConfig, alias: str, entry: ModelEntry, before: tuple[str, ...]) -> None:
-    """No unknown alias, none twice, and none that leads back."""
-    where = f"$.models.{alias}.fallback"
-    for place, other in enumerate(entry.fallback):
-        if other in (*before, alias):
-            way = " -> ".join((*before, alias, other))
-            raise mistake(config.source, f"{where}[{place}]", f"{quoted(other)} falls back on itself: {way}")
-        if other in entry.fallback[:place]:
-            raise mistake(config.source, f"{where}[{place}]", f"{quoted(other)} stands there twice")
-        found = find_entry(config, other)
-        if found is None:
-            raise unknown_alias(config, other, f"{where}[{place}]")
-        if found.fallback:
-            check_fallback(config, other, found, (*before, alias))
+def check_fallback(config: ModelsConfig, alias: str) -> None:
+    """No unknown alias, none twice, none that leads back, and not more models than anybody waits for."""
+    waiting: list[tuple[str, tuple[str, ...]]] = [(alias, (alias,))]
+    seen = 0
+    while waiting:
+        name, before = waiting.pop()
+        entry = find_entry(config, name)
+        where = f"$.models.{name}.fallback"
+        fallback = () if entry is None else entry.fallback
+        for place, other in enumerate(fallback):
+            if other in before:
+                way = " -> ".join((*before, other))
+                raise mistake(config.source, f"{where}[{place}]", f"{quoted(other)} falls back on itself: {way}")
+            if other in fallback[:place]:
+                raise mistake(config.source, f"{where}[{place}]", f"{quoted(other)} stands there twice")
+            if find_entry(config, other) is None:
+                raise unknown_alias(config, other, f"{where}[{place}]")
+            waiting.append((other, (*before, other)))
+        seen += len(fallback)
+        if seen > _MOST_FALLBACKS:
+            raise mistake(config.source, where, f"{quoted(alias)} falls back on more than {_MOST_FALLBACKS} models")
 
 
 def unknown_alias(config: ModelsConfig, alias: str, where: str = "$.models") -> ConfigError:

@@ -10,6 +10,7 @@ from penstock.config.catalog import ANTHROPIC, catalog, find_entry, known_info
 from penstock.config.keys import key_value
 from penstock.config.mistakes import mistake
 from penstock.config.models_file import check_fallback, check_provider, load_models, unknown_alias
+from penstock.config.trust import tamed
 from penstock.core.models import ModelEntry, ModelsConfig
 from penstock.core.provider import BaseProvider
 from penstock.middleware import CircuitBreaker, Concurrency, Fallback, RateLimit, Retry
@@ -34,7 +35,7 @@ def open_provider(
     config = models if isinstance(models, ModelsConfig) else load_models(models)
     name = alias or config.active
     entry = resolve(name, models=config)
-    check_fallback(config, name, entry, ())
+    check_fallback(config, name)
     return _opened(config, entry)
 
 
@@ -49,6 +50,8 @@ def resolve(alias: str | None = None, *, models: ModelsConfig | str | os.PathLik
         raise unknown_alias(config, name)
     where = f"$.models.{name}"
     check_provider(entry, config.source, name)
+    if config.found:
+        entry = tamed(entry)
     if not entry.enabled:
         raise mistake(config.source, where, "the model is disabled; found `enabled` false, expected true")
     found = entry.provider_config

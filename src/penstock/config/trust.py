@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import json
 import os
 import re
 import shlex
 import stat
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
 from penstock.config.catalog import PROVIDERS, needs_key, own_url, own_variables
+from penstock.config.keys import VARIABLE
 from penstock.config.mistakes import mistake
 from penstock.config.replacing import replace_file
 from penstock.core.dialect import Dialect, without_userinfo
@@ -44,14 +47,16 @@ from penstock.core.models import (
 __all__ = [
     "FREE",
     "JUDGED",
+    "Judgement",
     "Trusted",
     "forget",
     "guarded",
+    "judge",
     "store_path",
+    "tamed",
     "trust",
     "trusted_files",
     "wanted",
-    "without_trust",
 ]
 
 _PRICES: Final = frozenset(Prices.__struct_fields__)
@@ -85,9 +90,10 @@ JUDGED: Final[Mapping[type, frozenset[str]]] = {
 variable. They count towards the digest as soon as anything else of their entry needs trust.
 """
 
-_VARIABLE: Final = re.compile(r"\$\{([A-Za-z_]\w*)\}")
-_SHOWN: Final = 5
-"""How many of the things that a file wants are named in a message."""
+_SHOWN: Final = 20
+"""How many of the things that a file wants are named in an error; `penstock trust --dry-run` prints them all."""
+_LONGEST: Final = 100
+"""How many characters of a name or a value of the file stand in a message."""
 
 
 class Trusted(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,20 +106,27 @@ class Trusted(msgspec.Struct, frozen=True, kw_only=True):
 class _Store(msgspec.Struct, frozen=True, kw_only=True):
     """The file of all that is trusted, by real path. version: of this form."""
 
-    version: int = 1
+    version: Literal[1] = 1
     trusted: Mapping[str, Trusted] = msgspec.field(default_factory=dict)
 
 
-class _Read(NamedTuple):
-    """The store, and what is wrong with its file; it counts as empty then."""
-
-    store: _Store
-    problem: str | None
-
-
 def wanted(plain: ModelsFile) -> dict[str, str]:
-    """What of a file needs trust: its place in the file, and the value as a message may show it."""
+    """What of a file needs trust: its place in the file, and the value, as a message may show them."""
     return {path: _shown(path, value) for path, value in _asked(plain, "$", None)}
+
+
+def tamed(entry: ModelEntry) -> ModelEntry:
+    """An entry of a file that was only found, so that the last say is its user's environment's.
+
+    The provider's own address is left out: one in the environment then still holds. A server on this machine gets no
+    key that the file does not name: what listens there may be anybody's.
+    """
+    config, own = entry.provider_config, own_url(entry.provider)
+    if config.base_url is not None and own is not None and _is_same_place(config.base_url, own):
+        config = msgspec.structs.replace(config, base_url=None)
+    if config.api_key is None and not needs_key(entry.provider):
+        config = msgspec.structs.replace(config, api_key="none")
+    return msgspec.structs.replace(entry, provider_config=config)
 
 
 def _asked(struct: msgspec.Struct, path: str, entry: ModelEntry | None) -> Iterator[tuple[str, object]]:
@@ -133,7 +146,7 @@ def _asked_inside(value: object, path: str, entry: ModelEntry | None) -> Iterato
         yield from _asked(value, path, entry)
     elif isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _asked_inside(inner, f"{path}.{key}", entry)
+            yield from _asked_inside(inner, f"{path}.{_quoted(str(key))}", entry)
     elif isinstance(value, list | tuple):
         for place, inner in enumerate(value):
             yield from _asked_inside(inner, f"{path}[{place}]", entry)
@@ -153,44 +166,60 @@ def _harmless(name: str, entry: ModelEntry) -> bool:
         return True
     config, own = entry.provider_config, own_url(entry.provider)
     if name == "api_key":
-        found = _VARIABLE.fullmatch(config.api_key or "")
+        found = VARIABLE.fullmatch(config.api_key or "")
         return found is not None and found[1] in own_variables(entry.provider)
-    from penstock.providers.hosts import is_loopback, is_within  # imports the HTTP client
-
     url = config.base_url or ""
-    # What listens on this machine may be anybody's: no key goes there.
-    return (own is not None and is_within(url, own)) or (not _has_key(entry) and is_loopback(url))
+    if own is not None and _is_same_place(url, own):
+        return True
+    from penstock.providers.hosts import is_loopback  # imports the HTTP client
+
+    return config.api_key is None and not needs_key(entry.provider) and is_loopback(url)
 
 
-def _has_key(entry: ModelEntry) -> bool:
-    """Whether a key would go along: the entry's, one in the environment, or what an SDK finds elsewhere."""
-    found = any(os.environ.get(name) for name in own_variables(entry.provider))
-    return found or entry.provider_config.api_key is not None or needs_key(entry.provider)
+def _is_same_place(url: str, own: str) -> bool:
+    from penstock.providers.hosts import is_same_place  # imports the HTTP client
+
+    return url == own or is_same_place(url, own)
 
 
 def _shown(path: str, value: object) -> str:
-    """A value for a message: an address without its password, the names of variables and headers, and never a key."""
+    """A value for a message: an address without password and query, names of variables and headers, never a key."""
     if isinstance(value, Dialect):
-        return f"a dialect of its own ({without_userinfo(value.base_url) or 'no address'})"
+        variables = "".join(f", the key of {_cut(name)}" for name in value.key_variables)
+        return f"a dialect with {_cut(_address(value.base_url)) if value.base_url else 'no address'}{variables}"
     if path.endswith(".headers") and isinstance(value, Mapping):
-        return f"the headers {', '.join(sorted(map(str, value)))}"
+        return f"the headers {', '.join(_cut(str(name)) for name in sorted(value))}"
     if path.endswith(".apiKey"):
-        names = _VARIABLE.findall(str(value))
-        literal = "an entry of the keyring" if str(value).startswith("keyring:") else "a literal"
-        return " and ".join(f"${{{name}}}" for name in names) or literal
-    return str(without_userinfo(str(value)))
+        names = VARIABLE.findall(str(value))
+        other = _cut(str(value)) if str(value).startswith("keyring:") else "a literal"
+        return " and ".join(f"${{{_cut(name)}}}" for name in names) or other
+    return _cut(_address(str(value)))
+
+
+def _address(url: str) -> str:
+    """A URL without what may be secret in it."""
+    return re.sub(r"[?#].*", "?...", str(without_userinfo(url)), flags=re.DOTALL)
+
+
+def _cut(text: str) -> str:
+    """Text of the file for a message, quoted and not too long."""
+    return _quoted(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}...")
+
+
+def _quoted(text: str) -> str:
+    """Text of the file, which must not look like words of ours: plain words as they are, all else as JSON."""
+    return text if re.fullmatch(r"[\w$.:/@*?-]+", text, re.ASCII) else json.dumps(text)
 
 
 def guarded(plain: ModelsFile) -> str:
     """The digest of all that is guarded in a file: what needs trust, and where and with which key it would go.
 
-    Prices, limits and names of models have no part in it, so they may change; nor has an entry that needs no trust,
-    but for one with an address, as that may need trust as soon as a key is set in the environment.
+    Prices, limits and names of models have no part in it, so they may change. An entry that needs no trust has none.
     """
     entries = {
         alias: _bare(msgspec.to_builtins(entry), ModelEntry)
         for alias, entry in plain.models.items()
-        if any(True for _ in _asked(entry, "$", None)) or entry.provider_config.base_url is not None
+        if any(True for _ in _asked(entry, "$", None))
     }
     rest = {name: value for name, value in _bare(msgspec.to_builtins(plain), ModelsFile).items() if name != "models"}
     text = msgspec.json.encode({"models": entries, **rest}, order="sorted")
@@ -211,48 +240,67 @@ def _bare(built: dict[str, Any], kind: type) -> dict[str, Any]:
     return bare
 
 
-def without_trust(file: Path, plain: ModelsFile) -> str | None:
-    """Why nothing of a file that was found may be opened: what it asks for, and what to do. None where it may."""
+class Judgement(NamedTuple):
+    """trusted: the user has trusted the file as it is. refusal: why nothing of it may be opened, None where it may."""
+
+    trusted: bool
+    refusal: str | None
+
+
+def judge(file: Path, plain: ModelsFile) -> Judgement:
+    """Whether a file that was found may be opened: it asks for nothing, or is trusted as it is."""
     wants = wanted(plain)
     if not wants:
-        return None
+        return Judgement(trusted=False, refusal=None)
     store, problem = _read()
     known = store.trusted.get(_real(file))
     if known is not None and known.digest == guarded(plain):
-        return None
+        return Judgement(trusted=True, refusal=None)
     said = "this file was found and not named, and it asks for"
     if known is not None:
         said = f"this file has changed since you trusted it on {known.at:%Y-%m-%d}, and it asks for"
-    shown = [f"{path} ({value})" for path, value in list(wants.items())[:_SHOWN]]
+    shown = [f"{path[: 2 * _LONGEST]} ({value})" for path, value in list(wants.items())[:_SHOWN]]
     more = f" and {len(wants) - _SHOWN} more" if len(wants) > _SHOWN else ""
     way = f"if you trust whoever wrote it, run `penstock trust {shlex.quote(str(file))}`"
     other = "else name a file of yours with PENSTOCK_MODELS or open_provider(models=...)"
-    return f"{said} {', '.join(shown)}{more}; {way}, {other}{f' ({problem})' if problem else ''}"
+    refusal = f"{said} {', '.join(shown)}{more}; {way}, {other}{f' ({problem})' if problem else ''}"
+    return Judgement(trusted=False, refusal=refusal)
 
 
 def trust(file: Path, plain: ModelsFile) -> None:
-    """Remember a file by its real path and its digest. Raises ConfigError when the store cannot be written."""
-    entry = Trusted(digest=guarded(plain), at=dt.datetime.now(dt.UTC).replace(microsecond=0))
-    _write({**_read().store.trusted, _real(file): entry})
+    """Remember a file by its real path and its digest. Raises ConfigError when the store cannot be written.
+
+    A store that is damaged is kept beside the new one, as `trusted.json.damaged`.
+    """
+    with _locked() as path:
+        store, problem = _read()
+        if problem is not None and path.exists():
+            path.replace(path.with_name(f"{path.name}.damaged"))
+        entry = Trusted(digest=guarded(plain), at=dt.datetime.now(dt.UTC).replace(microsecond=0))
+        _write(path, {**store.trusted, _real(file): entry})
 
 
 def forget(file: Path) -> bool:
-    """Trust a file no longer; whether it had been trusted. Raises ConfigError when the store cannot be written."""
-    known = dict(_read().store.trusted)
-    found = known.pop(_real(file), None)
-    if found is not None:
-        _write(known)
+    """Trust a file no longer; whether it had been trusted. Raises ConfigError for a store that is damaged."""
+    with _locked() as path:
+        known = dict(trusted_files())
+        found = known.pop(_real(file), None)
+        if found is not None:
+            _write(path, known)
     return found is not None
 
 
-def trusted_files() -> tuple[Mapping[str, Trusted], str | None]:
-    """All trusted files by their real path, and what is wrong with the store; it counts as empty then."""
+def trusted_files() -> Mapping[str, Trusted]:
+    """All trusted files by their real path. Raises ConfigError for a store that is damaged."""
     store, problem = _read()
-    return store.trusted, problem
+    if problem is not None:
+        raise ConfigError(problem)
+    return store.trusted
 
 
 def _real(file: Path) -> str:
-    return os.path.realpath(file)
+    # A name that is no Unicode is no text of JSON either.
+    return os.fsencode(os.path.realpath(file)).decode("utf-8", "backslashreplace")
 
 
 def store_path() -> Path:
@@ -271,39 +319,62 @@ def store_path() -> Path:
         home = Path.home()
     except RuntimeError as error:
         raise ConfigError(f"there is no home folder to remember trust in ({error}): set XDG_DATA_HOME") from error
+    if not home.is_absolute():
+        raise ConfigError(
+            f"the home folder {str(home)!r} is not absolute, so trust is not remembered: set XDG_DATA_HOME"
+        )
     folder = "Library/Application Support" if sys.platform == "darwin" else ".local/share"
     return home / folder / "penstock" / "trusted.json"
 
 
-def _read() -> _Read:
+def _read() -> tuple[_Store, str | None]:
+    """The store, and what is wrong with its file: then it counts as empty."""
     try:
         path = store_path()
-        with path.open("rb") as stream:
-            _check_owner(os.fstat(stream.fileno()))
-            return _Read(msgspec.json.decode(stream.read(), type=_Store), None)
+        for one in (path.parent, path):
+            _check_owner(one.stat())
+        return msgspec.json.decode(path.read_bytes(), type=_Store), None
     except FileNotFoundError:
-        return _Read(_Store(), None)
-    except (OSError, ValueError, msgspec.DecodeError, RecursionError) as error:
-        problem = f"the trust store {path} counts as empty: {getattr(error, 'strerror', None) or error}"
+        return _Store(), None
     except ConfigError as error:
-        problem = str(error)
-    import logging
-
-    logging.getLogger("penstock").warning("%s", problem)
-    return _Read(_Store(), problem)
+        return _Store(), str(error)
+    except (OSError, ValueError, msgspec.DecodeError, RecursionError) as error:
+        return _Store(), f"the trust store {path} counts as empty: {getattr(error, 'strerror', None) or error}"
 
 
 def _check_owner(status: os.stat_result) -> None:
-    """Whoever else can write the store could trust himself."""
-    if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
-        raise ValueError("others than you can write it")
+    """Whoever else can write the store could trust himself. A checkout of git has no file that others cannot read."""
+    if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)):
+        raise ValueError("others than you can read or write it")
 
 
-def _write(trusted: Mapping[str, Trusted]) -> None:
+@contextmanager
+def _locked() -> Iterator[Path]:
+    """The path of the store, for one process at a time, so that none undoes what another has written."""
     path = store_path()
-    data = msgspec.json.format(msgspec.json.encode(_Store(trusted=trusted), order="sorted"), indent=2) + b"\n"
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        replace_file(path, data, mode=0o600)
+        with _lock(path.parent):
+            yield path
     except OSError as error:
         raise mistake(path, None, f"trust cannot be remembered: {error.strerror or error}") from error
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    try:
+        import fcntl
+    except ImportError:  # on Windows, where a folder cannot be locked
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _write(path: Path, trusted: Mapping[str, Trusted]) -> None:
+    data = msgspec.json.format(msgspec.json.encode(_Store(trusted=trusted), order="sorted"), indent=2) + b"\n"
+    replace_file(path, data, mode=0o600)

@@ -307,6 +307,10 @@ class ModelsConfig(ModelsFile, frozen=True, kw_only=True):
 
     source: Path | None = None
     """The file it was read from, None for the packaged catalogue; it is not written back."""
+    found: bool = False
+    """Whether the file was found by the search, and neither named nor trusted; not written back. Its entries are then
+    opened with less: an address in the environment holds, and a local server gets no key that the file does not name.
+    """
     untrusted: str | None = None
     """Why `open_provider` opens nothing of it: the file was found and not named, and asks for more than such a file may
     that nobody has trusted. None where it may be opened; not written back.

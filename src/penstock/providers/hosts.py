@@ -5,21 +5,18 @@ from __future__ import annotations
 from ipaddress import IPv4Network, IPv6Address, ip_address
 from typing import Final
 
-__all__ = ["is_loopback", "is_within"]
+__all__ = ["is_loopback", "is_same_place"]
 
 _LOOPBACK: Final = IPv4Network("127.0.0.0/8")
 
 
-def is_within(url: str, own: str) -> bool:
-    """Whether *url* has the scheme, host and port of *own*, and a path that is the same or below it.
+def is_same_place(url: str, own: str) -> bool:
+    """Whether *url* has the scheme, host, port and path of *own*, but for a slash at the end.
 
     False for what the HTTP client cannot read, and for a URL with a user, a query or a fragment.
     """
-    found, wanted = _parsed(url), _parsed(own)
-    if found is None or wanted is None or found[:3] != wanted[:3]:
-        return False
-    steps, prefix = found[3].rstrip("/").split("/"), wanted[3].rstrip("/").split("/")
-    return steps[: len(prefix)] == prefix and not {".", ".."} & set(steps)
+    found = _parsed(url)
+    return found is not None and found == _parsed(own)
 
 
 def is_loopback(url: str) -> bool:
@@ -40,8 +37,11 @@ def _parsed(url: str) -> tuple[str, str, int | None, str] | None:
 
     try:
         parsed = httpx2.URL(url)
+        path = parsed.raw_path.decode("ascii")
+        # Names are decoded only here, and that may fail too: of a name in Punycode, with an error of its own.
+        host = parsed.host
     except (httpx2.InvalidURL, ValueError):
         return None
-    if parsed.userinfo or parsed.query or parsed.fragment or "%" in parsed.raw_path.decode("ascii", "replace"):
+    if parsed.userinfo or parsed.query or parsed.fragment or "%" in path:
         return None
-    return parsed.scheme, parsed.host, parsed.port, parsed.path
+    return parsed.scheme, host, parsed.port, path.rstrip("/")
