@@ -13,12 +13,12 @@ from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, get_args, o
 
 import msgspec
 
-from penstock.agent.collect import Collector, Reply
+from penstock.agent.collect import Collector, Reply, history_of
 from penstock.agent.schema.answer_type import AnswerType, MisfitError, json_in
 from penstock.agent.schema.tool_schema import check_definition
 from penstock.core.chunks import Chunk, StopChunk, TextChunk, ToolCallDeltaChunk, UsageChunk
 from penstock.core.errors import ConfigError, InvalidRequestError, ProviderError, StructuredOutputError
-from penstock.core.messages import Message, Options, Tool, ToolResultPart
+from penstock.core.messages import Message, Options, Part, Tool, ToolResultPart
 from penstock.core.provider import BaseProvider
 
 __all__ = ["Answer", "Mode", "Partial", "generate_object", "stream_object"]
@@ -78,7 +78,7 @@ class Partial(msgspec.Struct, frozen=True, kw_only=True):
 async def generate_object(
     provider: BaseProvider,
     type_: type[T],
-    prompt: str | Sequence[Message],
+    prompt: str | Sequence[Part] | Sequence[Message],
     /,
     *,
     system_prompt: str = "",
@@ -93,7 +93,7 @@ async def generate_object(
 async def generate_object(
     provider: BaseProvider,
     type_: object,  # a union, a Literal, ... is no `type` to type checkers
-    prompt: str | Sequence[Message],
+    prompt: str | Sequence[Part] | Sequence[Message],
     /,
     *,
     system_prompt: str = "",
@@ -107,7 +107,7 @@ async def generate_object(
 async def generate_object(
     provider: BaseProvider,
     type_: Any,
-    prompt: str | Sequence[Message],
+    prompt: str | Sequence[Part] | Sequence[Message],
     /,
     *,
     system_prompt: str = "",
@@ -118,7 +118,7 @@ async def generate_object(
 ) -> Answer[Any]:
     """Ask for a value of a type: any that msgspec decodes, or a model of pydantic's.
 
-    prompt: text, or the history, which is left as it is.
+    prompt: text, the parts of one message, or the history, which is left as it is.
     options: without tools of one's own, as nothing runs them here; a vendor's may be there.
     repairs: how many answers that do not fit are sent back with the reason.
     name: of the tool, which the model sees where one is used.
@@ -140,7 +140,7 @@ async def generate_object(
 def stream_object(
     provider: BaseProvider,
     type_: type[T],
-    prompt: str | Sequence[Message],
+    prompt: str | Sequence[Part] | Sequence[Message],
     /,
     *,
     system_prompt: str = "",
@@ -155,7 +155,7 @@ def stream_object(
 def stream_object(
     provider: BaseProvider,
     type_: object,
-    prompt: str | Sequence[Message],
+    prompt: str | Sequence[Part] | Sequence[Message],
     /,
     *,
     system_prompt: str = "",
@@ -169,7 +169,7 @@ def stream_object(
 def stream_object(
     provider: BaseProvider,
     type_: Any,
-    prompt: str | Sequence[Message],
+    prompt: str | Sequence[Part] | Sequence[Message],
     /,
     *,
     system_prompt: str = "",
@@ -194,7 +194,7 @@ class _Asking:
         self,
         provider: BaseProvider,
         type_: Any,
-        prompt: str | Sequence[Message],
+        prompt: str | Sequence[Part] | Sequence[Message],
         system_prompt: str,
         options: Options | None,
         repairs: int,
@@ -204,7 +204,7 @@ class _Asking:
         self._options = _checked(options, repairs, mode)
         self._provider = provider
         self._system_prompt = system_prompt
-        self._messages = [Message("user", prompt)] if isinstance(prompt, str) else list(prompt)
+        self._messages = history_of(prompt)
         self._repairs = repairs
         self._type = AnswerType(type_)
         description = str(self._type.schema.get("description", "")) or "Give the answer."
