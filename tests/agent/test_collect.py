@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
-from collections.abc import AsyncGenerator, Sequence
+import re
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -39,9 +42,11 @@ from penstock import (
     UsageChunk,
     coalesce,
     collect,
+    generate_object,
     generate_text,
     text_of,
 )
+from penstock.testing import ScriptedProvider
 from penstock.wire.event_json import is_object
 from reading import read
 
@@ -284,6 +289,91 @@ async def test_generate_text_is_one_line() -> None:
         await generate_text(Echo(), "Hi", system_prompt="Be brief.", options=Options(max_tokens=3)) == "Be brief.|Hi|3"
     )
     assert "TextPart" in await generate_text(Echo(), [TextPart("Hi")])
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("prompt", "history"),
+    [
+        pytest.param("Hi", [Message("user", "Hi")], id="text"),
+        pytest.param([TextPart("Hi")], [Message("user", [TextPart("Hi")])], id="parts"),
+        pytest.param((TextPart("Hi"),), [Message("user", [TextPart("Hi")])], id="a tuple of them"),
+        pytest.param([Message("user", "Hi")], [Message("user", "Hi")], id="messages"),
+        pytest.param(
+            (Message("user", "Hi"), Message("assistant", "Ho"), Message("user", "Hm")),
+            [Message("user", "Hi"), Message("assistant", "Ho"), Message("user", "Hm")],
+            id="a tuple of them, in order",
+        ),
+        pytest.param([], [], id="nothing, which the wire refuses"),
+        pytest.param([{"role": "user"}], [{"role": "user"}], id="what the wire refuses with its place"),
+        pytest.param([TextPart("Hi"), "Ho"], [TextPart("Hi"), "Ho"], id="a mixture, in the same way"),
+    ],
+)
+async def test_a_prompt_is_text_or_parts_or_the_history(prompt: Any, history: Any) -> None:
+    """The same for text and for objects; what was given stays as it is."""
+    before = copy.copy(prompt)
+    text, object_ = ScriptedProvider([TextChunk("Ho"), STOP]), ScriptedProvider([TextChunk('{"value": 1}'), STOP])
+    await generate_text(text, prompt)
+    await generate_object(object_, int, prompt)
+    assert [call.messages for provider in (text, object_) for call in provider.calls] == [history] * 2
+    assert prompt == before
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("prompt", [Message("user", "Hi"), TextPart("Hi"), None, {"role": "user"}])
+async def test_a_prompt_that_is_none_of_them(prompt: Any) -> None:
+    """It says what may stand there."""
+    said = f"`prompt` is a {type(prompt).__name__}, expected text, or a list of parts or of messages"
+    for ask in (lambda: generate_text(Echo(), prompt), lambda: generate_object(Echo(), int, prompt)):
+        with pytest.raises(ConfigError, match=f"^{re.escape(said)}$"):
+            await ask()
+
+
+async def waited() -> None:
+    """A coroutine, as of a function of one's own that awaits `create_message`."""
+
+
+class Endless:
+    """It can be read, and not closed."""
+
+    def __aiter__(self) -> Any:
+        return self
+
+    async def __anext__(self) -> Any:
+        raise StopAsyncIteration
+
+
+TO_ENTER = "`async with provider.stream(...) as chunks`, or use provider.create_message(...)"
+THE_CHUNKS = "the chunks of provider.create_message(...)"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        pytest.param(
+            lambda: Echo().stream("", []), f"the context manager of provider.stream(...): write {TO_ENTER}", id="stream"
+        ),
+        pytest.param(
+            lambda: aclosing(Echo().create_message("", [])),
+            f"the context manager of provider.stream(...): write {TO_ENTER}",
+            id="another context manager",
+        ),
+        pytest.param(Echo, "the provider: pass what its create_message(...) gives", id="a provider"),
+        pytest.param(waited, f"a coroutine: pass {THE_CHUNKS}, which is not awaited", id="a coroutine"),
+        pytest.param(lambda: Echo().create_message, "a function: call it, and pass what it gives", id="a function"),
+        pytest.param(lambda: [TextChunk("Hi")], f"a list, expected {THE_CHUNKS}", id="a list"),
+        pytest.param(Endless, f"a Endless, expected {THE_CHUNKS}", id="what cannot be closed"),
+        pytest.param(lambda: None, f"a NoneType, expected {THE_CHUNKS}", id="nothing"),
+    ],
+)
+async def test_what_is_no_stream_is_refused(given: Callable[[], Any], said: str) -> None:
+    """By each that reads one: in one line that says what to write, and with no warning."""
+    for fold in (collect, lambda stream: anext(text_of(stream)), lambda stream: anext(coalesce(stream))):
+        with pytest.raises(ConfigError) as refused:
+            await fold(given())
+        assert str(refused.value) == f"`stream` is {said}"
+    gc.collect()
 
 
 class Clock:

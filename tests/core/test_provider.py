@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+import gc
+from collections.abc import AsyncGenerator, Callable, Sequence
 from decimal import Decimal
 
 import pytest
@@ -26,6 +27,8 @@ from penstock import (
 )
 from penstock.middleware import CircuitBreaker, Concurrency, Fallback, Observe, RateLimit, Retry, Wrapper
 from penstock.testing import ScriptedProvider
+
+ASK = [Message("user", "Hi")]
 
 
 class Parrot(BaseProvider):
@@ -64,6 +67,41 @@ async def test_stream_closes_at_once_on_break() -> None:
         async for _ in chunks:
             break
         assert not parrot.closed
+    assert parrot.closed
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("around", [lambda inner: inner, Retry], ids=["alone", "in a middleware"])
+async def test_a_stream_that_is_not_entered_says_so(around: Callable[[BaseProvider], BaseProvider]) -> None:
+    """Whoever iterates over it or awaits it; nothing has been asked then, and nothing warns."""
+    parrot = Parrot()
+    said = (
+        "this is the context manager of provider.stream(...): write `async with provider.stream(...) as chunks`, "
+        "or use provider.create_message(...)"
+    )
+    with pytest.raises(ConfigError) as iterated:
+        async for _ in around(parrot).stream("", ASK):  # type: ignore[attr-defined]
+            pass
+    with pytest.raises(ConfigError) as awaited:
+        await around(parrot).stream("", ASK)  # type: ignore[misc]
+    assert str(iterated.value) == str(awaited.value) == said
+    assert not parrot.closed
+    gc.collect()
+
+
+@pytest.mark.anyio
+async def test_an_error_inside_of_a_stream_closes_it_and_gets_out() -> None:
+    """As it is."""
+    parrot, error = Parrot(), RuntimeError("mine")
+
+    async def use() -> None:
+        async with parrot.stream("", ASK) as chunks:
+            await anext(chunks)
+            raise error
+
+    with pytest.raises(RuntimeError) as caught:
+        await use()
+    assert caught.value is error
     assert parrot.closed
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import UserList
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import anyio.lowlevel
@@ -191,7 +192,8 @@ def test_what_is_no_stored_history(data: bytes, path: str, what: str) -> None:
     [
         (user(TextPart("\ud83d")), "$.messages[1]"),
         (Message("user", 5), "$.messages[1].content"),  # type: ignore[arg-type]
-        (Message("system", "Hi"), "$.messages[1].role"),  # type: ignore[arg-type]
+        (SimpleNamespace(role="user", content="Hi"), "$.messages[1]"),
+        ({"role": "system", "content": "Hi"}, "$.messages[1].role"),
         (Message("user", {1: object()}), "$.messages[1]"),  # type: ignore[arg-type]
         (5, "$.messages[1]"),
     ],

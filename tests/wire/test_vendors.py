@@ -577,7 +577,8 @@ NAMED = {
     "wire/openai/errors.py": {"google"},  # an address in its words
     "wire/quota.py": {"google"},  # the same
     "wire/anthropic/options.py": {"openai"},  # where a thing works
-    "testing/__init__.py": {"openai"},  # a module's name
+    "__init__.py": {"openai"},  # a module's name
+    "testing/__init__.py": {"openai"},  # the same
     "testing/openai.py": {"openai"},
     "cli/doctor.py": {"openai"},
 }

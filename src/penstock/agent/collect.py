@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 from decimal import Decimal
 from typing import Any, Final, Literal, TypeVar
 
@@ -27,9 +27,9 @@ from penstock.core.chunks import (
 )
 from penstock.core.errors import ConfigError, ProviderError, StreamInterruptedError
 from penstock.core.messages import Message, OpaquePart, Options, Part, ReasoningPart, TextPart, ToolCallPart
-from penstock.core.provider import BaseProvider
+from penstock.core.provider import ENTER_IT, BaseProvider
 
-__all__ = ["Collector", "Reply", "coalesce", "collect", "generate_text", "text_of"]
+__all__ = ["Collector", "Reply", "coalesce", "collect", "generate_text", "history_of", "text_of"]
 
 T = TypeVar("T")
 
@@ -184,6 +184,7 @@ async def collect(stream: AsyncGenerator[Chunk, None]) -> Reply:
     A ProviderError that the stream raises passes through, with what came before it as a Reply in its `partial`. A
     stream that ends without a StopChunk raises StreamInterruptedError.
     """
+    _check_stream(stream)
     collector = Collector()
     try:
         async with aclosing(stream):
@@ -198,6 +199,7 @@ async def collect(stream: AsyncGenerator[Chunk, None]) -> Reply:
 
 async def text_of(stream: AsyncGenerator[object, None]) -> AsyncGenerator[str, None]:
     """The visible text as it comes, for display only: usage and the stop reason are passed over."""
+    _check_stream(stream)
     async with aclosing(stream):
         async for chunk in stream:
             if isinstance(chunk, TextChunk):
@@ -205,14 +207,46 @@ async def text_of(stream: AsyncGenerator[object, None]) -> AsyncGenerator[str, N
 
 
 async def generate_text(
-    provider: BaseProvider, prompt: str | Sequence[Part], *, system_prompt: str = "", options: Options | None = None
+    provider: BaseProvider,
+    prompt: str | Sequence[Part] | Sequence[Message],
+    *,
+    system_prompt: str = "",
+    options: Options | None = None,
 ) -> str:
     """The text that answers one prompt, also when it was cut off at `max_tokens` or refused.
 
-    Whoever wants the usage or the stop reason uses `collect`.
+    prompt: text, the parts of one message, or the history. Whoever wants the usage or the stop reason uses `collect`.
     """
-    reply = await collect(provider.create_message(system_prompt, [Message("user", prompt)], options))
+    reply = await collect(provider.create_message(system_prompt, history_of(prompt), options))
     return reply.text
+
+
+def history_of(prompt: str | Sequence[Part] | Sequence[Message]) -> list[Message]:
+    """The history that a prompt stands for: text or parts are one message of the user."""
+    if isinstance(prompt, str):
+        return [Message("user", prompt)]
+    if isinstance(prompt, Message) or not isinstance(prompt, Sequence):
+        raise ConfigError(f"`prompt` is a {type(prompt).__name__}, expected text, or a list of parts or of messages")
+    parts = [part for part in prompt if isinstance(part, Part)]
+    # What is neither part nor message is refused where it is written, with its place.
+    return [Message("user", parts)] if parts and len(parts) == len(prompt) else list(prompt)  # type: ignore[arg-type]
+
+
+def _check_stream(stream: object) -> None:
+    """Raise ConfigError for what comes out of no `create_message`: it says what to write."""
+    if isinstance(stream, AsyncIterator) and hasattr(stream, "aclose"):
+        return
+    what = f"a {type(stream).__name__}, expected the chunks of provider.create_message(...)"
+    if isinstance(stream, BaseProvider):
+        what = "the provider: pass what its create_message(...) gives"
+    elif isinstance(stream, AbstractAsyncContextManager):
+        what = ENTER_IT
+    elif isinstance(stream, Coroutine):
+        stream.close()  # or Python would warn that nobody awaits it
+        what = "a coroutine: pass the chunks of provider.create_message(...), which is not awaited"
+    elif callable(stream):
+        what = "a function: call it, and pass what it gives"
+    raise ConfigError(f"`stream` is {what}")
 
 
 async def coalesce(
@@ -233,6 +267,7 @@ async def coalesce(
     """
     if at is not None and at not in _ENDS:
         raise ConfigError(f"`at` is {at!r}, expected one of {', '.join(_ENDS)}")
+    _check_stream(stream)
     held = ""
     shown_at = float("-inf")
     async with aclosing(stream):

@@ -13,12 +13,12 @@ from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, get_args, o
 
 import msgspec
 
-from penstock.agent.collect import Collector, Reply
+from penstock.agent.collect import Collector, Reply, history_of
 from penstock.agent.schema.answer_type import AnswerType, MisfitError, json_in
 from penstock.agent.schema.tool_schema import check_definition
 from penstock.core.chunks import Chunk, StopChunk, TextChunk, ToolCallDeltaChunk, UsageChunk
 from penstock.core.errors import ConfigError, InvalidRequestError, ProviderError, StructuredOutputError
-from penstock.core.messages import Message, Options, Tool, ToolResultPart
+from penstock.core.messages import Message, Options, Part, Tool, ToolResultPart
 from penstock.core.provider import BaseProvider
 
 __all__ = ["Answer", "Mode", "Partial", "generate_object", "stream_object"]
@@ -31,7 +31,6 @@ Mode: TypeAlias = Literal["schema", "tool", "text"]
 _MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 _NAMED: Final = {"schema": "option `response_schema`", "tool": "option `tool_choice`"}
 _MOST_PAUSES: Final = 50  # as many as run_tools takes turns
-_STEP: Final = 64  # a partial value may copy so many items or characters for each character that has come
 _ASKED: Final = (
     "Answer with one JSON object and nothing else, neither prose nor a code fence. It must fit this JSON Schema:"
 )
@@ -65,7 +64,7 @@ class Answer(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
 
 class Partial(msgspec.Struct, frozen=True, kw_only=True):
-    """What there is of the answer, as plain JSON values, not validated. Not to be changed: the next one shares parts.
+    """What there is of the answer, as plain JSON values, not validated.
 
     A string may be the beginning of one; numbers, literals and keys are whole. attempt: 1 for the first; with the next
     one it begins again, as what came did not fit.
@@ -79,7 +78,7 @@ class Partial(msgspec.Struct, frozen=True, kw_only=True):
 async def generate_object(
     provider: BaseProvider,
     type_: type[T],
-    prompt: str | Sequence[Message],
+    prompt: str | Sequence[Part] | Sequence[Message],
     /,
     *,
     system_prompt: str = "",
@@ -94,7 +93,7 @@ async def generate_object(
 async def generate_object(
     provider: BaseProvider,
     type_: object,  # a union, a Literal, ... is no `type` to type checkers
-    prompt: str | Sequence[Message],
+    prompt: str | Sequence[Part] | Sequence[Message],
     /,
     *,
     system_prompt: str = "",
@@ -108,7 +107,7 @@ async def generate_object(
 async def generate_object(
     provider: BaseProvider,
     type_: Any,
-    prompt: str | Sequence[Message],
+    prompt: str | Sequence[Part] | Sequence[Message],
     /,
     *,
     system_prompt: str = "",
@@ -119,7 +118,7 @@ async def generate_object(
 ) -> Answer[Any]:
     """Ask for a value of a type: any that msgspec decodes, or a model of pydantic's.
 
-    prompt: text, or the history, which is left as it is.
+    prompt: text, the parts of one message, or the history, which is left as it is.
     options: without tools of one's own, as nothing runs them here; a vendor's may be there.
     repairs: how many answers that do not fit are sent back with the reason.
     name: of the tool, which the model sees where one is used.
@@ -141,7 +140,7 @@ async def generate_object(
 def stream_object(
     provider: BaseProvider,
     type_: type[T],
-    prompt: str | Sequence[Message],
+    prompt: str | Sequence[Part] | Sequence[Message],
     /,
     *,
     system_prompt: str = "",
@@ -156,7 +155,7 @@ def stream_object(
 def stream_object(
     provider: BaseProvider,
     type_: object,
-    prompt: str | Sequence[Message],
+    prompt: str | Sequence[Part] | Sequence[Message],
     /,
     *,
     system_prompt: str = "",
@@ -170,7 +169,7 @@ def stream_object(
 def stream_object(
     provider: BaseProvider,
     type_: Any,
-    prompt: str | Sequence[Message],
+    prompt: str | Sequence[Part] | Sequence[Message],
     /,
     *,
     system_prompt: str = "",
@@ -181,8 +180,8 @@ def stream_object(
 ) -> AsyncGenerator[Partial | Answer[Any], None]:
     """Like `generate_object`, but yields a Partial whenever there is more to see, and at the end the Answer.
 
-    The text is read once. A Partial copies what is still open of the value, so as that grows, fewer are yielded: one
-    for each 64th part of it that has come, which keeps the whole linear. ConfigError is raised at once.
+    Each Partial reads the text from its beginning, so when it is long (from some ten thousand characters on) fewer are
+    yielded: one for each 64th part of it that has come, which keeps the whole linear. ConfigError is raised at once.
     """
     asking = _Asking(provider, type_, prompt, system_prompt, options, repairs, name, mode)
     return asking.run(partials=True)
@@ -195,7 +194,7 @@ class _Asking:
         self,
         provider: BaseProvider,
         type_: Any,
-        prompt: str | Sequence[Message],
+        prompt: str | Sequence[Part] | Sequence[Message],
         system_prompt: str,
         options: Options | None,
         repairs: int,
@@ -205,7 +204,7 @@ class _Asking:
         self._options = _checked(options, repairs, mode)
         self._provider = provider
         self._system_prompt = system_prompt
-        self._messages = [Message("user", prompt)] if isinstance(prompt, str) else list(prompt)
+        self._messages = history_of(prompt)
         self._repairs = repairs
         self._type = AnswerType(type_)
         description = str(self._type.schema.get("description", "")) or "Give the answer."
@@ -329,7 +328,7 @@ class _View:
     """What can be seen of one attempt while it comes."""
 
     def __init__(self, attempt: int, tool: str | None, wrapped: bool) -> None:
-        from penstock.agent.schema.partial_json import PartialJSON  # its patterns are for those who look
+        from penstock.agent.schema.partial_json import PartialJSON  # it reads with jiter, for those who look
 
         self._attempt = attempt
         self._tool = tool
@@ -337,8 +336,6 @@ class _View:
         self._call: str | None = None  # the id of the call that is read
         self._json = PartialJSON()
         self._begun = False
-        self._changes = 0
-        self._unseen = 0  # characters since the last partial
 
     def feed(self, chunk: Chunk) -> Partial | None:
         """What there is to see after *chunk*; None when there is nothing new."""
@@ -346,19 +343,10 @@ class _View:
         if not self._begun:  # a code fence, or prose, may come first
             _, brace, rest = text.partition("{")
             self._begun, text = bool(brace), brace + rest
-        if not text:
-            return None
-        self._json.feed(text)
-        self._unseen += len(text)
-        if self._json.changes == self._changes or self._unseen * _STEP < self._json.size:
-            return None
-        self._changes, self._unseen = self._json.changes, 0
-        value: Any = self._json.value()
-        if self._wrapped:
-            if "value" not in value:
-                return None
-            value = value["value"]
-        return Partial(value=value, attempt=self._attempt)
+        value: Any = self._json.feed(text) if text else msgspec.UNSET
+        if self._wrapped and value is not msgspec.UNSET:
+            value = value.get("value", msgspec.UNSET)
+        return None if value is msgspec.UNSET else Partial(value=value, attempt=self._attempt)
 
     def _piece(self, chunk: Chunk) -> str:
         if self._tool is None:

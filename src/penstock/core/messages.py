@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -121,13 +121,23 @@ class OpaquePart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
 Part: TypeAlias = TextPart | ImagePart | DocumentPart | ToolCallPart | ToolResultPart | ReasoningPart | OpaquePart
 
 
+_ROLES: Final = {
+    **dict.fromkeys(("system", "developer"), ": the system prompt is the first argument of create_message"),
+    **dict.fromkeys(("tool", "function"), ": a tool's result is a ToolResultPart in a message of the user"),
+}
+
+
 class Message(msgspec.Struct, frozen=True):
-    """One turn of the history."""
+    """One turn of the history. Raises ConfigError for another role."""
 
     role: Literal["user", "assistant"]
     """Who speaks. There is no `system`: the system prompt is an argument of its own."""
     content: str | Sequence[Part]
     """Text, or parts in order."""
+
+    def __post_init__(self) -> None:
+        if self.role != "user" and self.role != "assistant":
+            raise ConfigError(f"`role` is {self.role!r}, expected user or assistant{_ROLES.get(str(self.role), '')}")
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True):

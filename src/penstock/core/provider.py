@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from types import TracebackType
-from typing import Self
+from typing import Final, NoReturn, Self
 
 from penstock.core.chunks import Chunk, UsageChunk
 from penstock.core.cost import calculate_cost
+from penstock.core.errors import ConfigError
 from penstock.core.messages import Message, Options
 from penstock.core.models import Model, ModelInfo
 
-__all__ = ["BaseProvider"]
+__all__ = ["ENTER_IT", "BaseProvider"]
+
+ENTER_IT: Final = (
+    "the context manager of provider.stream(...): write `async with provider.stream(...) as chunks`, "
+    "or use provider.create_message(...)"
+)
+"""What to do with a stream that has not been entered."""
 
 
 class BaseProvider(ABC):
@@ -39,13 +46,11 @@ class BaseProvider(ABC):
         9. The API key appears in no repr, error or log line, and is not sent to another host.
         """
 
-    @asynccontextmanager
-    async def stream(
+    def stream(
         self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
-    ) -> AsyncIterator[AsyncGenerator[Chunk, None]]:
+    ) -> AbstractAsyncContextManager[AsyncGenerator[Chunk, None]]:
         """`create_message` for those who `break`: leaving the `async with` closes the connection at once."""
-        async with aclosing(self.create_message(system_prompt, messages, options)) as chunks:
-            yield chunks
+        return _Stream(lambda: self.create_message(system_prompt, messages, options))
 
     def __repr__(self) -> str:
         """What it is, around what, for which model; never a key, a header, or what stands before a URL's host."""
@@ -81,3 +86,24 @@ class BaseProvider(ABC):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+class _Stream(AbstractAsyncContextManager[AsyncGenerator[Chunk, None]]):
+    """Closes the chunks of one call when it is left. Who reads it without entering it is told what to write."""
+
+    def __init__(self, begin: Callable[[], AsyncGenerator[Chunk, None]]) -> None:
+        self._begin = begin
+
+    async def __aenter__(self) -> AsyncGenerator[Chunk, None]:
+        self._chunks = self._begin()
+        return self._chunks
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._chunks.aclose()
+
+    def __aiter__(self) -> NoReturn:
+        raise ConfigError(f"this is {ENTER_IT}")
+
+    __await__ = __aiter__

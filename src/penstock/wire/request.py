@@ -99,10 +99,7 @@ class HistoryWriter:
             except _RefusedError as refused:
                 raise InvalidRequestError(f"messages[{self.place}]{refused}") from None
             except (AttributeError, TypeError):
-                kind = type(message).__name__
-                raise InvalidRequestError(
-                    f"messages[{self.place}] is a {kind} that is no Message of text or parts"
-                ) from None
+                raise InvalidRequestError(f"messages[{self.place}] {_no_message(message)}") from None
             if content:
                 empty = False
                 yield message.role, content
@@ -136,13 +133,14 @@ class HistoryWriter:
                 self._place(number, part, writers)
             raise
 
-    def _place(self, number: int, part: Part, writers: Writers) -> None:
+    def _place(self, number: int, part: object, writers: Writers) -> None:
         write = writers.get(type(part))
         if write is None:
             owner = next(
                 (f"a message of the {role}" for role in self.writers if self.writers[role] is writers), "a tool result"
             )
-            refuse(f".content[{number}]: a {type(part).__name__} has no place in {owner}")
+            hint = "" if isinstance(part, Part) else ": write TextPart(...), or another part"
+            refuse(f".content[{number}]: a {type(part).__name__} has no place in {owner}{hint}")
         try:
             write(self, part)
         except (TypeError, AttributeError) as error:
@@ -195,6 +193,12 @@ class HistoryWriter:
         """Refuse the part if the model is known to take no images."""
         if self.model.info.supports_images is False:
             refuse(f"{self.model.id} takes no images")
+
+
+def _no_message(message: object) -> str:
+    if isinstance(message, Message):
+        return "is a Message that is no Message of text or parts"
+    return f"is a {type(message).__name__}, expected a Message: write Message('user', ...)"
 
 
 def given_bytes(part: ImagePart | DocumentPart) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -322,7 +322,6 @@ def test_a_mark_of_ones_own_replaces_ours() -> None:
 
 
 PDF = DocumentPart(data=b"%PDF", media_type="application/pdf")
-SYSTEM_ROLE: Any = "system"
 WRONG_IN_RESULTS: list[tuple[Any, str]] = [
     (CALL, "a ToolCallPart has no place in a tool result"),
     (ReasoningPart(text="hm"), "a ReasoningPart has no place in a tool result"),
@@ -350,9 +349,9 @@ REFUSED_HISTORIES = [
     ),
     *(
         pytest.param(
-            [HELLO, Message(SYSTEM_ROLE, content)],
+            [HELLO, SimpleNamespace(role="system", content=content)],
             "messages[1]: the role is 'system', expected user or assistant",
-            id=f"an unknown role with {id_}",
+            id=f"an unknown role with {id_}, of what is no Message",
         )
         for content, id_ in (("be kind", "text"), ([TextPart("be kind")], "parts"))
     ),

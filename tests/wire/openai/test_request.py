@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import msgspec
@@ -609,8 +610,8 @@ def test_any_ids_stay_distinct_and_legal(foreign: list[str], place: tuple[str, s
     assert len(set(ids(foreign, *place))) == len(foreign)
 
 
-SYSTEM_ROLE: Any = "system"
 WRONG: Any = 5
+WRONG_ONES: Any = (("x", "str"), ({"type": "text", "text": "x"}, "dict"))
 TEXT_BYTES: Any = b"hi"
 WRONG_PARTS: list[Any] = [CALL, ReasoningPart(text="hm"), ToolResultPart(id="call_1", content="r")]
 REFUSED: list[Any] = [
@@ -624,9 +625,9 @@ REFUSED: list[Any] = [
         )
     ),
     pytest.param(
-        [HELLO, Message(SYSTEM_ROLE, "be kind")],
+        [HELLO, SimpleNamespace(role="system", content="be kind")],
         "messages[1]: the role is 'system', expected user or assistant",
-        id="an unknown role",
+        id="an unknown role of what is no Message",
     ),
     pytest.param([Message("user", "")], "messages[0]: the text is empty", id="an empty text"),
     pytest.param([HELLO, Message("assistant", "")], "messages[1]: the text is empty", id="an empty answer"),
@@ -732,11 +733,23 @@ REFUSED: list[Any] = [
         )
     ),
     pytest.param([Message("user", "\ud800")], "cannot be written as JSON: 'utf-8' codec", id="half a surrogate pair"),
-    pytest.param([{"role": "user", "content": "x"}], "messages[0] is a dict that is no Message", id="a dictionary"),
+    pytest.param(
+        [HELLO, {"role": "user", "content": "x"}],
+        "messages[1] is a dict, expected a Message: write Message('user', ...)",
+        id="a dictionary",
+    ),
+    pytest.param("Hi", "messages[0] is a str, expected a Message: write Message('user', ...)", id="a text"),
     pytest.param(
         [Message("user", WRONG)], "messages[0] is a Message that is no Message of text or parts", id="a number"
     ),
-    pytest.param([Message("user", ["x"])], "messages[0].content[0]: a str has no place", id="a text for a part"),  # type: ignore[list-item]
+    *(
+        pytest.param(
+            [Message("user", [TextPart("a"), part])],
+            f"messages[0].content[1]: a {id_} has no place in a message of the user: write TextPart(...), or another",
+            id=f"a {id_} for a part",
+        )
+        for part, id_ in WRONG_ONES
+    ),
 ]
 
 
