@@ -60,6 +60,7 @@ from penstock.testing import (
     openai_error,
     responses_message,
 )
+from playing import cancelled_while_waiting
 
 pytestmark = pytest.mark.anyio
 
@@ -652,9 +653,7 @@ async def test_cancelled_in_the_middle() -> None:
                 self.running -= 1
 
     provider = Slow()
-    with anyio.move_on_after(0.05) as scope:
-        await generate_object(provider, City, "Which?")
-    assert scope.cancelled_caught
+    await cancelled_while_waiting(lambda: generate_object(provider, City, "Which?"))
     assert provider.running == 0
 
 
