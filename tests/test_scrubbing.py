@@ -10,7 +10,7 @@ import pytest
 from vcr import VCR
 
 from penstock import AnthropicProvider, Message, Options, ProviderConfig, ProviderError
-from penstock.testing import Emulator, Reply, anthropic_message
+from penstock.testing import Emulator, ServerReply, anthropic_message
 from places import CASSETTES
 from recording import WithAHeader
 from scrubbing import KEYS, VCR_CONFIG, scrubbed
@@ -47,7 +47,7 @@ async def test_no_secret_reaches_a_cassette(tmp_path: Path, compressed: bool, st
     path = tmp_path / "cassette.yaml"
     recorder = VCR(record_mode="all", **VCR_CONFIG)
     recorder.register_serializer("yaml", WithAHeader)
-    async with Emulator(Reply([body], status, headers, whole=True)) as emulator:
+    async with Emulator(ServerReply([body], status, headers, whole=True)) as emulator:
         config = ProviderConfig(
             model_id="m", api_key=CANARY, base_url=f"{emulator.url}/{CANARY}", headers={"x-secret": CANARY}
         )

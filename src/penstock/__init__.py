@@ -9,7 +9,9 @@ from penstock.agent.collect import Collector, Reply, coalesce, collect, generate
 from penstock.agent.run_tools import LoopChunk, ToolResultChunk, run_tools
 from penstock.agent.structured import Answer, Partial, generate_object, stream_object
 from penstock.agent.tools import FunctionTool, ToolResult, tool
-from penstock.config.registry import catalog, load_models, open_provider, save_models
+from penstock.config.catalog import catalog
+from penstock.config.models_file import load_models, save_models
+from penstock.config.open import open_provider
 from penstock.core.chunks import (
     Chunk,
     OpaqueChunk,

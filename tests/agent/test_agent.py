@@ -18,7 +18,15 @@ import penstock
 from agent import agent
 from billing import Ledger, printed_bill, reported, totals
 from penstock import BaseProvider, Message, ModelInfo, ToolResultPart, UsageChunk, catalog, repair
-from penstock.testing import DemoModel, Emulator, Reply, Request, anthropic_message, chat_completion, responses_message
+from penstock.testing import (
+    DemoModel,
+    Emulator,
+    Request,
+    ServerReply,
+    anthropic_message,
+    chat_completion,
+    responses_message,
+)
 from places import ROOT
 from three_wires import ThreeWire, each_wire
 
@@ -76,7 +84,7 @@ class ScriptedModel:
         self.sent: list[bytes] = []
         """The answers."""
 
-    def __call__(self, request: Request) -> Reply:
+    def __call__(self, request: Request) -> ServerReply:
         body = msgspec.json.decode(request.body)
         asked, results = history_of(body)
         said = TURNS[asked - 1][1][len(results)]
@@ -92,7 +100,7 @@ class ScriptedModel:
         made = list(zip(ids, calls, strict=True))
         events = WRITERS[request.path.partition("?")[0].rpartition("/")[2]](text, made, usage)
         self.sent.append(b"".join(events))
-        return Reply(events)
+        return ServerReply(events)
 
 
 def history_of(body: Mapping[str, Any]) -> tuple[int, list[str]]:

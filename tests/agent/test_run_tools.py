@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patience import PATIENCE
+from patience import PATIENCE, drain_patiently
 from penstock import (
     AnthropicProvider,
     BaseProvider,
@@ -47,8 +47,7 @@ from penstock import (
     text_of,
     tool,
 )
-from penstock.testing import Emulator, anthropic_message
-from penstock.testing import Reply as EmulatorReply
+from penstock.testing import Emulator, ServerReply, anthropic_message
 from playing import cancelled_while_waiting
 
 USAGE = UsageChunk(input_tokens=10, output_tokens=1, cost=Decimal("0.000045"))
@@ -714,13 +713,14 @@ def test_the_history_is_legal_whatever_happens(
 
 
 @pytest.mark.anyio
-async def test_against_a_server() -> None:
+async def test_against_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """The real provider, over HTTP: the second request has the call as it came and its result, on one connection."""
+    drain_patiently(monkeypatch)
     asked = {"type": "tool_use", "id": "toolu_1", "name": "echo", "input": {"text": "a"}}
     thinking = {"type": "thinking", "thinking": "hm", "signature": "sig=="}
     first = anthropic_message(thinking, asked, stop_reason="tool_use")
     second = anthropic_message({"type": "text", "text": "Done."})
-    async with Emulator(EmulatorReply(first), EmulatorReply(second)) as emulator:
+    async with Emulator(ServerReply(first), ServerReply(second)) as emulator:
         config = ProviderConfig(model_id="m", api_key="none", base_url=emulator.url)
         async with AnthropicProvider(config) as provider:
             chunks = await run(provider, [HI], options=Options(cache="off"))

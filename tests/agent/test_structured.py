@@ -52,8 +52,8 @@ from penstock.core.models import ModelInfo
 from penstock.middleware import Retry
 from penstock.testing import (
     Emulator,
-    Reply,
     ScriptedProvider,
+    ServerReply,
     anthropic_error,
     anthropic_message,
     chat_completion,
@@ -694,30 +694,30 @@ ROW = Dialect(name="plain", option_fields={"response_schema": None}, tool_choice
 FORCED = {"type": "function", "function": {"name": "answer"}}
 
 
-def anthropic_reply(text: str) -> Reply:
-    return Reply(anthropic_message({"type": "text", "text": text}))
+def anthropic_reply(text: str) -> ServerReply:
+    return ServerReply(anthropic_message({"type": "text", "text": text}))
 
 
-def anthropic_call(text: str) -> Reply:
+def anthropic_call(text: str) -> ServerReply:
     block = {"type": "tool_use", "id": "toolu_1", "name": "answer", "input": text}
-    return Reply(anthropic_message(block, stop_reason="tool_use"))
+    return ServerReply(anthropic_message(block, stop_reason="tool_use"))
 
 
-def chat_reply(text: str) -> Reply:
-    return Reply(chat_completion(text=text))
+def chat_reply(text: str) -> ServerReply:
+    return ServerReply(chat_completion(text=text))
 
 
-def chat_call(text: str) -> Reply:
-    return Reply(chat_completion(tool_calls=[{"id": "call_1", "name": "answer", "arguments": text}]))
+def chat_call(text: str) -> ServerReply:
+    return ServerReply(chat_completion(tool_calls=[{"id": "call_1", "name": "answer", "arguments": text}]))
 
 
-def responses_reply(text: str) -> Reply:
-    return Reply(responses_message({"type": "message", "content": [{"type": "output_text", "text": text}]}))
+def responses_reply(text: str) -> ServerReply:
+    return ServerReply(responses_message({"type": "message", "content": [{"type": "output_text", "text": text}]}))
 
 
-def responses_call(text: str) -> Reply:
+def responses_call(text: str) -> ServerReply:
     call = {"type": "function_call", "call_id": "call_1", "name": "answer", "arguments": text}
-    return Reply(responses_message(call))
+    return ServerReply(responses_message(call))
 
 
 def provider_at(url: str, wire: str, dialect: str | Dialect) -> BaseProvider:
@@ -825,8 +825,8 @@ async def test_a_schema_refused_by_a_vendor() -> None:
 async def test_refused_and_cut_off_on_the_wires() -> None:
     """Each in its vendor's words."""
     replies = [
-        ("refusal", Reply(chat_completion(refusal="I cannot."))),
-        ("length", Reply(chat_completion(text=JSON[:20], finish_reason="length"))),
+        ("refusal", ServerReply(chat_completion(refusal="I cannot."))),
+        ("length", ServerReply(chat_completion(text=JSON[:20], finish_reason="length"))),
     ]
     for reason, reply in replies:
         async with Emulator(reply) as emulator, provider_at(emulator.url, "chat", "openai") as provider:

@@ -11,35 +11,36 @@ import pytest
 from penstock import ModelInfo, OpenAIProvider, ProviderConfig
 from penstock.cli.doctor import examine
 from penstock.cli.main import main
-from penstock.testing import Cut, Emulator, Reply, chat_completion, chat_document, openai_error
+from penstock.testing import Cut, Emulator, ServerReply, chat_completion, chat_document, openai_error
 
 CALL = [{"id": "c", "name": "ping", "arguments": {}}]
 PRICED = ModelInfo(input_price=1, output_price=2)  # type: ignore[arg-type]
-WELL = Reply(chat_completion(text="A short sentence, in pieces.", tool_calls=CALL, model="m"))
+WELL = ServerReply(chat_completion(text="A short sentence, in pieces.", tool_calls=CALL, model="m"))
 ALL = ["reachable", "key accepted", "model known", "answers", "streams", "usage", "terminal event", "tools"]
+JSON = {"content-type": "application/json"}
 MARKS = {"+": True, "-": False, "?": None}
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(("replies", "marks", "said"), [
     pytest.param([WELL], "++++++++", "called ping", id="all is well"),
-    pytest.param([Reply(chat_completion(text="A sentence only.", model="m"))], "+++++++?", "offered, and not called",
-                 id="no call"),
-    pytest.param([Reply([chat_document(text="At once.", model="m")], headers={"content-type": "application/json"})],
+    pytest.param([ServerReply(chat_completion(text="A sentence only.", model="m"))],
+                 "+++++++?", "offered, and not called", id="no call"),
+    pytest.param([ServerReply([chat_document(text="At once.", model="m")], headers=JSON)],
                  "++++?++?", "one piece", id="no stream"),
-    pytest.param([Reply(chat_completion(text="Hi there, you.", tool_calls=CALL, model="another"))], "++?+++++",
+    pytest.param([ServerReply(chat_completion(text="Hi there, you.", tool_calls=CALL, model="another"))], "++?+++++",
                  "asked for m, another answered", id="another model"),
-    pytest.param([Reply([event for event in WELL.body if b"completion_tokens" not in bytes(event)])],  # type: ignore[arg-type]
+    pytest.param([ServerReply([event for event in WELL.body if b"completion_tokens" not in bytes(event)])],  # type: ignore[arg-type]
                  "+++++-++", "reports none", id="no usage"),
-    pytest.param([Reply([*WELL.body[:4], Cut()])], "+++-+?-?", "before the message was complete", id="cut off"),
+    pytest.param([ServerReply([*WELL.body[:4], Cut()])], "+++-+?-?", "before the message was complete", id="cut off"),
     pytest.param([openai_error(401, "wrong key", code="invalid_api_key")], "+-?-????", "wrong key", id="a wrong key"),
     pytest.param([openai_error(404, "no such model", code="model_not_found")], "+?--????", "no such model",
                  id="an unknown model"),
     pytest.param([openai_error(429, "quota", code="insufficient_quota")], "+??-????", "Top up", id="no money"),
-    pytest.param([openai_error(400, "no tools here"), Reply(chat_completion(text="Without a tool.", model="m"))],
+    pytest.param([openai_error(400, "no tools here"), ServerReply(chat_completion(text="Without a tool.", model="m"))],
                  "+++++++-", "no tools here", id="tools are refused"),
 ])  # fmt: skip
-async def test_what_a_call_shows(replies: Sequence[Reply], marks: str, said: str) -> None:
+async def test_what_a_call_shows(replies: Sequence[ServerReply], marks: str, said: str) -> None:
     """Each line is told from one call; what does not work says what to do."""
     async with Emulator(*replies) as emulator:
         config = ProviderConfig(model_id="m", base_url=f"{emulator.url}/v1", model_info=PRICED)

@@ -27,7 +27,8 @@ from penstock import (
     calculate_cost,
     load_models,
 )
-from penstock.config.registry import catalog, find_models, models_schema
+from penstock.config.catalog import catalog
+from penstock.config.models_file import find_models_file, models_schema
 from penstock.core.models import PriceHours, Prices
 
 
@@ -344,7 +345,7 @@ def test_the_file_is_found(
     monkeypatch.setenv("HOME", str(tmp_path))
     if named is not None:
         monkeypatch.setenv("PENSTOCK_MODELS", named)
-    path = find_models()
+    path = find_models_file()
     assert path is not None
     assert path.samefile(tmp_path / found)
     assert load_models().source == path
@@ -352,10 +353,10 @@ def test_the_file_is_found(
 
 
 def test_the_search_may_start_elsewhere(tmp_path: Path) -> None:
-    """`find_models` looks upwards from where it is told to."""
+    """`find_models_file` looks upwards from where it is told to."""
     (tmp_path / "x/y").mkdir(parents=True)
     (tmp_path / "x/models.json").touch()
-    assert find_models(tmp_path / "x/y") == (tmp_path / "x/models.json").resolve()
+    assert find_models_file(tmp_path / "x/y") == (tmp_path / "x/models.json").resolve()
 
 
 @pytest.mark.parametrize("named", ["nowhere.json", "."])
@@ -372,7 +373,7 @@ def test_a_named_file_must_be_there(named: str, monkeypatch: pytest.MonkeyPatch)
 
 def test_without_a_file_there_is_the_catalogue() -> None:
     """Where no file is found the packaged default is used."""
-    assert find_models() is None
+    assert find_models_file() is None
     assert load_models() == catalog()
     assert catalog().source is None
 

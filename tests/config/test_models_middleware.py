@@ -11,7 +11,7 @@ import pytest
 from penstock import ConfigError, Message, TextChunk, load_models, open_provider
 from penstock.middleware import CircuitBreaker, Concurrency, Fallback, RateLimit, Retry
 from penstock.middleware.wrapper import Wrapper
-from penstock.testing import Emulator, Reply, anthropic_error, chat_completion
+from penstock.testing import Emulator, ServerReply, anthropic_error, chat_completion
 
 
 def entry(**more: Any) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def test_a_wrong_table_is_a_config_error(more: dict[str, Any], where: str, said:
 async def test_a_fallback_goes_from_one_vendor_to_another(tmp_path: Path) -> None:
     """The first one is overloaded at each try; the second answers, over another wire."""
     overloaded = anthropic_error(529, "overloaded_error", "Overloaded")
-    async with Emulator(overloaded, overloaded, Reply(chat_completion(text="Hello!"))) as emulator:
+    async with Emulator(overloaded, overloaded, ServerReply(chat_completion(text="Hello!"))) as emulator:
         first = {"provider": "anthropic", "retry": {"attempts": 2, "base": 0.01}, "fallback": ["second"]}
         first["providerConfig"] = {"modelId": "claude-haiku-5-5", "apiKey": "none", "baseUrl": emulator.url}
         second = {"modelId": "m", "baseUrl": f"{emulator.url}/v1"}

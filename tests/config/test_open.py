@@ -36,7 +36,9 @@ from penstock import (
     open_provider,
     save_models,
 )
-from penstock.config.registry import PROVIDERS, catalog, models_schema, resolve
+from penstock.config.catalog import PROVIDERS, catalog
+from penstock.config.models_file import models_schema
+from penstock.config.open import resolve
 from penstock.core.models import Prices
 
 
@@ -371,7 +373,7 @@ def test_a_key_may_be_in_the_keyring(keyring: str, entry: str, code: int, said: 
     Path("keyring").mkdir()  # `python -c` looks into its working directory first
     Path("keyring/__init__.py").write_text(keyring)
     Path("keyring/errors.py").write_text(KEYRING_ERRORS)
-    script = "from penstock.config.registry import resolve; print(resolve().provider_config.api_key)"
+    script = "from penstock.config.open import resolve; print(resolve().provider_config.api_key)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stderr
     assert said in (done.stderr or done.stdout)

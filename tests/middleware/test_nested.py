@@ -39,7 +39,7 @@ from penstock.middleware import (
     Started,
     Wrapper,
 )
-from penstock.testing import Cut, Emulator, Hang, Reply, ScriptedProvider, anthropic_error, anthropic_message
+from penstock.testing import Cut, Emulator, Hang, ScriptedProvider, ServerReply, anthropic_error, anthropic_message
 from playing import ASK, HI, STOP, Clock, bill, cancelled_after, collect, outcome, used
 
 pytestmark = pytest.mark.anyio
@@ -187,8 +187,8 @@ async def test_a_retry_inside_a_retry_multiplies() -> None:
 async def test_over_a_real_provider() -> None:
     """A 529 is retried, a cut after the first words is not, and the connection is closed."""
     events = list(anthropic_message({"type": "text", "text": "Hello there!"}, piece=4))
-    busy, cut = anthropic_error(529, "overloaded_error", "busy"), Reply([*events[:3], Cut()])
-    async with Emulator(busy, Reply(events), cut) as emulator:
+    busy, cut = anthropic_error(529, "overloaded_error", "busy"), ServerReply([*events[:3], Cut()])
+    async with Emulator(busy, ServerReply(events), cut) as emulator:
         config = ProviderConfig(model_id="m", api_key="none", base_url=emulator.url)
         seen: list[Event] = []
         async with Observe(Retry(Concurrency(AnthropicProvider(config), 2), base=0.001), seen.append) as provider:

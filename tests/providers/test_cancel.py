@@ -26,7 +26,7 @@ from penstock.middleware import (
     Retry,
     UsageReported,
 )
-from penstock.testing import Cut, Emulator, Hang, Pause, Reply, Request, Step
+from penstock.testing import Cut, Emulator, Hang, Pause, Request, ServerReply, Step
 from reading import text_of, usage_of
 from three_wires import ASK, WIRES, ThreeWire, each_wire, failure, read
 
@@ -115,7 +115,7 @@ async def cancel_everywhere(wire: ThreeWire, wrap: Callable[[BaseProvider], Base
     async def run() -> None:
         await read(provider, chunks)
 
-    reply = Reply(paced(wire.answer(TEXT)))
+    reply = ServerReply(paced(wire.answer(TEXT)))
     async with nothing_left(), Emulator(lambda request: reply) as emulator, wire.provider(emulator.url) as bare:
         provider = Observe(wrap(bare), events.append)
         await read(provider)
@@ -153,10 +153,10 @@ async def test_cancelled_at_every_await_of_a_retry(anyio_backend: str) -> None:
 
     asked = 0
 
-    def reply(request: Request) -> Reply:
+    def reply(request: Request) -> ServerReply:
         nonlocal asked
         asked += 1
-        return wire.error(529, "busy") if asked % 2 else Reply(paced(wire.answer(TEXT)))
+        return wire.error(529, "busy") if asked % 2 else ServerReply(paced(wire.answer(TEXT)))
 
     async def run() -> None:
         await read(provider, chunks)
@@ -217,12 +217,12 @@ async def by_dropping_it(provider: BaseProvider) -> None:
     gc.collect()
 
 
-def begun(wire: ThreeWire, *more: Step) -> Reply:
-    return Reply([*wire.answer(TEXT)[: wire.begun + 1], *more])
+def begun(wire: ThreeWire, *more: Step) -> ServerReply:
+    return ServerReply([*wire.answer(TEXT)[: wire.begun + 1], *more])
 
 
 OUTS: list[Any] = [
-    pytest.param(by_completing, lambda wire: Reply(wire.answer(TEXT)), Completed, id="complete"),
+    pytest.param(by_completing, lambda wire: ServerReply(wire.answer(TEXT)), Completed, id="complete"),
     pytest.param(by_an_error, lambda wire: begun(wire, Cut()), Failed, id="error"),
     pytest.param(by_an_error, lambda wire: begun(wire, Hang()), Failed, id="deadline"),
     pytest.param(by_a_break, lambda wire: begun(wire, Hang()), Abandoned, id="break"),
@@ -237,7 +237,10 @@ OUTS: list[Any] = [
 @pytest.mark.parametrize(("leave", "reply", "last"), OUTS)
 @each_wire
 async def test_usage_is_told_once_on_every_way_out(
-    wire: ThreeWire, leave: Callable[[BaseProvider], Awaitable[None]], reply: Callable[[ThreeWire], Reply], last: Any
+    wire: ThreeWire,
+    leave: Callable[[BaseProvider], Awaitable[None]],
+    reply: Callable[[ThreeWire], ServerReply],
+    last: Any,
 ) -> None:
     """Of a real stream: whoever adds up the last events has the bill."""
     events: list[Event] = []

@@ -44,7 +44,7 @@ from penstock import (
     repair,
 )
 from penstock.middleware import Retry
-from penstock.testing import DemoModel, Reply, Request, anthropic_error, anthropic_message
+from penstock.testing import DemoModel, Request, ServerReply, anthropic_error, anthropic_message
 from places import CASSETTES
 from reading import calls_of, reasoning_of, stop_of, text_of, usage_of
 from recording import REAL_KEYS, SOURCES, talking_to
@@ -96,7 +96,7 @@ class Scenario(NamedTuple):
     sources: Sequence[str]
     turns: Sequence[Callable[[list[list[Chunk]]], list[Message]]]
     check: Callable[[list[list[Chunk]]], None]
-    replies: Sequence[Reply | Callable[[Request], Reply]] = ()
+    replies: Sequence[ServerReply | Callable[[Request], ServerReply]] = ()
     options: Options = Options(max_tokens=200)
     system: str = ""
     error: type[ProviderError] | None = None
@@ -210,14 +210,14 @@ def cites(answers: list[list[Chunk]]) -> None:
     says("stop")(answers)
 
 
-def text(words: str, **options: Any) -> Reply:
-    return Reply(anthropic_message({"type": "text", "text": words}, **options))
+def text(words: str, **options: Any) -> ServerReply:
+    return ServerReply(anthropic_message({"type": "text", "text": words}, **options))
 
 
-def use(*tools: tuple[str, dict[str, Any]], before: Sequence[dict[str, Any]] = ()) -> Reply:
+def use(*tools: tuple[str, dict[str, Any]], before: Sequence[dict[str, Any]] = ()) -> ServerReply:
     blocks = [{"type": "tool_use", "id": f"toolu_{place}", "name": name, "input": arguments}
               for place, (name, arguments) in enumerate(tools)]  # fmt: skip
-    return Reply(anthropic_message(*before, *blocks, stop_reason="tool_use"))
+    return ServerReply(anthropic_message(*before, *blocks, stop_reason="tool_use"))
 
 
 def nothing(answers: list[list[Chunk]]) -> None:
@@ -247,7 +247,7 @@ SCENARIOS = {
     "thinking": Scenario(LLAMA, [ask("THINK: what is two plus two?")], thinks),
     "thinking with a signature": Scenario(
         ["emulator", "emulator-responses", "anthropic", "openai"], [ask("What is two plus two?")], keeps_its_signature,
-        [Reply(anthropic_message(THOUGHT, REDACTED, {"type": "text", "text": "4"}))],
+        [ServerReply(anthropic_message(THOUGHT, REDACTED, {"type": "text", "text": "4"}))],
         Options(max_tokens=2000, reasoning="low"),
     ),
     "one tool call": Scenario(
@@ -302,7 +302,8 @@ SCENARIOS = {
     "a pause": Scenario(["emulator"], [ask("Pause.")], says("pause"), [text("Let me", stop_reason="pause_turn")]),
     "server tools and citations": Scenario(
         ["emulator", "anthropic"], [ask("Search the web: what is a penstock?"), searched], cites,
-        [Reply(anthropic_message(*SEARCH, final_usage={"server_tool_use": {"web_search_requests": 1}})), text("Pipe.")],
+        [ServerReply(anthropic_message(*SEARCH, final_usage={"server_tool_use": {"web_search_requests": 1}})),
+         text("Pipe.")],
         Options(max_tokens=1000, tools=[{"type": "web_search_20250305", "name": "web_search", "max_uses": 1}]),
     ),
     "a wrong key": Scenario(
@@ -434,7 +435,7 @@ async def test_replay(name: str, source: str, recording: bool, vcr: Cassette) ->
 async def test_replay_a_dialect(name: str, source: str, recording: bool, vcr: Cassette) -> None:
     """An answer of each vendor in its own form, through its row, as the table says that it must be read."""
     script = SCRIPTS[f"chat, {name}"]
-    reply = Reply([script.body])
+    reply = ServerReply([script.body])
     asked = [Message("user", f"Hello {script.dialect}.")]
     async with (
         talking_to(source, [reply], recording=recording, dialect=script.dialect) as provider,

@@ -22,7 +22,7 @@ from penstock import (
     TextChunk,
     TotalTimeoutError,
 )
-from penstock.testing import Emulator, Hang, Pause, Reply, Step, pieces
+from penstock.testing import Emulator, Hang, Pause, ServerReply, Step, pieces
 from playing import Clock
 from reading import text_of
 from three_wires import ASK, ThreeWire, each_wire, failure
@@ -51,19 +51,23 @@ def said(wire: ThreeWire) -> list[bytes]:
 
 
 FIRST = [
-    pytest.param(lambda wire: Reply(before=[Hang()]), id="no headers"),
-    pytest.param(lambda wire: Reply(pieces(DRIPPING, 3, pause=0.05), raw=True), id="headers that drip"),
-    pytest.param(lambda wire: Reply([Hang()]), id="headers, then silence"),
-    pytest.param(lambda wire: Reply([*begun(wire), Hang()]), id="silence before the first text"),
-    pytest.param(lambda wire: Reply([*begun(wire), *paced(*[COMMENT] * 99)]), id="comments before the first text"),
-    pytest.param(lambda wire: Reply(paced(*[wire.no_content] * 99)), id="empty events"),
-    pytest.param(lambda wire: Reply(paced(*[LINES] * 99)), id="line ends"),
+    pytest.param(lambda wire: ServerReply(before=[Hang()]), id="no headers"),
+    pytest.param(lambda wire: ServerReply(pieces(DRIPPING, 3, pause=0.05), raw=True), id="headers that drip"),
+    pytest.param(lambda wire: ServerReply([Hang()]), id="headers, then silence"),
+    pytest.param(lambda wire: ServerReply([*begun(wire), Hang()]), id="silence before the first text"),
+    pytest.param(
+        lambda wire: ServerReply([*begun(wire), *paced(*[COMMENT] * 99)]), id="comments before the first text"
+    ),
+    pytest.param(lambda wire: ServerReply(paced(*[wire.no_content] * 99)), id="empty events"),
+    pytest.param(lambda wire: ServerReply(paced(*[LINES] * 99)), id="line ends"),
 ]
 STALLS = [
-    pytest.param(lambda wire: Reply([*said(wire), Hang()]), id="silence"),
-    pytest.param(lambda wire: Reply([*said(wire), *paced(*[COMMENT] * 99)]), id="comments"),
-    pytest.param(lambda wire: Reply([*said(wire), *paced(*[wire.no_content] * 99)]), id="empty events"),
-    pytest.param(lambda wire: Reply([*said(wire), *pieces(b": " + b"x" * 99, 1, pause=0.05)]), id="a line that drips"),
+    pytest.param(lambda wire: ServerReply([*said(wire), Hang()]), id="silence"),
+    pytest.param(lambda wire: ServerReply([*said(wire), *paced(*[COMMENT] * 99)]), id="comments"),
+    pytest.param(lambda wire: ServerReply([*said(wire), *paced(*[wire.no_content] * 99)]), id="empty events"),
+    pytest.param(
+        lambda wire: ServerReply([*said(wire), *pieces(b": " + b"x" * 99, 1, pause=0.05)]), id="a line that drips"
+    ),
 ]
 
 
@@ -80,7 +84,7 @@ def not_before(seconds: float) -> Iterator[None]:
 
 @pytest.mark.parametrize("reply", FIRST)
 @each_wire
-async def test_no_first_content(wire: ThreeWire, reply: Callable[[ThreeWire], Reply]) -> None:
+async def test_no_first_content(wire: ThreeWire, reply: Callable[[ThreeWire], ServerReply]) -> None:
     """Headers, pings, comments and events without content are no content, and no stall counts before there is any."""
     limits = msgspec.structs.replace(PATIENT, first_chunk=SHORT, stall=SHORT / 3)
     async with Emulator(reply(wire)) as emulator, wire.provider(emulator.url, deadlines=limits) as provider:
@@ -95,7 +99,7 @@ async def test_no_first_content(wire: ThreeWire, reply: Callable[[ThreeWire], Re
 
 @pytest.mark.parametrize("reply", STALLS)
 @each_wire
-async def test_a_stall(wire: ThreeWire, reply: Callable[[ThreeWire], Reply]) -> None:
+async def test_a_stall(wire: ThreeWire, reply: Callable[[ThreeWire], ServerReply]) -> None:
     """As above, once the answer has begun; what came is there."""
     async with (
         Emulator(reply(wire)) as emulator,
@@ -121,7 +125,7 @@ async def test_a_stall(wire: ThreeWire, reply: Callable[[ThreeWire], Reply]) -> 
 async def test_the_total(wire: ThreeWire, body: Callable[[ThreeWire], Sequence[Step]]) -> None:
     """Whatever comes meanwhile."""
     async with (
-        Emulator(Reply(body(wire))) as emulator,
+        Emulator(ServerReply(body(wire))) as emulator,
         wire.provider(emulator.url, deadlines=all_but("total")) as provider,
     ):
         with not_before(SHORT):
@@ -157,7 +161,7 @@ async def test_a_slow_consumer_is_not_a_stalling_vendor(wire: ThreeWire, monkeyp
     """Only the time spent waiting for the vendor counts."""
     clock = Clock()
     watch_by(clock, monkeypatch)
-    reply = Reply(paced(*wire.answer(TEXT), seconds=0.005))
+    reply = ServerReply(paced(*wire.answer(TEXT), seconds=0.005))
     async with Emulator(reply) as emulator, wire.provider(emulator.url, deadlines=PATIENT) as provider:
         text = ""
         async with provider.stream("", ASK) as stream:

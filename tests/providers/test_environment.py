@@ -18,7 +18,7 @@ from anyio.streams.tls import TLSListener
 
 from patience import PATIENT
 from penstock import NetworkError, Options, ProviderConfig
-from penstock.testing import Emulator, Reply
+from penstock.testing import Emulator, ServerReply
 from reading import text_of
 from three_wires import WIRES, ThreeWire, each_wire, failure, read
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.anyio
 @each_wire
 async def test_a_proxy_of_the_environment_is_used(wire: ThreeWire, monkeypatch: pytest.MonkeyPatch) -> None:
     """With its password, and without the caller's doing anything."""
-    async with Emulator(Reply(wire.answer("Hello"))) as proxy:
+    async with Emulator(ServerReply(wire.answer("Hello"))) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("//", "//me:secret@"))
         monkeypatch.setenv("NO_PROXY", "")
         async with wire.provider("http://model.invalid/v1") as provider:
@@ -41,7 +41,7 @@ async def test_a_proxy_of_the_environment_is_used(wire: ThreeWire, monkeypatch: 
 
 async def test_no_proxy_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a server on one's own machine, say."""
-    async with Emulator(Reply(WIRES[0].answer("Hello"))) as emulator, Emulator() as proxy:
+    async with Emulator(ServerReply(WIRES[0].answer("Hello"))) as emulator, Emulator() as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         async with WIRES[0].provider(emulator.url) as provider:
@@ -98,7 +98,7 @@ async def test_an_authority_of_the_environment_is_trusted(
     """That of a company's proxy, say."""
     monkeypatch.setenv("SSL_CERT_FILE", str(authority[0]))
     async with (
-        Emulator(Reply(wire.answer("Hello"))) as emulator,
+        Emulator(ServerReply(wire.answer("Hello"))) as emulator,
         behind_tls(emulator, authority) as url,
         wire.provider(url) as provider,
     ):
@@ -108,7 +108,7 @@ async def test_an_authority_of_the_environment_is_trusted(
 @each_wire
 async def test_an_unknown_authority_is_refused(wire: ThreeWire, authority: tuple[Path, Path]) -> None:
     """Before anything is sent, the key above all."""
-    async with Emulator(Reply(wire.answer("Hello"))) as emulator, behind_tls(emulator, authority) as url:
+    async with Emulator(ServerReply(wire.answer("Hello"))) as emulator, behind_tls(emulator, authority) as url:
         async with wire.provider(url, deadlines=PATIENT) as provider:
             error = await failure(provider)
         assert type(error) is NetworkError
@@ -124,7 +124,7 @@ async def test_no_variable_turns_the_check_off(
     monkeypatch.setenv(name, "0")
     wire = WIRES[0]
     async with (
-        Emulator(Reply(wire.answer("Hello"))) as emulator,
+        Emulator(ServerReply(wire.answer("Hello"))) as emulator,
         behind_tls(emulator, authority) as url,
         wire.provider(url, deadlines=PATIENT) as provider,
     ):

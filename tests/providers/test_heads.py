@@ -6,7 +6,7 @@ import pytest
 
 from penstock import BaseProvider, Message, Options, ProviderError, ResponseHead
 from penstock.middleware import HeadersSeen, Observe, RateLimit, Retry
-from penstock.testing import WIRES, Emulator, Reply, ScriptedProvider, WireName, provider_on
+from penstock.testing import WIRES, Emulator, ScriptedProvider, ServerReply, WireName, provider_on
 from penstock.testing.answers import answer
 
 pytestmark = pytest.mark.anyio
@@ -19,11 +19,11 @@ LAST = {
 }
 
 
-def replies(wire: WireName) -> list[Reply]:
+def replies(wire: WireName) -> list[ServerReply]:
     """An overload, then an answer which says that it is the last one allowed."""
-    busy = Reply([b"busy"], 503, {"content-type": "text/plain", "request-id": "req_1"}, whole=True)
+    busy = ServerReply([b"busy"], 503, {"content-type": "text/plain", "request-id": "req_1"}, whole=True)
     headers = {"content-type": "text/event-stream", "x-request-id": "req_2", **LAST[wire]}
-    return [busy, Reply(answer(wire, "Hello!"), headers=headers)]
+    return [busy, ServerReply(answer(wire, "Hello!"), headers=headers)]
 
 
 async def ask(provider: BaseProvider, options: Options | None = None) -> None:

@@ -12,7 +12,7 @@ import pytest
 from leftovers import nothing_left
 from patience import PATIENCE, PATIENT
 from penstock import BaseProvider, Deadlines, Message, Options, ProviderError, StopChunk, UsageChunk
-from penstock.testing import Cut, Emulator, Hang, Pause, Reply, Request, Reset, Step
+from penstock.testing import Cut, Emulator, Hang, Pause, Request, Reset, ServerReply, Step
 from reading import text_of, usage_of
 from three_wires import ThreeWire, each_wire
 
@@ -28,27 +28,27 @@ def said(number: int) -> str:
     return f"You said {number}. " * (1 + number % 7)
 
 
-def broken(wire: ThreeWire, number: int, dice: random.Random) -> Reply:
+def broken(wire: ThreeWire, number: int, dice: random.Random) -> ServerReply:
     """One of many ways not to answer."""
     events = wire.answer(said(number))
     begin: list[Step] = [*events[: dice.randrange(1, len(events) - 2)]]
     text: list[Step] = [*events[: dice.randrange(wire.begun + 1, len(events) - 2)]]
     pause = Pause(dice.random() / 20)
     return dice.choice([
-        Reply([*begin, pause, Reset()]),
-        Reply([*begin, Cut()]),
-        Reply(begin),
-        Reply([*begin, pause, b'event: error\ndata: {"error":{"type":"overloaded_error","message":"busy"}}\n\n']),
-        Reply([*begin, b"event: response.output_text.delta\ndata: {]\n\n", b"data: {]\n\n", Hang()]),
-        Reply([*text, Hang()]),
-        Reply(before=[pause, Cut()]),
-        Reply(before=[Reset()]),
+        ServerReply([*begin, pause, Reset()]),
+        ServerReply([*begin, Cut()]),
+        ServerReply(begin),
+        ServerReply([*begin, pause, b'event: error\ndata: {"error":{"type":"overloaded_error","message":"busy"}}\n\n']),
+        ServerReply([*begin, b"event: response.output_text.delta\ndata: {]\n\n", b"data: {]\n\n", Hang()]),
+        ServerReply([*text, Hang()]),
+        ServerReply(before=[pause, Cut()]),
+        ServerReply(before=[Reset()]),
         wire.error(dice.choice([400, 401, 404, 429, 500, 529]), f"no answer to {number}"),
-        Reply([b"<html>busy</html>"], 503, {"content-type": "text/html"}, whole=True),
+        ServerReply([b"<html>busy</html>"], 503, {"content-type": "text/html"}, whole=True),
     ])  # fmt: skip
 
 
-def script(wire: ThreeWire) -> tuple[Callable[[Request], Reply], Callable[[int], bool], Callable[[int], bool]]:
+def script(wire: ThreeWire) -> tuple[Callable[[Request], ServerReply], Callable[[int], bool], Callable[[int], bool]]:
     """A server that answers each question by its number; which of them it does not answer, and which for ever."""
 
     def breaks(number: int) -> bool:
@@ -60,7 +60,7 @@ def script(wire: ThreeWire) -> tuple[Callable[[Request], Reply], Callable[[int],
     def thrown(number: int) -> random.Random:
         return random.Random(f"{wire.name} {number}")
 
-    def reply(request: Request) -> Reply:
+    def reply(request: Request) -> ServerReply:
         found = re.search(rb"number (\d+)!", request.body)
         assert found is not None
         number = int(found[1])
@@ -72,7 +72,7 @@ def script(wire: ThreeWire) -> tuple[Callable[[Request], Reply], Callable[[int],
             size = dice.randrange(1, 400)
             steps += [body[:size], Pause(dice.random() / 50)]
             body = body[size:]
-        return Reply(steps)
+        return ServerReply(steps)
 
     return reply, breaks, hangs
 

@@ -51,9 +51,9 @@ from penstock.testing import (
     Emulator,
     Hang,
     Pause,
-    Reply,
     Request,
     Reset,
+    ServerReply,
     Step,
     chat_completion,
     chat_document,
@@ -86,7 +86,10 @@ each_wire = pytest.mark.parametrize("wire", get_args(Wire))
 
 @asynccontextmanager
 async def asking(
-    *replies: Reply | Callable[[Request], Reply], dialect: str | Dialect = "openai", path: str = "", **config: Any
+    *replies: ServerReply | Callable[[Request], ServerReply],
+    dialect: str | Dialect = "openai",
+    path: str = "",
+    **config: Any,
 ) -> AsyncIterator[tuple[Emulator, OpenAIProvider]]:
     async with Emulator(*replies) as emulator:
         settings: dict[str, Any] = {
@@ -110,7 +113,7 @@ async def collect(
     return chunks
 
 
-async def failure(*replies: Reply, **config: Any) -> ProviderError:
+async def failure(*replies: ServerReply, **config: Any) -> ProviderError:
     """What a call that gets these replies raises."""
     async with asking(*replies, **config) as (_, provider):
         with pytest.raises(ProviderError) as raised:
@@ -122,7 +125,7 @@ async def failure(*replies: Reply, **config: Any) -> ProviderError:
 @pytest.mark.parametrize("path", ["", "/v1", "/v1/", "/a/b/v1"])
 async def test_a_message_streams_in(wire: Wire, path: str) -> None:
     """The whole way: request out, at the wire's path under the base URL, chunks in, the bill at the end."""
-    async with asking(Reply(HELLO[wire]), wire=wire, path=path) as (emulator, provider):
+    async with asking(ServerReply(HELLO[wire]), wire=wire, path=path) as (emulator, provider):
         chunks = await collect(provider, Options(max_tokens=50))
     assert text_of(chunks) == "Hello there, world!"
     assert (usage_of(chunks).input_tokens, usage_of(chunks).output_tokens) == (10, 10)
@@ -142,7 +145,7 @@ async def test_the_bytes_on_the_wire_are_those_of_the_encoder(wire: Wire, dialec
     messages = [Message("user", "é"), Message("assistant", "ok"), *ASK]
     options = Options(tools=[Tool(name="now")], extra={"x": {"b": 1, "a": 2}})
     encode = chat_request.encode if wire == "chat" else responses_request.encode
-    async with asking(Reply(HELLO[wire]), wire=wire, dialect=dialect) as (emulator, provider):
+    async with asking(ServerReply(HELLO[wire]), wire=wire, dialect=dialect) as (emulator, provider):
         assert [chunk async for chunk in provider.create_message("be kind", messages, options)]
     assert emulator.requests[0].body == encode("be kind", messages, options, Model("m", PRICED), DIALECTS[dialect])
 
@@ -174,14 +177,14 @@ JSON = {"content-type": "application/json"}
 @pytest.mark.parametrize(
     "form",
     [
-        pytest.param(lambda wire: Reply(CALLING[wire]), id="a stream"),
-        pytest.param(lambda wire: Reply(pieces(b"".join(CALLING[wire]), 7)), id="a stream in pieces"),
-        pytest.param(lambda wire: Reply([WHOLE[wire]], headers=JSON, whole=True), id="one document"),
-        pytest.param(lambda wire: Reply(pieces(WHOLE[wire], 11), headers=JSON), id="one document in pieces"),
-        pytest.param(lambda wire: Reply([b"\n ", WHOLE[wire]]), id="one document that says it is a stream"),
+        pytest.param(lambda wire: ServerReply(CALLING[wire]), id="a stream"),
+        pytest.param(lambda wire: ServerReply(pieces(b"".join(CALLING[wire]), 7)), id="a stream in pieces"),
+        pytest.param(lambda wire: ServerReply([WHOLE[wire]], headers=JSON, whole=True), id="one document"),
+        pytest.param(lambda wire: ServerReply(pieces(WHOLE[wire], 11), headers=JSON), id="one document in pieces"),
+        pytest.param(lambda wire: ServerReply([b"\n ", WHOLE[wire]]), id="one document that says it is a stream"),
     ],
 )
-async def test_an_answer_in_any_form(wire: Wire, form: Callable[[str], Reply]) -> None:
+async def test_an_answer_in_any_form(wire: Wire, form: Callable[[str], ServerReply]) -> None:
     """Also where a server ignores `stream`: the same text, thoughts, call, usage and end, once."""
     async with asking(form(wire), wire=wire) as (_, provider):
         chunks = await collect(provider)
@@ -207,8 +210,8 @@ async def test_an_answer_in_any_form(wire: Wire, form: Callable[[str], Reply]) -
 async def test_the_wire_is_the_configs_or_the_rows_best(dialect: str | Dialect, wire: Any, path: str) -> None:
     """It decides about path, request and reading alike."""
 
-    def reply(request: Request) -> Reply:
-        return Reply(HELLO["chat" if "chat" in request.path else "responses"])
+    def reply(request: Request) -> ServerReply:
+        return ServerReply(HELLO["chat" if "chat" in request.path else "responses"])
 
     async with asking(reply, dialect=dialect, wire=wire) as (emulator, provider):
         assert text_of(await collect(provider)) == "Hello there, world!"
@@ -219,7 +222,7 @@ async def test_the_wire_is_the_configs_or_the_rows_best(dialect: str | Dialect, 
 
 async def test_nothing_is_sent_before_the_first_chunk_is_asked_for() -> None:
     """A call that is never iterated costs nothing."""
-    async with asking(Reply(HELLO["responses"])) as (emulator, provider):
+    async with asking(ServerReply(HELLO["responses"])) as (emulator, provider):
         chunks = provider.create_message("", ASK)
         await collect(provider)  # another one, which the server gets first and alone
         await chunks.aclose()
@@ -244,14 +247,14 @@ WRONG: Any = {"role": "user", "content": "x"}
 )
 async def test_a_refused_request_is_never_sent(wire: Wire, messages: Any, options: Any, said: str) -> None:
     """What is known to be wrong fails here, at the first chunk, with vendor and model."""
-    async with asking(Reply(HELLO[wire]), wire=wire) as (emulator, provider):
+    async with asking(ServerReply(HELLO[wire]), wire=wire) as (emulator, provider):
         with pytest.raises(InvalidRequestError, match=said) as raised:
             await anext(provider.create_message("", messages, options))
         assert (raised.value.vendor, raised.value.model, raised.value.status) == ("openai", "m", None)
         assert not emulator.requests
 
 
-HTML = Reply([b"<html>Service Unavailable</html>"], 503, {"content-type": "text/html"}, whole=True)
+HTML = ServerReply([b"<html>Service Unavailable</html>"], 503, {"content-type": "text/html"}, whole=True)
 STATUSES: list[Any] = [
     pytest.param(openai_error(400, "bad"), InvalidRequestError, False, id="400"),
     pytest.param(
@@ -283,9 +286,9 @@ STATUSES: list[Any] = [
 
 @each_wire
 @pytest.mark.parametrize(("reply", "class_", "retryable"), STATUSES)
-async def test_statuses(wire: Wire, reply: Reply, class_: type[ProviderError], retryable: bool) -> None:
+async def test_statuses(wire: Wire, reply: ServerReply, class_: type[ProviderError], retryable: bool) -> None:
     """Each failing status has its class, and the error knows what its handler needs. It is asked once."""
-    async with asking(reply, Reply(HELLO[wire]), wire=wire, dialect="deepseek") as (emulator, provider):
+    async with asking(reply, ServerReply(HELLO[wire]), wire=wire, dialect="deepseek") as (emulator, provider):
         with pytest.raises(ProviderError) as raised:
             await collect(provider)
         assert len(emulator.requests) == 1
@@ -310,20 +313,20 @@ async def test_statuses(wire: Wire, reply: Reply, class_: type[ProviderError], r
 async def test_request_ids(headers: dict[str, str], request_id: str | None) -> None:
     """What the vendor's support asks for, wherever it stands."""
     body = b'{"error":{"message":"x"}}'
-    assert (await failure(Reply([body], 500, {**JSON, **headers}, whole=True))).request_id == request_id
+    assert (await failure(ServerReply([body], 500, {**JSON, **headers}, whole=True))).request_id == request_id
 
 
 async def test_a_request_id_inside_a_stream() -> None:
     """An error that comes after a good beginning has that of the answer."""
     body = [*HELLO["chat"][:3], b'data: {"error":{"message":"x","type":"server_error"}}\n\n']
-    error = await failure(Reply(body, headers={"x-request-id": "req_9"}), wire="chat")
+    error = await failure(ServerReply(body, headers={"x-request-id": "req_9"}), wire="chat")
     assert (type(error), error.request_id, error.status) == (ServerError, "req_9", None)
 
 
 async def test_no_retry_whatever_the_server_says() -> None:
     """The SDK would, when it is asked to: retrying is a middleware's work."""
     headers = {"x-should-retry": "true", "retry-after": "0"}
-    async with asking(openai_error(429, "x", headers=headers), Reply(HELLO["responses"])) as (emulator, provider):
+    async with asking(openai_error(429, "x", headers=headers), ServerReply(HELLO["responses"])) as (emulator, provider):
         with pytest.raises(RateLimitError) as raised:
             await collect(provider)
         assert len(emulator.requests) == 1
@@ -334,17 +337,17 @@ async def test_no_retry_whatever_the_server_says() -> None:
 @pytest.mark.parametrize("dialect", ["openai", "azure"])
 async def test_a_redirect_does_not_carry_the_key_away(wire: Wire, dialect: str) -> None:
     """Nothing reaches the other origin."""
-    async with Emulator(Reply(HELLO[wire])) as other:
-        redirect = Reply([], 307, {"location": f"{other.url}{PATHS[wire]}"}, whole=True)
+    async with Emulator(ServerReply(HELLO[wire])) as other:
+        redirect = ServerReply([], 307, {"location": f"{other.url}{PATHS[wire]}"}, whole=True)
         error = await failure(redirect, wire=wire, dialect=dialect)
         assert isinstance(error, InvalidRequestError)
         assert "redirects" in str(error)
         assert not other.requests
 
 
-def broken(wire: str, *steps: Step) -> Reply:
+def broken(wire: str, *steps: Step) -> ServerReply:
     """Half an answer, then these."""
-    return Reply([*HELLO[wire][: HALF[wire]], *steps])
+    return ServerReply([*HELLO[wire][: HALF[wire]], *steps])
 
 
 ERROR_EVENT = {
@@ -359,32 +362,38 @@ FAULTS: list[Any] = [
     pytest.param(lambda wire: broken(wire, ERROR_EVENT[wire]), OverloadedError, True, id="an error event"),
     pytest.param(lambda wire: broken(wire, Hang()), StallTimeoutError, True, id="silence after text"),
     pytest.param(lambda wire: broken(wire, *KEEP_ALIVE), StallTimeoutError, True, id="comments for ever"),
-    pytest.param(lambda wire: Reply([]), StreamInterruptedError, False, id="an empty stream"),
-    pytest.param(lambda wire: Reply([b"<html>no</html>"]), MalformedResponseError, False, id="200 with a web page"),
+    pytest.param(lambda wire: ServerReply([]), StreamInterruptedError, False, id="an empty stream"),
     pytest.param(
-        lambda wire: Reply([b'{"error":{"message":"no","type":"invalid_request_error"}}'], headers=JSON, whole=True),
+        lambda wire: ServerReply([b"<html>no</html>"]), MalformedResponseError, False, id="200 with a web page"
+    ),
+    pytest.param(
+        lambda wire: ServerReply(
+            [b'{"error":{"message":"no","type":"invalid_request_error"}}'], headers=JSON, whole=True
+        ),
         InvalidRequestError,
         False,
         id="200 with an error",
     ),
     pytest.param(
-        lambda wire: Reply([WHOLE[wire][:-9]], headers=JSON), MalformedResponseError, False, id="half a document"
+        lambda wire: ServerReply([WHOLE[wire][:-9]], headers=JSON), MalformedResponseError, False, id="half a document"
     ),
-    pytest.param(lambda wire: Reply(before=[Cut()]), NetworkError, False, id="request read, then closed"),
-    pytest.param(lambda wire: Reply(before=[Hang()]), FirstChunkTimeoutError, False, id="no headers"),
-    pytest.param(lambda wire: Reply([Hang()]), FirstChunkTimeoutError, False, id="silence"),
+    pytest.param(lambda wire: ServerReply(before=[Cut()]), NetworkError, False, id="request read, then closed"),
+    pytest.param(lambda wire: ServerReply(before=[Hang()]), FirstChunkTimeoutError, False, id="no headers"),
+    pytest.param(lambda wire: ServerReply([Hang()]), FirstChunkTimeoutError, False, id="silence"),
 ]
 
 
 @each_wire
 @pytest.mark.parametrize(("reply", "class_", "began"), FAULTS)
-async def test_faults(wire: Wire, reply: Callable[[str], Reply], class_: type[ProviderError], began: bool) -> None:
+async def test_faults(
+    wire: Wire, reply: Callable[[str], ServerReply], class_: type[ProviderError], began: bool
+) -> None:
     """Each fault is a typed error after the text before it, and the next call works.
 
     In time: but for the one deadline that it must be, all are far away.
     """
     limits = all_but(getattr(class_, "deadline", None))
-    async with asking(reply(wire), Reply(HELLO[wire]), wire=wire, deadlines=PATIENT) as (_, provider):
+    async with asking(reply(wire), ServerReply(HELLO[wire]), wire=wire, deadlines=PATIENT) as (_, provider):
         chunks: list[Chunk] = []
         with pytest.raises(ProviderError) as raised, anyio.fail_after(PATIENCE / 2):
             await collect(provider, Options(deadlines=limits), into=chunks)
@@ -415,7 +424,7 @@ USAGES: list[Any] = [
 @pytest.mark.parametrize(("wire", "body", "class_", "tokens"), USAGES)
 async def test_usage_on_errors(wire: Wire, body: Sequence[Step], class_: Any, tokens: tuple[int, int | None]) -> None:
     """What was reported until then is billed, and stands on the error, with its cost."""
-    async with asking(Reply(body), wire=wire) as (_, provider):
+    async with asking(ServerReply(body), wire=wire) as (_, provider):
         chunks: list[Chunk] = []
         with pytest.raises(class_) as raised:
             await collect(provider, into=chunks)
@@ -436,22 +445,25 @@ async def test_usage_on_errors(wire: Wire, body: Sequence[Step], class_: Any, to
 )
 async def test_ends_on_the_chat_wire(dialect: str | Dialect, form: ChatForm, ends: bool) -> None:
     """Any of them."""
-    async with asking(Reply(chat_completion(text="Hi", form=form)), wire="chat", dialect=dialect) as (_, provider):
+    async with asking(ServerReply(chat_completion(text="Hi", form=form)), wire="chat", dialect=dialect) as (
+        _,
+        provider,
+    ):
         assert stop_of(await collect(provider)).reason == "stop"
 
 
 async def test_a_plain_end_is_one_only_where_the_row_says_so() -> None:
     """Else half an answer would pass for a whole one."""
     body = HELLO["chat"][: HALF["chat"]]
-    async with asking(Reply(body), dialect=Dialect(name="mine", says_end=False)) as (_, provider):
+    async with asking(ServerReply(body), dialect=Dialect(name="mine", says_end=False)) as (_, provider):
         assert stop_of(await collect(provider)).reason == "other"
-    assert isinstance(await failure(Reply(body), dialect=Dialect(name="mine")), StreamInterruptedError)
+    assert isinstance(await failure(ServerReply(body), dialect=Dialect(name="mine")), StreamInterruptedError)
 
 
 @each_wire
 async def test_a_connection_left_open_does_not_delay_the_end(wire: Wire) -> None:
     """The terminal event ends the stream; the connection is not kept for a server that does not end it."""
-    async with asking(Reply([*HELLO[wire], Hang()]), wire=wire, deadlines=PATIENT) as (emulator, provider):
+    async with asking(ServerReply([*HELLO[wire], Hang()]), wire=wire, deadlines=PATIENT) as (emulator, provider):
         with anyio.fail_after(PATIENCE / 2):
             assert isinstance((await collect(provider))[-1], StopChunk)
             await emulator.exchanges[0].hung_up.wait()
@@ -460,7 +472,7 @@ async def test_a_connection_left_open_does_not_delay_the_end(wire: Wire) -> None
 @each_wire
 async def test_complete_answers_share_a_connection(wire: Wire) -> None:
     """A complete answer gives its connection back."""
-    async with asking(*[Reply(HELLO[wire])] * 3, wire=wire) as (emulator, provider):
+    async with asking(*[ServerReply(HELLO[wire])] * 3, wire=wire) as (emulator, provider):
         for _ in range(3):
             await collect(provider)
         assert emulator.connections == 1
@@ -504,7 +516,10 @@ LEAVING = [leave_by_break, leave_by_aclose, leave_by_timeout, leave_by_cancellat
 @pytest.mark.parametrize("leave", LEAVING, ids=lambda leave: leave.__name__)
 async def test_every_way_out_closes(wire: Wire, leave: Callable[[OpenAIProvider], Any]) -> None:
     """The server sees the client hang up at once, not at a deadline, and the next call works."""
-    async with asking(broken(wire, Hang()), Reply(HELLO[wire]), wire=wire, deadlines=PATIENT) as (emulator, provider):
+    async with asking(broken(wire, Hang()), ServerReply(HELLO[wire]), wire=wire, deadlines=PATIENT) as (
+        emulator,
+        provider,
+    ):
         await leave(provider)
         with anyio.fail_after(PATIENCE / 2):
             await emulator.exchanges[0].hung_up.wait()
@@ -514,7 +529,7 @@ async def test_every_way_out_closes(wire: Wire, leave: Callable[[OpenAIProvider]
 @pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")  # trio warns of it; that is the point here
 async def test_a_dropped_generator_closes_too() -> None:
     """With its last reference, not at a deadline."""
-    async with asking(broken("chat", Hang()), Reply(HELLO["chat"]), wire="chat", deadlines=PATIENT) as (
+    async with asking(broken("chat", Hang()), ServerReply(HELLO["chat"]), wire="chat", deadlines=PATIENT) as (
         emulator,
         provider,
     ):
@@ -531,10 +546,14 @@ async def test_a_dropped_generator_closes_too() -> None:
 async def test_concurrent_streams_do_not_disturb_each_other() -> None:
     """A fifth of them breaks; the texts of the others are exact."""
 
-    def reply(request: Request) -> Reply:
+    def reply(request: Request) -> ServerReply:
         number = int(msgspec.json.decode(request.body)["messages"][0]["content"])
         body = chat_completion(text=f"You said {number}.", piece=3)
-        return Reply([*body[:4], Reset()]) if number % 5 == 0 else Reply(pieces(b"".join(body), 90, pause=0.001))
+        return (
+            ServerReply([*body[:4], Reset()])
+            if number % 5 == 0
+            else ServerReply(pieces(b"".join(body), 90, pause=0.001))
+        )
 
     texts: dict[int, str] = {}
     errors: dict[int, ProviderError] = {}
@@ -557,12 +576,12 @@ async def test_concurrent_streams_do_not_disturb_each_other() -> None:
 ECHOES: list[Any] = [
     pytest.param(openai_error(401, f"Incorrect API key provided: {KEY}"), id="in the message of an error"),
     pytest.param(
-        Reply([f"Bearer {KEY}?".encode()], 500, {"content-type": "text/plain"}, whole=True), id="in plain text"
+        ServerReply([f"Bearer {KEY}?".encode()], 500, {"content-type": "text/plain"}, whole=True), id="in plain text"
     ),
-    pytest.param(Reply([f"<html>{KEY}</html>".encode()]), id="in a web page"),
-    pytest.param(Reply([f'data: {{"error":{{"message":"{KEY}"}}}}\n\n'.encode()]), id="in an error event"),
-    pytest.param(Reply([f"data: {KEY}\n\n".encode()]), id="in a broken event"),
-    pytest.param(Reply([], 307, {"location": f"http://x/?key={KEY}"}, whole=True), id="in a redirect"),
+    pytest.param(ServerReply([f"<html>{KEY}</html>".encode()]), id="in a web page"),
+    pytest.param(ServerReply([f'data: {{"error":{{"message":"{KEY}"}}}}\n\n'.encode()]), id="in an error event"),
+    pytest.param(ServerReply([f"data: {KEY}\n\n".encode()]), id="in a broken event"),
+    pytest.param(ServerReply([], 307, {"location": f"http://x/?key={KEY}"}, whole=True), id="in a redirect"),
     pytest.param(openai_error(500, "x", headers={"x-request-id": f"req_{KEY}"}), id="in place of a request id"),
     pytest.param(openai_error(400, "x", code=KEY), id="in place of a code"),
 ]
@@ -584,7 +603,7 @@ HOLDERS: list[Any] = [
 @pytest.mark.parametrize("reply", ECHOES)
 @pytest.mark.parametrize(("dialect", "config"), HOLDERS)
 async def test_the_key_never_shows(
-    reply: Reply, dialect: str | Dialect, config: dict[str, Any], caplog: pytest.LogCaptureFixture
+    reply: ServerReply, dialect: str | Dialect, config: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Not in the error, nor in anything it was raised from, nor in a log, even when the server echoes it."""
     with caplog.at_level(logging.DEBUG):
@@ -608,7 +627,7 @@ async def test_the_key_never_shows(
 @pytest.mark.parametrize("key", [f"{KEY}\n", "sk-canary 0123456789", "sk-ключ-0123456789", b"sk-bytes-012345"])
 async def test_a_key_that_no_header_can_carry_is_refused_unseen(key: Any, dialect: str) -> None:
     """A key read from a file often ends with a line end."""
-    async with asking(Reply(HELLO["chat"]), dialect=dialect, wire="chat", api_key=key) as (emulator, provider):
+    async with asking(ServerReply(HELLO["chat"]), dialect=dialect, wire="chat", api_key=key) as (emulator, provider):
         with pytest.raises(AuthenticationError) as raised:
             await collect(provider)
         assert not emulator.requests
@@ -633,7 +652,7 @@ def test_a_provider_serves_one_loop_after_the_other(anyio_backend: str) -> None:
     provider = OpenAIProvider(ProviderConfig(model_id="m", api_key=KEY, base_url=f"http://127.0.0.1:{port}"))
 
     async def once() -> str:
-        async with Emulator(Reply(HELLO["responses"]), port=port), provider:
+        async with Emulator(ServerReply(HELLO["responses"]), port=port), provider:
             return text_of(await collect(provider))
 
     for _ in range(3):
@@ -643,7 +662,7 @@ def test_a_provider_serves_one_loop_after_the_other(anyio_backend: str) -> None:
 async def test_headers_of_the_config_are_sent() -> None:
     """With every request, also in place of the SDK's own."""
     headers = {"HTTP-Referer": "https://penstock.example", "user-agent": "mine/1"}
-    async with asking(Reply(HELLO["chat"]), dialect="openrouter", headers=headers) as (emulator, provider):
+    async with asking(ServerReply(HELLO["chat"]), dialect="openrouter", headers=headers) as (emulator, provider):
         await collect(provider)
     (request,) = emulator.requests
     assert (request.headers["http-referer"], request.headers["user-agent"]) == ("https://penstock.example", "mine/1")
@@ -652,7 +671,7 @@ async def test_headers_of_the_config_are_sent() -> None:
 async def test_a_vendors_own_cost_wins() -> None:
     """OpenRouter says what a call has cost; of its models no price is known here."""
     body = chat_completion(text="Hi", usage={"cost": 0.0025})
-    async with asking(Reply(body), dialect="openrouter", model_info=ModelInfo()) as (_, provider):
+    async with asking(ServerReply(body), dialect="openrouter", model_info=ModelInfo()) as (_, provider):
         assert str(usage_of(await collect(provider)).cost) == "0.0025"
-    async with asking(Reply(HELLO["chat"]), dialect="openrouter", model_info=None) as (_, provider):
+    async with asking(ServerReply(HELLO["chat"]), dialect="openrouter", model_info=None) as (_, provider):
         assert usage_of(await collect(provider)).cost is None

@@ -36,7 +36,7 @@ from penstock import (
 )
 from penstock.middleware import CircuitBreaker, Concurrency, Fallback, Observe, RateLimit, Retry
 from penstock.providers.redaction import Secrets
-from penstock.testing import Cut, Emulator, Hang, Pause, Reply, Reset
+from penstock.testing import Cut, Emulator, Hang, Pause, Reset, ServerReply
 from three_wires import WIRES, ThreeWire, failure, read
 
 pytestmark = pytest.mark.anyio
@@ -110,11 +110,11 @@ HEADER = {"x-echo": f"you sent {CANARY}", "x-request-id": f"req_{CANARY}", "requ
 ESCAPED = CANARY.replace("/", "\\/").replace("+", "\\u002b").replace("=", "\\u003D")
 
 
-def plain(body: str, status: int = 500) -> Reply:
-    return Reply([body.encode()], status, {"content-type": "text/plain", **HEADER}, whole=True)
+def plain(body: str, status: int = 500) -> ServerReply:
+    return ServerReply([body.encode()], status, {"content-type": "text/plain", **HEADER}, whole=True)
 
 
-def failures(wire: ThreeWire) -> list[Reply]:
+def failures(wire: ThreeWire) -> list[ServerReply]:
     """Every way in which a server could say the key."""
     answer = wire.answer("Hello there")
     message = f"Bearer {CANARY} is no good"
@@ -125,21 +125,23 @@ def failures(wire: ThreeWire) -> list[Reply]:
         plain(f"who is {quote(CANARY, safe='')} or {quote(quote(CANARY, safe=''), safe='').lower()}?"),
         plain(f"<html>{html.escape(CANARY)} or {''.join(f'&#{ord(c)};' for c in CANARY)}</html>", 503),
         *(plain("x" * (200 - size) + CANARY * 2, 400) for size in range(8, 45, 3)),
-        Reply([], 307, {"location": f"http://127.0.0.1:9/?key={quote(CANARY, safe='')}", **HEADER}, whole=True),
-        Reply([f"<html>{CANARY}</html>".encode()], headers={"content-type": "text/html", **HEADER}),
-        Reply([f"data: {CANARY}\n\n".encode()], headers=HEADER),
-        Reply([b'data: {"error": {"message": "%s", "code": "%s"}}\n\n' % ((CANARY.encode(),) * 2)], headers=HEADER),
-        Reply([b'event: error\ndata: {"error": {"type": "%s"}}\n\n' % CANARY.encode()], headers=HEADER),
-        Reply([msgspec.json.encode({"error": CANARY})], headers={**JSON, **HEADER}, whole=True),
-        Reply([*answer[:-2], b"event: message_delta\ndata: {%s\n\n" % CANARY.encode(), Cut()], headers=HEADER),
-        Reply([*answer[:5], Pause(0.01), Reset()], headers=HEADER),
-        Reply([CANARY.encode()], headers={"content-encoding": "gzip", **HEADER}),
-        Reply([gzip.compress(message.encode())], 500, {"content-encoding": "gzip", **HEADER}),
-        Reply([f"HTTP/1.1 {CANARY}\r\n\r\n".encode(), Cut()], raw=True),
-        Reply([f"HTTP/1.1 200 OK\r\n{CANARY}\r\n\r\n".encode(), Cut()], raw=True),
-        Reply(before=[Cut()]),
-        Reply(before=[Hang()]),
-        Reply([*answer[:5], Hang()], headers=HEADER),
+        ServerReply([], 307, {"location": f"http://127.0.0.1:9/?key={quote(CANARY, safe='')}", **HEADER}, whole=True),
+        ServerReply([f"<html>{CANARY}</html>".encode()], headers={"content-type": "text/html", **HEADER}),
+        ServerReply([f"data: {CANARY}\n\n".encode()], headers=HEADER),
+        ServerReply(
+            [b'data: {"error": {"message": "%s", "code": "%s"}}\n\n' % ((CANARY.encode(),) * 2)], headers=HEADER
+        ),
+        ServerReply([b'event: error\ndata: {"error": {"type": "%s"}}\n\n' % CANARY.encode()], headers=HEADER),
+        ServerReply([msgspec.json.encode({"error": CANARY})], headers={**JSON, **HEADER}, whole=True),
+        ServerReply([*answer[:-2], b"event: message_delta\ndata: {%s\n\n" % CANARY.encode(), Cut()], headers=HEADER),
+        ServerReply([*answer[:5], Pause(0.01), Reset()], headers=HEADER),
+        ServerReply([CANARY.encode()], headers={"content-encoding": "gzip", **HEADER}),
+        ServerReply([gzip.compress(message.encode())], 500, {"content-encoding": "gzip", **HEADER}),
+        ServerReply([f"HTTP/1.1 {CANARY}\r\n\r\n".encode(), Cut()], raw=True),
+        ServerReply([f"HTTP/1.1 200 OK\r\n{CANARY}\r\n\r\n".encode(), Cut()], raw=True),
+        ServerReply(before=[Cut()]),
+        ServerReply(before=[Hang()]),
+        ServerReply([*answer[:5], Hang()], headers=HEADER),
     ]
 
 
@@ -194,7 +196,7 @@ def of_provider(provider: BaseProvider) -> list[str]:
 @pytest.mark.parametrize(("make", "wire"), PROVIDERS)
 async def test_the_canary_is_nowhere(make: Callable[[str], BaseProvider], wire: ThreeWire) -> None:
     """In no error with all that hangs on it, no traceback with its locals, no log record, no warning, no repr."""
-    good = Reply(wire.answer("Hello there"), headers={"content-type": "text/event-stream", **HEADER})
+    good = ServerReply(wire.answer("Hello there"), headers={"content-type": "text/event-stream", **HEADER})
     with listening() as texts:
         async with Emulator(good, *failures(wire), good) as emulator, make(emulator.url) as provider:
             assert isinstance((await read(provider))[-1], StopChunk)
@@ -237,10 +239,12 @@ async def leave_inside_a_group(provider: BaseProvider, waits: Callable[[], bool]
 
 
 @pytest.mark.parametrize("leave", [leave_by_a_timeout, leave_inside_a_group])
-@pytest.mark.parametrize("hang", [Reply(before=[Hang()]), Reply([Hang()])], ids=["before headers", "after headers"])
+@pytest.mark.parametrize(
+    "hang", [ServerReply(before=[Hang()]), ServerReply([Hang()])], ids=["before headers", "after headers"]
+)
 @pytest.mark.parametrize(("make", "wire"), PROVIDERS)
 async def test_a_cancelled_call_shows_no_canary(
-    make: Callable[[str], BaseProvider], wire: ThreeWire, hang: Reply, leave: Callable[..., Any]
+    make: Callable[[str], BaseProvider], wire: ThreeWire, hang: ServerReply, leave: Callable[..., Any]
 ) -> None:
     """What the caller's own timeout is raised from ends at our border too."""
     with listening() as texts:

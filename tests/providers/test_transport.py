@@ -54,9 +54,9 @@ from penstock.testing import (
     Emulator,
     Hang,
     Pause,
-    Reply,
     Request,
     Reset,
+    ServerReply,
     Step,
     anthropic_error,
     anthropic_message,
@@ -73,7 +73,7 @@ ASK = [Message("user", "Hi")]
 
 @asynccontextmanager
 async def asking(
-    *replies: Reply | Callable[[Request], Reply], **config: Any
+    *replies: ServerReply | Callable[[Request], ServerReply], **config: Any
 ) -> AsyncIterator[tuple[Emulator, AnthropicProvider]]:
     async with Emulator(*replies) as emulator:
         settings: dict[str, Any] = {"model_id": "m", "model_info": PRICED, "api_key": KEY, "base_url": emulator.url}
@@ -96,7 +96,7 @@ def paced(events: list[bytes], seconds: float) -> list[Step]:
     return [step for event in events for step in (event, Pause(seconds))]
 
 
-async def failure(*replies: Reply, **config: Any) -> ProviderError:
+async def failure(*replies: ServerReply, **config: Any) -> ProviderError:
     """What a call that gets these replies raises."""
     async with asking(*replies, **config) as (_, provider):
         with pytest.raises(ProviderError) as raised:
@@ -106,7 +106,7 @@ async def failure(*replies: Reply, **config: Any) -> ProviderError:
 
 async def test_a_message_streams_in() -> None:
     """The whole way: request out, chunks in, the bill at the end."""
-    async with asking(Reply(HELLO)) as (emulator, provider):
+    async with asking(ServerReply(HELLO)) as (emulator, provider):
         chunks = await collect(provider, Options(max_tokens=50))
     assert text_of(chunks) == "Hello there, world!"
     assert usage_of(chunks).output_tokens == 10
@@ -121,7 +121,7 @@ async def test_a_message_streams_in() -> None:
 
 async def test_nothing_is_sent_before_the_first_chunk_is_asked_for() -> None:
     """A call that is never iterated costs nothing."""
-    async with asking(Reply(HELLO)) as (emulator, provider):
+    async with asking(ServerReply(HELLO)) as (emulator, provider):
         chunks = provider.create_message("", ASK)
         await collect(provider)  # another one, which the server gets first and alone
         await chunks.aclose()
@@ -130,7 +130,7 @@ async def test_nothing_is_sent_before_the_first_chunk_is_asked_for() -> None:
 
 async def test_a_refused_request_is_never_sent() -> None:
     """What is known to be wrong fails here, at the first chunk, with vendor and model."""
-    async with asking(Reply(HELLO)) as (emulator, provider):
+    async with asking(ServerReply(HELLO)) as (emulator, provider):
         with pytest.raises(InvalidRequestError, match="empty") as raised:
             await anext(provider.create_message("", []))
         assert (raised.value.vendor, raised.value.model, raised.value.status) == ("anthropic", "m", None)
@@ -160,7 +160,7 @@ WRONG_TYPES: list[Any] = [
 async def test_what_is_of_a_wrong_type_is_refused_by_name(wrong: dict[str, Any], said: str) -> None:
     """As an InvalidRequestError, also where mypy would have said so."""
     info = ModelInfo(max_tokens=128000)
-    async with asking(Reply(HELLO), model_info=info) as (emulator, provider):
+    async with asking(ServerReply(HELLO), model_info=info) as (emulator, provider):
         arguments: dict[str, Any] = {"system_prompt": "", "messages": ASK} | wrong
         with pytest.raises(InvalidRequestError, match=said):
             await anext(provider.create_message(**arguments))
@@ -170,7 +170,7 @@ async def test_what_is_of_a_wrong_type_is_refused_by_name(wrong: dict[str, Any],
 async def test_headers_of_the_config_are_sent_and_betas_are_joined() -> None:
     """A beta of the user's does not push out one that an option needs."""
     headers = {"anthropic-beta": "context-1m-2025-08-07", "x-team": "core"}
-    async with asking(Reply(HELLO), Reply(HELLO), headers=headers) as (emulator, provider):
+    async with asking(ServerReply(HELLO), ServerReply(HELLO), headers=headers) as (emulator, provider):
         await collect(provider, Options(service_tier="fast"))
         await collect(provider)
     first, second = emulator.requests
@@ -179,7 +179,7 @@ async def test_headers_of_the_config_are_sent_and_betas_are_joined() -> None:
     assert first.headers["x-team"] == "core"
 
 
-HTML = Reply([b"<html>Service Unavailable</html>"], 503, {"content-type": "text/html"}, whole=True)
+HTML = ServerReply([b"<html>Service Unavailable</html>"], 503, {"content-type": "text/html"}, whole=True)
 STATUSES = [
     pytest.param(anthropic_error(400, "invalid_request_error", "bad"), InvalidRequestError, False, id="400"),
     pytest.param(anthropic_error(401, "authentication_error", "bad key"), AuthenticationError, False, id="401"),
@@ -228,7 +228,7 @@ STATUSES = [
 
 
 @pytest.mark.parametrize(("reply", "class_", "retryable"), STATUSES)
-async def test_statuses(reply: Reply, class_: type[ProviderError], retryable: bool) -> None:
+async def test_statuses(reply: ServerReply, class_: type[ProviderError], retryable: bool) -> None:
     """Each failing status has its class, and the error knows what its handler needs."""
     error = await failure(reply)
     assert type(error) is class_
@@ -258,7 +258,7 @@ async def test_a_broken_body_does_not_hide_the_status(
 ) -> None:
     """Class, status and retry_after stand in the head; the body is read as far as it comes, and not for long."""
     with anyio.fail_after(PATIENCE / 2):  # far below the deadlines
-        error = await failure(Reply(body, status, {"retry-after": "7", **headers}), deadlines=PATIENT)
+        error = await failure(ServerReply(body, status, {"retry-after": "7", **headers}), deadlines=PATIENT)
     assert type(error) is class_
     assert (error.status, error.retry_after) == (status, 7)
     assert len(str(error)) < 1000
@@ -294,7 +294,10 @@ async def test_retry_after_can_be_a_date() -> None:
 
 async def test_no_retry() -> None:
     """The provider asks once: retrying is a middleware's work."""
-    async with asking(anthropic_error(529, "overloaded_error", "Overloaded"), Reply(HELLO)) as (emulator, provider):
+    async with asking(anthropic_error(529, "overloaded_error", "Overloaded"), ServerReply(HELLO)) as (
+        emulator,
+        provider,
+    ):
         with pytest.raises(OverloadedError):
             await collect(provider)
         assert len(emulator.requests) == 1
@@ -302,8 +305,8 @@ async def test_no_retry() -> None:
 
 async def test_a_redirect_does_not_carry_the_key_away() -> None:
     """Nothing reaches the other origin."""
-    async with Emulator(Reply(HELLO)) as other:
-        redirect = Reply([], 307, {"location": f"{other.url}/v1/messages"}, whole=True)
+    async with Emulator(ServerReply(HELLO)) as other:
+        redirect = ServerReply([], 307, {"location": f"{other.url}/v1/messages"}, whole=True)
         error = await failure(redirect)
         assert isinstance(error, InvalidRequestError)
         assert "redirects" in str(error)
@@ -311,47 +314,54 @@ async def test_a_redirect_does_not_carry_the_key_away() -> None:
 
 
 FAULTS: list[Any] = [
-    pytest.param(Reply([*HELLO[:5], Pause(0.05), Reset()]), StreamInterruptedError, "Hello there,", id="a reset"),
+    pytest.param(ServerReply([*HELLO[:5], Pause(0.05), Reset()]), StreamInterruptedError, "Hello there,", id="a reset"),
     pytest.param(
-        Reply([*HELLO[:5], Cut()]), StreamInterruptedError, "Hello there,", id="end of file without the end of the body"
+        ServerReply([*HELLO[:5], Cut()]),
+        StreamInterruptedError,
+        "Hello there,",
+        id="end of file without the end of the body",
     ),
-    pytest.param(Reply(HELLO[:5]), StreamInterruptedError, "Hello there,", id="a clean end without the last event"),
     pytest.param(
-        Reply([*HELLO[:5], b'event: error\ndata: {"error":{"type":"overloaded_error"}}\n\n']),
+        ServerReply(HELLO[:5]), StreamInterruptedError, "Hello there,", id="a clean end without the last event"
+    ),
+    pytest.param(
+        ServerReply([*HELLO[:5], b'event: error\ndata: {"error":{"type":"overloaded_error"}}\n\n']),
         OverloadedError,
         "Hello there,",
         id="an error event",
     ),
-    pytest.param(Reply([]), StreamInterruptedError, "", id="an empty stream"),
+    pytest.param(ServerReply([]), StreamInterruptedError, "", id="an empty stream"),
     pytest.param(
-        Reply([b"<html>no</html>"], headers={"content-type": "text/html"}),
+        ServerReply([b"<html>no</html>"], headers={"content-type": "text/html"}),
         MalformedResponseError,
         "",
         id="200 with a web page",
     ),
-    pytest.param(Reply([Cut()]), StreamInterruptedError, "", id="headers, then end of file"),
-    pytest.param(Reply(before=[Cut()]), NetworkError, "", id="request read, then closed"),
-    pytest.param(Reply(before=[Reset()]), NetworkError, "", id="request read, then reset"),
-    pytest.param(Reply([b"HTTP/1.1 what\r\n\r\n", Cut()], raw=True), NetworkError, "", id="no HTTP"),
-    pytest.param(Reply([b"junk"], headers={"content-encoding": "gzip"}), MalformedResponseError, "", id="broken gzip"),
-    pytest.param(Reply(before=[Hang()]), FirstChunkTimeoutError, "", id="no headers"),
+    pytest.param(ServerReply([Cut()]), StreamInterruptedError, "", id="headers, then end of file"),
+    pytest.param(ServerReply(before=[Cut()]), NetworkError, "", id="request read, then closed"),
+    pytest.param(ServerReply(before=[Reset()]), NetworkError, "", id="request read, then reset"),
+    pytest.param(ServerReply([b"HTTP/1.1 what\r\n\r\n", Cut()], raw=True), NetworkError, "", id="no HTTP"),
     pytest.param(
-        Reply(pieces(b"HTTP/1.1 200 OK\r\nx-a: b\r\n", 1, pause=0.1), raw=True),
+        ServerReply([b"junk"], headers={"content-encoding": "gzip"}), MalformedResponseError, "", id="broken gzip"
+    ),
+    pytest.param(ServerReply(before=[Hang()]), FirstChunkTimeoutError, "", id="no headers"),
+    pytest.param(
+        ServerReply(pieces(b"HTTP/1.1 200 OK\r\nx-a: b\r\n", 1, pause=0.1), raw=True),
         FirstChunkTimeoutError,
         "",
         id="headers that drip",
     ),
-    pytest.param(Reply([Hang()]), FirstChunkTimeoutError, "", id="silence"),
-    pytest.param(Reply([HELLO[0], Hang()]), FirstChunkTimeoutError, "", id="silence after the start"),
-    pytest.param(Reply([*HELLO[:5], Hang()]), StallTimeoutError, "Hello there,", id="silence after text"),
+    pytest.param(ServerReply([Hang()]), FirstChunkTimeoutError, "", id="silence"),
+    pytest.param(ServerReply([HELLO[0], Hang()]), FirstChunkTimeoutError, "", id="silence after the start"),
+    pytest.param(ServerReply([*HELLO[:5], Hang()]), StallTimeoutError, "Hello there,", id="silence after text"),
     pytest.param(
-        Reply([*HELLO[:5], *paced([b'event: ping\ndata: {"type":"ping"}\n\n'] * 50, 0.1)]),
+        ServerReply([*HELLO[:5], *paced([b'event: ping\ndata: {"type":"ping"}\n\n'] * 50, 0.1)]),
         StallTimeoutError,
         "Hello there,",
         id="pings for ever",
     ),
     pytest.param(
-        Reply([*HELLO[:5], *paced([b": keep-alive\n\n"] * 50, 0.1)]),
+        ServerReply([*HELLO[:5], *paced([b": keep-alive\n\n"] * 50, 0.1)]),
         StallTimeoutError,
         "Hello there,",
         id="comments for ever",
@@ -360,13 +370,13 @@ FAULTS: list[Any] = [
 
 
 @pytest.mark.parametrize(("reply", "class_", "text"), FAULTS)
-async def test_faults(reply: Reply, class_: type[ProviderError], text: str) -> None:
+async def test_faults(reply: ServerReply, class_: type[ProviderError], text: str) -> None:
     """Each fault is a typed error after the text before it, with the usage so far; the next call works.
 
     In time: but for the one deadline that it must be, all are far away.
     """
     limits = all_but(getattr(class_, "deadline", None))
-    async with asking(reply, Reply(HELLO), deadlines=PATIENT) as (_, provider):
+    async with asking(reply, ServerReply(HELLO), deadlines=PATIENT) as (_, provider):
         chunks: list[Chunk] = []
         with pytest.raises(ProviderError) as raised, anyio.fail_after(PATIENCE / 2):
             await collect(provider, Options(deadlines=limits), into=chunks)
@@ -378,22 +388,24 @@ async def test_faults(reply: Reply, class_: type[ProviderError], text: str) -> N
 
 
 DEADLINES = [
-    pytest.param(Reply(before=[Hang()]), all_but("first_chunk"), "first_chunk", SHORT, id="no headers"),
+    pytest.param(ServerReply(before=[Hang()]), all_but("first_chunk"), "first_chunk", SHORT, id="no headers"),
     pytest.param(
-        Reply([HELLO[0], Hang()]), Deadlines(first_chunk=SHORT, stall=0.1), "first_chunk", SHORT, id="no content"
+        ServerReply([HELLO[0], Hang()]), Deadlines(first_chunk=SHORT, stall=0.1), "first_chunk", SHORT, id="no content"
     ),
-    pytest.param(Reply([*HELLO[:5], Hang()]), all_but("stall"), "stall", SHORT, id="a shorter stall"),
+    pytest.param(ServerReply([*HELLO[:5], Hang()]), all_but("stall"), "stall", SHORT, id="a shorter stall"),
     # Both must be short here; the headers and the text have as long.
-    pytest.param(Reply([*HELLO[:5], Hang()]), Deadlines(first_chunk=4, stall=5), "stall", 5, id="a longer stall"),
+    pytest.param(ServerReply([*HELLO[:5], Hang()]), Deadlines(first_chunk=4, stall=5), "stall", 5, id="a longer stall"),
     pytest.param(
-        Reply(paced(HELLO[:5] * 9, 0.1)), all_but("total"), "total", SHORT, id="an answer that takes too long"
+        ServerReply(paced(HELLO[:5] * 9, 0.1)), all_but("total"), "total", SHORT, id="an answer that takes too long"
     ),
-    pytest.param(Reply(before=[Hang()]), all_but("total"), "total", SHORT, id="no headers within the total"),
+    pytest.param(ServerReply(before=[Hang()]), all_but("total"), "total", SHORT, id="no headers within the total"),
 ]
 
 
 @pytest.mark.parametrize(("reply", "deadlines", "name", "seconds"), DEADLINES)
-async def test_each_deadline_says_which_it_was(reply: Reply, deadlines: Deadlines, name: str, seconds: float) -> None:
+async def test_each_deadline_says_which_it_was(
+    reply: ServerReply, deadlines: Deadlines, name: str, seconds: float
+) -> None:
     """The error names the deadline and its length, and comes when it has passed, long before another would."""
     before = time.monotonic()
     error = await failure(reply, deadlines=deadlines)
@@ -425,14 +437,14 @@ async def test_content_that_flows_is_no_stall(events: Sequence[bytes], monkeypat
     """Whatever becomes of it, and whatever comes with it in one read: each read takes a sixth of the deadline."""
     clock = Ticking(PATIENCE / 6)
     watch_by(clock, monkeypatch)
-    async with asking(Reply(paced(list(events), 0.01)), deadlines=PATIENT) as (_, provider):
+    async with asking(ServerReply(paced(list(events), 0.01)), deadlines=PATIENT) as (_, provider):
         assert isinstance((await collect(provider))[-1], StopChunk)
     assert clock.now > 2 * PATIENCE
 
 
 async def test_options_override_the_configs_deadlines() -> None:
     """For the one call that may take longer, or less long."""
-    async with asking(Reply(before=[Hang()])) as (_, provider):
+    async with asking(ServerReply(before=[Hang()])) as (_, provider):
         with pytest.raises(ProviderTimeoutError):
             await collect(provider, Options(deadlines=all_but("first_chunk")))
 
@@ -471,13 +483,13 @@ TOLERATED = [
 @pytest.mark.parametrize(("body", "headers"), TOLERATED)
 async def test_what_a_server_may_do(body: Sequence[Step], headers: dict[str, str]) -> None:
     """None of it changes the answer."""
-    async with asking(Reply(body, headers=headers)) as (_, provider):
+    async with asking(ServerReply(body, headers=headers)) as (_, provider):
         assert text_of(await collect(provider)) == "Hello there, world!"
 
 
 async def test_a_connection_left_open_does_not_delay_the_end() -> None:
     """The terminal event ends the stream."""
-    async with asking(Reply([*HELLO, Hang()]), deadlines=PATIENT) as (emulator, provider):
+    async with asking(ServerReply([*HELLO, Hang()]), deadlines=PATIENT) as (emulator, provider):
         with anyio.fail_after(PATIENCE / 2):
             chunks = await collect(provider)
             assert isinstance(chunks[-1], StopChunk)
@@ -486,7 +498,7 @@ async def test_a_connection_left_open_does_not_delay_the_end() -> None:
 
 async def test_complete_answers_share_a_connection() -> None:
     """A complete answer gives its connection back; a broken one does not take the pool with it."""
-    replies = [Reply(HELLO), Reply(HELLO), Reply(HELLO[:4]), Reply(HELLO)]
+    replies = [ServerReply(HELLO), ServerReply(HELLO), ServerReply(HELLO[:4]), ServerReply(HELLO)]
     async with asking(*replies) as (emulator, provider):
         for _ in range(2):
             await collect(provider)
@@ -496,7 +508,7 @@ async def test_complete_answers_share_a_connection() -> None:
         assert text_of(await collect(provider)) == "Hello there, world!"
 
 
-ENDLESS = Reply([*HELLO[:5], Hang()])
+ENDLESS = ServerReply([*HELLO[:5], Hang()])
 
 
 async def leave_by_break(provider: AnthropicProvider) -> None:
@@ -560,7 +572,7 @@ LEAVING = [leave_by_break, leave_by_aclose, leave_by_an_exception, leave_by_time
 @pytest.mark.parametrize("leave", LEAVING, ids=lambda leave: leave.__name__)
 async def test_every_way_out_closes(leave: Callable[[AnthropicProvider], Any]) -> None:
     """The server sees the client hang up at once, not at a deadline, and the next call works."""
-    async with asking(ENDLESS, Reply(HELLO), deadlines=PATIENT) as (emulator, provider):
+    async with asking(ENDLESS, ServerReply(HELLO), deadlines=PATIENT) as (emulator, provider):
         await leave(provider)
         with anyio.fail_after(PATIENCE / 2):
             await emulator.exchanges[0].hung_up.wait()
@@ -571,7 +583,7 @@ async def test_every_way_out_closes(leave: Callable[[AnthropicProvider], Any]) -
 @pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
 async def test_a_dropped_generator_closes_too() -> None:
     """With its last reference, not at a deadline."""
-    async with asking(ENDLESS, Reply(HELLO), deadlines=PATIENT) as (emulator, provider):
+    async with asking(ENDLESS, ServerReply(HELLO), deadlines=PATIENT) as (emulator, provider):
         await leave_by_dropping(provider)
         with anyio.fail_after(PATIENCE / 2):
             await emulator.exchanges[0].hung_up.wait()
@@ -580,7 +592,7 @@ async def test_a_dropped_generator_closes_too() -> None:
 
 async def test_a_call_cancelled_before_its_answer_leaves_the_pool_working() -> None:
     """Even while it connects."""
-    async with asking(lambda request: Reply(HELLO)) as (_, provider):
+    async with asking(lambda request: ServerReply(HELLO)) as (_, provider):
         await leave_while_connecting(provider)
         assert text_of(await collect(provider)) == "Hello there, world!"
 
@@ -600,10 +612,14 @@ async def test_a_cancelled_call_is_not_swallowed() -> None:
 async def test_concurrent_streams_do_not_disturb_each_other() -> None:
     """A fifth of them breaks; the texts of the others are exact."""
 
-    def reply(request: Request) -> Reply:
+    def reply(request: Request) -> ServerReply:
         asked = msgspec.json.decode(request.body)["messages"][0]["content"][0]["text"]
         body = anthropic_message({"type": "text", "text": f"You said {asked}."}, piece=3)
-        return Reply([*body[:4], Reset()]) if int(asked) % 5 == 0 else Reply(pieces(b"".join(body), 50, pause=0.001))
+        return (
+            ServerReply([*body[:4], Reset()])
+            if int(asked) % 5 == 0
+            else ServerReply(pieces(b"".join(body), 50, pause=0.001))
+        )
 
     texts: dict[int, str] = {}
     errors: dict[int, ProviderError] = {}
@@ -627,19 +643,19 @@ async def test_concurrent_streams_do_not_disturb_each_other() -> None:
 ECHOES = [
     pytest.param(anthropic_error(401, "authentication_error", f"invalid key {KEY}"), id="in the message of an error"),
     pytest.param(
-        Reply([f"Bearer {KEY}?".encode()], 500, {"content-type": "text/plain"}, whole=True), id="in plain text"
+        ServerReply([f"Bearer {KEY}?".encode()], 500, {"content-type": "text/plain"}, whole=True), id="in plain text"
     ),
-    pytest.param(Reply([f"<html>{KEY}</html>".encode()]), id="in a web page"),
+    pytest.param(ServerReply([f"<html>{KEY}</html>".encode()]), id="in a web page"),
     pytest.param(
-        Reply([f'event: error\ndata: {{"error":{{"message":"{KEY}"}}}}\n\n'.encode()]), id="in an error event"
+        ServerReply([f'event: error\ndata: {{"error":{{"message":"{KEY}"}}}}\n\n'.encode()]), id="in an error event"
     ),
-    pytest.param(Reply([f"event: message_delta\ndata: {KEY}\n\n".encode()]), id="in a broken event"),
-    pytest.param(Reply([], 307, {"location": f"http://x/?key={KEY}"}, whole=True), id="in a redirect"),
+    pytest.param(ServerReply([f"event: message_delta\ndata: {KEY}\n\n".encode()]), id="in a broken event"),
+    pytest.param(ServerReply([], 307, {"location": f"http://x/?key={KEY}"}, whole=True), id="in a redirect"),
 ]
 
 
 @pytest.mark.parametrize("reply", ECHOES)
-async def test_the_key_never_shows(reply: Reply, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_key_never_shows(reply: ServerReply, caplog: pytest.LogCaptureFixture) -> None:
     """Not in the error, nor in anything it was raised from, nor in a log, even when the server echoes it."""
     with caplog.at_level(logging.DEBUG):
         error = await failure(reply)
@@ -655,7 +671,7 @@ async def test_the_key_never_shows(reply: Reply, caplog: pytest.LogCaptureFixtur
 
 async def test_a_key_that_the_message_cuts_off_does_not_show() -> None:
     """An error shows the first 200 characters, which may end inside the key."""
-    error = await failure(Reply([b"<html>" + b"x" * 171 + KEY.encode()]))
+    error = await failure(ServerReply([b"<html>" + b"x" * 171 + KEY.encode()]))
     assert KEY[:10] not in str(error)
 
 
@@ -697,7 +713,7 @@ async def test_a_client_that_cannot_be_made_is_a_typed_error(
     """And not one to be retried: it would be wrong again."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    error = await failure(Reply(HELLO), **config)
+    error = await failure(ServerReply(HELLO), **config)
     assert isinstance(error, class_)
     assert not error.retryable
     del error
@@ -713,7 +729,7 @@ async def test_a_date_beyond_all_calendars_is_no_date() -> None:
 @pytest.mark.parametrize("key", ["sk-ant-canary-0123456789\n", "sk-ant canary 0123456789", "sk-ключ-0123456789"])
 async def test_a_key_that_no_header_can_carry_is_refused_unseen(key: str) -> None:
     """A key read from a file often ends with a line end."""
-    error = await failure(Reply(HELLO), api_key=key)
+    error = await failure(ServerReply(HELLO), api_key=key)
     assert isinstance(error, AuthenticationError)
     assert "header" in str(error)
     assert key.strip() not in "".join(traceback.format_exception(error))
@@ -734,7 +750,7 @@ def test_a_provider_serves_one_loop_after_the_other(anyio_backend: str) -> None:
     provider = AnthropicProvider(ProviderConfig(model_id="m", api_key=KEY, base_url=f"http://127.0.0.1:{port}"))
 
     async def once() -> str:
-        async with Emulator(Reply(HELLO), port=port), provider:
+        async with Emulator(ServerReply(HELLO), port=port), provider:
             return text_of(await collect(provider))
 
     for _ in range(3):
@@ -754,7 +770,7 @@ def growth_over_loops(anyio_backend: str) -> int:
     provider = AnthropicProvider(ProviderConfig(model_id="m", api_key=KEY, base_url=f"http://127.0.0.1:{port}"))
 
     async def once() -> None:
-        async with Emulator(Reply(HELLO), port=port):
+        async with Emulator(ServerReply(HELLO), port=port):
             await collect(provider)
 
     anyio.run(once, backend=anyio_backend)

@@ -7,31 +7,31 @@ from typing import Any
 
 from penstock.testing import (
     DemoModel,
-    Reply,
     Request,
+    ServerReply,
     chat_completion,
     openai_error,
     responses_message,
 )
 
-Replies = Sequence[Reply | Callable[[Request], Reply]]
+Replies = Sequence[ServerReply | Callable[[Request], ServerReply]]
 Call = tuple[str, Mapping[str, Any]]
 
 
-def chat(text: str = "", *calls: Call, **more: Any) -> Reply:
+def chat(text: str = "", *calls: Call, **more: Any) -> ServerReply:
     """An answer of the chat wire."""
     made = [{"id": f"call_{place}", "name": name, "arguments": given} for place, (name, given) in enumerate(calls)]
-    return Reply(chat_completion(text=text, tool_calls=made, **more))
+    return ServerReply(chat_completion(text=text, tool_calls=made, **more))
 
 
-def items(text: str = "", *calls: Call, before: Sequence[Mapping[str, Any]] = (), **more: Any) -> Reply:
+def items(text: str = "", *calls: Call, before: Sequence[Mapping[str, Any]] = (), **more: Any) -> ServerReply:
     """An answer of the Responses API."""
     said = [{"type": "message", "id": "msg_1", "role": "assistant", "content": [{"type": "output_text", "text": text}]}]
     made = [
         {"type": "function_call", "id": f"fc_{place}", "call_id": f"call_{place}", "name": name, "arguments": given}
         for place, (name, given) in enumerate(calls)
     ]
-    return Reply(responses_message(*before, *(said if text else []), *made, **more))
+    return ServerReply(responses_message(*before, *(said if text else []), *made, **more))
 
 
 WEATHER: Call = ("get_weather", {"city": "Paris"})
@@ -99,7 +99,7 @@ REPLIES: Mapping[str, Mapping[str, Replies]] = {
         "the length limit": [items("Once upon a time there was", status="incomplete")],
         "cache read": [DemoModel(min_cache_tokens=128)],
         "an image": [items("Black.")],
-        "a refusal": [Reply(responses_message(REFUSAL))],
+        "a refusal": [ServerReply(responses_message(REFUSAL))],
         **{name: [reply] for name, reply in ERRORS.items()},
     },
 }  # fmt: skip

@@ -12,7 +12,7 @@ import vcr.serializers.yamlserializer
 
 from penstock import AnthropicProvider, BaseProvider, Deadlines, ModelInfo, OpenAIProvider, ProviderConfig, catalog
 from penstock.core.dialect import Wire
-from penstock.testing import Emulator, Reply, Request
+from penstock.testing import Emulator, Request, ServerReply
 
 # Before any test forgets the environment.
 REAL_KEYS = {"anthropic": os.environ.get("ANTHROPIC_API_KEY"), "openai": os.environ.get("OPENAI_API_KEY")}
@@ -76,7 +76,7 @@ def header(cassette: dict[str, Any]) -> str:
 @asynccontextmanager
 async def talking_to(
     name: str,
-    replies: list[Reply | Callable[[Request], Reply]],
+    replies: list[ServerReply | Callable[[Request], ServerReply]],
     *,
     key: str | None = None,
     recording: bool,

@@ -20,7 +20,7 @@ from penstock import (
     ProviderError,
 )
 from penstock.testing import (
-    Reply,
+    ServerReply,
     anthropic_error,
     anthropic_message,
     chat_completion,
@@ -45,7 +45,7 @@ class ThreeWire(NamedTuple):
     name: str
     answer: Callable[[str], list[bytes]]
     begun: int
-    error: Callable[..., Reply]
+    error: Callable[..., ServerReply]
     response_error: Callable[..., ProviderError]
     no_content: bytes
     make: Callable[..., BaseProvider]
@@ -94,7 +94,7 @@ def _openai(wire: str) -> Callable[..., BaseProvider]:
     return make
 
 
-def _anthropic_error(status: int, message: str, **options: Any) -> Reply:
+def _anthropic_error(status: int, message: str, **options: Any) -> ServerReply:
     return anthropic_error(status, "some_error", message, **options)
 
 

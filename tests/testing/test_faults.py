@@ -35,7 +35,7 @@ from penstock.testing import (
     Fault,
     Hang,
     Outcome,
-    Reply,
+    ServerReply,
     WireName,
     cut_at_bytes,
     cut_at_events,
@@ -119,7 +119,7 @@ async def test_every_fault_has_its_outcome(fault: Fault, wire: WireName) -> None
         assert seconds < fault.seconds
         if fault.refused:
             await emulator.listen()
-        emulator.then = Reply(answer(wire, TEXT))
+        emulator.then = ServerReply(answer(wire, TEXT))
         chunks, error, _ = await outcome(provider)
         assert (text_of(chunks), error) == (TEXT, None)
         await until(lambda: emulator.open_connections <= 1)
@@ -157,7 +157,7 @@ async def test_what_is_whole_gives_its_connection_back(name: str, wire: WireName
 @pytest.mark.parametrize("wire", WIRES)
 async def test_the_last_event_ends_the_stream(wire: WireName) -> None:
     """A connection that is left open does not delay the end, and is closed, as the rest of it may never come."""
-    emulator = Emulator(Reply([*answer(wire, TEXT), Hang()]), then=Reply(answer(wire, TEXT)))
+    emulator = Emulator(ServerReply([*answer(wire, TEXT), Hang()]), then=ServerReply(answer(wire, TEXT)))
     async with served(emulator, wire) as provider:
         chunks, error, _ = await outcome(provider)
         assert (text_of(chunks), error) == (TEXT, None)
@@ -179,7 +179,7 @@ def sample(corpus: list[dict[str, Any]], wire: WireName, count: int = 10) -> lis
     return [rows[place * (len(rows) - 1) // (count - 1)]["response_body"].encode() for place in range(count)]
 
 
-def read(reply: Reply, wire: WireName) -> tuple[list[Chunk], ProviderError | None]:
+def read(reply: ServerReply, wire: WireName) -> tuple[list[Chunk], ProviderError | None]:
     """What a provider reads of a reply, without a network."""
     meter = Meter(ModelInfo(), DAY)
     reader = AnswerReader(
@@ -198,7 +198,7 @@ def read(reply: Reply, wire: WireName) -> tuple[list[Chunk], ProviderError | Non
     return chunks, None
 
 
-def cuts(body: bytes) -> Iterator[Reply]:
+def cuts(body: bytes) -> Iterator[ServerReply]:
     """The body cut at each event and at some 200 bytes."""
     yield from cut_at_events(body)
     yield from cut_at_bytes(body, max(1, len(body) // 200))
@@ -208,7 +208,7 @@ def cuts(body: bytes) -> Iterator[Reply]:
 def test_a_recorded_stream_that_is_cut_never_ends_well(corpus: list[dict[str, Any]], wire: WireName) -> None:
     """Wherever it is cut: an error, no stop, and no call but those of the whole stream, word for word."""
     for body in sample(corpus, wire):
-        whole, error = read(Reply([body]), wire)
+        whole, error = read(ServerReply([body]), wire)
         assert error is None
         assert isinstance(whole[-1], StopChunk)
         for reply in cuts(body):
@@ -225,15 +225,15 @@ async def test_it_does_not_over_a_network_either(corpus: list[dict[str, Any]], w
     """The shortest of them, each cut ended in order and by a broken connection; then it is asked for the whole one."""
     body = sample(corpus, wire)[0]
     replies = list(cut_at_events(body))
-    replies += [Reply([*reply.body, Cut()]) for reply in replies]
-    async with served(Emulator(*replies, then=Reply([body])), wire) as provider:
+    replies += [ServerReply([*reply.body, Cut()]) for reply in replies]
+    async with served(Emulator(*replies, then=ServerReply([body])), wire) as provider:
         for _ in replies:
             chunks, error, _ = await outcome(provider)
             assert type(error) is StreamInterruptedError
             assert not any(isinstance(chunk, StopChunk) for chunk in chunks)
         chunks, error, _ = await outcome(provider)
         assert error is None
-        assert chunks == read(Reply([body]), wire)[0]
+        assert chunks == read(ServerReply([body]), wire)[0]
 
 
 @pytest.mark.anyio
@@ -264,7 +264,7 @@ def test_the_variants_of_a_body(end: bytes, wire: WireName) -> None:
     assert with_error_event(body, wire, 2).body == [*events[:2], ERROR_EVENT[wire]]
     sizes = [sum(len(step) for step in reply.body if isinstance(step, bytes)) for reply in cut_at_bytes(body)]
     assert sizes == list(range(len(sizes)))
-    assert read(Reply([body[: len(sizes)]]), wire)[1] is None
+    assert read(ServerReply([body[: len(sizes)]]), wire)[1] is None
     for reply in (*cut_at_events(body), *cut_at_bytes(body)):
         chunks, error = read(reply, wire)
         assert type(error) is StreamInterruptedError

@@ -15,8 +15,8 @@ from penstock.testing import (
     ChatForm,
     DemoModel,
     Emulator,
-    Reply,
     Request,
+    ServerReply,
     chat_completion,
     chat_document,
     chat_events,
@@ -59,9 +59,9 @@ def client(emulator: Emulator) -> AsyncOpenAI:
     return AsyncOpenAI(base_url=emulator.url + "/v1", api_key="x", max_retries=0)
 
 
-def document(body: bytes) -> Reply:
+def document(body: bytes) -> ServerReply:
     """A reply of one JSON document."""
-    return Reply([body], headers=JSON, whole=True)
+    return ServerReply([body], headers=JSON, whole=True)
 
 
 def parsed(events: Iterable[bytes]) -> list[dict[str, Any]]:
@@ -89,7 +89,7 @@ async def test_the_sdk_reads_a_streamed_chat_completion(form: ChatForm) -> None:
     )
     text = reasoning = ""
     calls: dict[int, list[str]] = {}
-    async with Emulator(Reply(body)) as emulator, client(emulator) as sdk:
+    async with Emulator(ServerReply(body)) as emulator, client(emulator) as sdk:
         chunks = [chunk async for chunk in await sdk.chat.completions.create(model="m", messages=ASK, stream=True)]
     for choice in (choice for chunk in chunks for choice in chunk.choices):
         text += choice.delta.content or ""
@@ -109,7 +109,7 @@ async def test_the_sdk_reads_a_streamed_chat_completion(form: ChatForm) -> None:
 async def test_the_sdk_adds_a_stream_up_to_the_whole_answer() -> None:
     """Its own fold of the events is the document of the same answer."""
     answer: dict[str, Any] = {"text": "Good morning", "refusal": "But no more.", "tool_calls": [READ, LIST]}
-    replies = Reply(chat_completion(**answer)), document(chat_document(**answer))
+    replies = ServerReply(chat_completion(**answer)), document(chat_document(**answer))
     async with Emulator(*replies) as emulator, client(emulator) as sdk:
         async with sdk.chat.completions.stream(model="m", messages=ASK) as stream:
             folded = await stream.get_final_completion()
@@ -198,7 +198,7 @@ async def test_the_sdk_adds_a_response_up(names: bool) -> None:
     ]
     usage = {"input_tokens": 40, "input_tokens_details": {"cached_tokens": 32, "cache_write_tokens": 0}}
     body = responses_message(*items, usage=usage, names=names, piece=3)
-    replies = Reply(body), document(responses_document(*items, usage=usage))
+    replies = ServerReply(body), document(responses_document(*items, usage=usage))
     async with Emulator(*replies) as emulator, client(emulator) as sdk:
         async with sdk.responses.stream(model="m", input="Good morning") as stream:
             deltas = [event.delta async for event in stream if event.type == "response.output_text.delta"]
@@ -247,9 +247,9 @@ def test_the_order_of_a_responses_events() -> None:
 async def test_a_response_that_does_not_complete() -> None:
     """Incomplete says why and is billed; failed has an error and no usage unless one is given."""
     replies = [
-        Reply(responses_message(SAID, status="incomplete", incomplete_reason="content_filter")),
-        Reply(responses_message(status="failed", error={"code": "rate_limit_exceeded"})),
-        Reply(responses_message(status="failed", usage={"input_tokens": 3})),
+        ServerReply(responses_message(SAID, status="incomplete", incomplete_reason="content_filter")),
+        ServerReply(responses_message(status="failed", error={"code": "rate_limit_exceeded"})),
+        ServerReply(responses_message(status="failed", usage={"input_tokens": 3})),
     ]
     async with Emulator(*replies) as emulator, client(emulator) as sdk:
         ends = []
@@ -298,7 +298,9 @@ async def test_a_response_that_does_not_complete() -> None:
         pytest.param(openai_error(503, "busy", kind="server_error"), openai.InternalServerError, None, id="a failure"),
     ],
 )
-async def test_the_sdk_knows_the_errors(reply: Reply, kind: type[openai.APIStatusError], code: str | None) -> None:
+async def test_the_sdk_knows_the_errors(
+    reply: ServerReply, kind: type[openai.APIStatusError], code: str | None
+) -> None:
     """Each status has its class; code, param, request id and headers arrive."""
     async with Emulator(reply) as emulator, client(emulator) as sdk:
         with pytest.raises(kind) as caught:

@@ -132,9 +132,9 @@ def test_an_emulator_with_replies_of_ones_own(pytester: pytest.Pytester) -> None
         pytester,
         """
 from penstock import AnthropicProvider, ProviderConfig
-from penstock.testing import Reply, anthropic_error, anthropic_message
+from penstock.testing import ServerReply, anthropic_error, anthropic_message
 
-HI = Reply(anthropic_message({"type": "text", "text": "Hi"}))
+HI = ServerReply(anthropic_message({"type": "text", "text": "Hi"}))
 
 def test_two(penstock_emulator):
     async def main(emulator):

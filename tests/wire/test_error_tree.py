@@ -27,7 +27,7 @@ from penstock import (
     TotalTimeoutError,
     UsageChunk,
 )
-from penstock.testing import Emulator, Reply, Request
+from penstock.testing import Emulator, Request, ServerReply
 from penstock.wire.anthropic import errors as anthropic_errors
 from penstock.wire.openai import errors as openai_errors
 from penstock.wire.retry_after import said_in_headers, said_of_buckets
@@ -53,7 +53,7 @@ OF_ONE_WIRE: dict[tuple[str, int], type[ProviderError]] = {
 }
 
 
-async def errors_of(wire: ThreeWire, *replies: Reply, **config: Any) -> list[ProviderError]:
+async def errors_of(wire: ThreeWire, *replies: ServerReply, **config: Any) -> list[ProviderError]:
     """What calls that get these replies raise."""
     async with Emulator(*replies) as emulator, wire.provider(emulator.url, **config) as provider:
         return [await failure(provider) for _ in replies]
@@ -333,11 +333,11 @@ async def test_a_redirect_does_not_carry_the_key_away(wire: ThreeWire) -> None:
     """Whatever its status: nothing reaches the other origin, and the error says where it would have gone."""
     statuses = (301, 302, 303, 307, 308)
 
-    async with Emulator(lambda request: Reply(wire.answer("Hi"))) as other:
+    async with Emulator(lambda request: ServerReply(wire.answer("Hi"))) as other:
 
-        def redirect(request: Request) -> Reply:
+        def redirect(request: Request) -> ServerReply:
             status = statuses[len(emulator.exchanges) - 1]
-            return Reply([], status, {"location": f"{other.url}/elsewhere"}, whole=True)
+            return ServerReply([], status, {"location": f"{other.url}/elsewhere"}, whole=True)
 
         async with Emulator(redirect) as emulator, wire.provider(emulator.url) as provider:
             for _ in statuses:

@@ -28,9 +28,11 @@ from penstock import (
     open_provider,
     save_models,
 )
-from penstock.config.registry import PROVIDERS, catalog, models_schema, resolve
+from penstock.config.catalog import PROVIDERS, catalog
+from penstock.config.models_file import models_schema
+from penstock.config.open import resolve
 from penstock.core.dialect import Dialect, Wire
-from penstock.testing import Emulator, Reply, Request, chat_completion, responses_message
+from penstock.testing import Emulator, Request, ServerReply, chat_completion, responses_message
 from penstock.wire.vendors import DIALECTS, completed
 
 ROWS = [pytest.param(row, id=row.name) for row in DIALECTS.values()]
@@ -410,9 +412,9 @@ def _nobodys_keys(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def answer(request: Request) -> Reply:
+def answer(request: Request) -> ServerReply:
     said = {"type": "message", "content": [{"type": "output_text", "text": "Hi"}]}
-    return Reply(chat_completion(text="Hi") if "chat" in request.path else responses_message(said))
+    return ServerReply(chat_completion(text="Hi") if "chat" in request.path else responses_message(said))
 
 
 async def asked(vendor: str | Dialect, **config: Any) -> Request:
@@ -568,14 +570,13 @@ NAMED = {
     "core/dialect.py": {"openai"},  # the defaults are its own
     "providers/openai.py": {"openai"},  # the default, and two headers of its SDK
     "providers/redaction.py": {"openai"},  # its SDK's logger
-    "config/registry.py": {OWN},  # the only provider with a row of one's own
+    "config/models_file.py": {OWN},  # the only provider with a row of one's own
     "wire/openai/options.py": {"openai", "google", "mistral", "openrouter", "vllm", "llamacpp"},  # where a thing works
     "wire/openai/errors.py": {"google"},  # an address in its words
     "wire/quota.py": {"google"},  # the same
     "wire/anthropic/options.py": {"openai"},  # where a thing works
     "testing/__init__.py": {"openai"},  # a module's name
     "testing/openai.py": {"openai"},
-    "cli/main.py": {"openai"},
     "cli/doctor.py": {"openai"},
 }
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+import anyio
 import msgspec
 
+from penstock.cli.commands import Commands
+from penstock.config.open import open_provider
 from penstock.core.chunks import Chunk, StopChunk, TextChunk, ToolCallChunk, ToolCallDeltaChunk, UsageChunk
 from penstock.core.errors import (
     AuthenticationError,
@@ -24,7 +28,7 @@ from penstock.core.errors import (
 from penstock.core.messages import Deadlines, Message, Options, Tool
 from penstock.core.provider import BaseProvider
 
-__all__ = ["Finding", "examine"]
+__all__ = ["Finding", "add", "examine", "run"]
 
 _TOOL = Tool(name="ping", description="Takes no arguments and answers pong.")
 _PROMPT = "Write one short sentence, then call the tool `ping`."
@@ -166,3 +170,26 @@ def _tools(call: _Call, refused: ProviderError | None) -> Finding:
         return Finding(what="tools", works=None, said="not known")
     advice = "It may still do so: a model is free to. A local server may need a template or a flag for tools."
     return Finding(what="tools", works=None, said="offered, and not called", advice=advice)
+
+
+def add(commands: Commands) -> None:
+    """Add it to the command line."""
+    doctor = commands.add_parser("doctor", help="make one tiny call to a model and say what of it works")
+    doctor.add_argument("model", nargs="?", metavar="ALIAS", help="as for chat; the active one if none is named")
+    doctor.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """The command; the result is the exit status."""
+
+    async def examined() -> list[Finding]:
+        async with open_provider(arguments.model) as provider:
+            return await examine(provider)
+
+    findings = anyio.run(examined)
+    marks = {True: "yes", False: "NO", None: "?"}
+    for finding in findings:
+        print(f"{finding.what:<15} {marks[finding.works]:<4} {finding.said}")
+        if finding.advice:
+            print(f"{'':<20} {finding.advice}")
+    return 1 if any(finding.works is False for finding in findings) else 0

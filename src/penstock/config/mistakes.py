@@ -1,4 +1,4 @@
-"""Says what is wrong with a JSON file and where, more exactly than the decoder can."""
+"""Says what is wrong with models.json and where, more exactly than the decoder can."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import json
 import re
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from penstock.core.errors import ConfigError
 from penstock.core.validation import near
 
-__all__ = ["explained", "quoted"]
+__all__ = ["explained", "mistake", "quoted"]
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _AT: Final = re.compile(r" - at `(.*?)`$")
@@ -150,3 +152,12 @@ def _plain(found: Any) -> Any:
 
 def _written(path: list[str | int]) -> str:
     return "$" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+
+
+def mistake(file: Path | None, where: str | None, said: str) -> ConfigError:
+    """The error of a place in a file, or of a file, or of neither."""
+    place = ", at ".join(str(part) for part in (file, where) if part is not None)
+    error = ConfigError(f"{place}: {said}" if place else said)
+    error.file = file
+    error.path = where
+    return error

@@ -10,7 +10,18 @@ if TYPE_CHECKING:
     from penstock.testing.answers import WIRES, CalledTool, WireName
     from penstock.testing.anthropic import anthropic_error, anthropic_events, anthropic_message
     from penstock.testing.demo.model import DemoModel
-    from penstock.testing.emulator import Cut, Emulator, Exchange, Hang, Pause, Reply, Request, Reset, Step, pieces
+    from penstock.testing.emulator import (
+        Cut,
+        Emulator,
+        Exchange,
+        Hang,
+        Pause,
+        Request,
+        Reset,
+        ServerReply,
+        Step,
+        pieces,
+    )
     from penstock.testing.faults.fault import TEXT, Fault, Outcome, emulated, provider_on
     from penstock.testing.faults.recorded import cut_at_bytes, cut_at_events, events_of, stalled, with_error_event
     from penstock.testing.faults.table import FAULTS
@@ -40,12 +51,12 @@ __all__ = [
     "Hang",
     "Outcome",
     "Pause",
-    "Reply",
     "Request",
     "Reset",
     "ScriptedCall",
     "ScriptedProvider",
     "ScriptedStep",
+    "ServerReply",
     "Step",
     "WireName",
     "anthropic_error",

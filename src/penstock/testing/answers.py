@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 import msgspec
 
 from penstock.testing.anthropic import anthropic_error, anthropic_message
-from penstock.testing.emulator import Reply
+from penstock.testing.emulator import ServerReply
 from penstock.testing.openai import chat_completion, openai_error, responses_message
 
 __all__ = [
@@ -126,7 +126,7 @@ def error_answer(
     *,
     code: str | None = None,
     headers: Mapping[str, str] | None = None,
-) -> Reply:
+) -> ServerReply:
     """An answer with a failing status. code: the vendor's word for it, None for the ordinary one."""
     anthropic_type, openai_type, openai_code = _WORDS[status]
     if wire == "messages":

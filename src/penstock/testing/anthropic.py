@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.testing.emulator import Reply
+from penstock.testing.emulator import ServerReply
 
 __all__ = ["anthropic_error", "anthropic_events", "anthropic_message"]
 
@@ -45,20 +45,20 @@ def anthropic_events(
 
 
 def anthropic_message(*blocks: Mapping[str, Any], **options: Any) -> Sequence[bytes]:
-    """The same as a body for a Reply; the options are those of `anthropic_events`."""
+    """The same as a body for a ServerReply; the options are those of `anthropic_events`."""
     return list(anthropic_events(*blocks, **options))
 
 
 def anthropic_error(
     status: int, kind: str, message: str, *, headers: Mapping[str, str] | None = None, code: str | None = None
-) -> Reply:
+) -> ServerReply:
     """An answer with a failing status, in the API's own form. kind: as `rate_limit_error`. code: as `error_code`."""
     error: dict[str, Any] = {"type": kind, "message": message}
     if code is not None:
         error["details"] = {"error_code": code}
     body = msgspec.json.encode({"type": "error", "error": error, "request_id": "req_emulated"})
     fields = {"content-type": "application/json", "request-id": "req_emulated", **(headers or {})}
-    return Reply([body], status, fields, whole=True)
+    return ServerReply([body], status, fields, whole=True)
 
 
 def _block_events(index: int, block: Mapping[str, Any], piece: int) -> Iterator[bytes]:

@@ -1,6 +1,6 @@
 """A loopback HTTP server that plays scripts: bytes, chunk borders, pauses, cuts and resets, on asyncio and trio.
 
-async with Emulator(Reply(anthropic_message({"type": "text", "text": "Hi"}))) as emulator:
+async with Emulator(ServerReply(anthropic_message({"type": "text", "text": "Hi"}))) as emulator:
     provider = AnthropicProvider(ProviderConfig(model_id="m", api_key="k", base_url=emulator.url))
 """
 
@@ -20,7 +20,7 @@ import anyio.abc
 import h11
 import msgspec
 
-__all__ = ["Cut", "Emulator", "Exchange", "Hang", "Pause", "Reply", "Request", "Reset", "Step", "pieces"]
+__all__ = ["Cut", "Emulator", "Exchange", "Hang", "Pause", "Request", "Reset", "ServerReply", "Step", "pieces"]
 
 _STREAM: Final = {"content-type": "text/event-stream; charset=utf-8"}
 
@@ -46,7 +46,7 @@ class Hang(msgspec.Struct, frozen=True):
 Step: TypeAlias = bytes | Pause | Cut | Reset | Hang
 
 
-class Reply(msgspec.Struct, frozen=True):
+class ServerReply(msgspec.Struct, frozen=True):
     """What one request gets. body: each piece of bytes is sent by itself, as one HTTP chunk.
 
     before: steps in front of the status line. whole: the body is sent with its length and not in chunks.
@@ -108,8 +108,8 @@ class Emulator:
 
     def __init__(
         self,
-        *replies: Reply | Callable[[Request], Reply],
-        then: Reply | Callable[[Request], Reply] | None = None,
+        *replies: ServerReply | Callable[[Request], ServerReply],
+        then: ServerReply | Callable[[Request], ServerReply] | None = None,
         port: int = 0,
         refusing: bool = False,
     ) -> None:
@@ -180,7 +180,7 @@ class Emulator:
 
     async def _converse(self, stream: anyio.abc.SocketStream, number: int) -> None:
         unread = self._replies[0] if self._replies else self.then
-        if isinstance(unread, Reply) and unread.unread:
+        if isinstance(unread, ServerReply) and unread.unread:
             await _Playing(stream, Exchange(_NOT_READ, number)).run(self._reply(_NOT_READ))
             return
         early = b""
@@ -193,11 +193,11 @@ class Emulator:
                 return
             early = playing.early
 
-    def _reply(self, request: Request) -> Reply:
+    def _reply(self, request: Request) -> ServerReply:
         reply = self._replies.popleft() if self._replies else self.then
         if reply is None:
-            return Reply([b"the emulator has no reply left"], 500, {"content-type": "text/plain"}, whole=True)
-        return reply if isinstance(reply, Reply) else reply(request)
+            return ServerReply([b"the emulator has no reply left"], 500, {"content-type": "text/plain"}, whole=True)
+        return reply if isinstance(reply, ServerReply) else reply(request)
 
 
 class _Playing:
@@ -209,7 +209,7 @@ class _Playing:
         self.alive = True
         self.early = b""  # what the client sent while it was being answered
 
-    async def run(self, reply: Reply) -> None:
+    async def run(self, reply: ServerReply) -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(self._listen, group.cancel_scope)
             try:
@@ -234,7 +234,7 @@ class _Playing:
             self._exchange.hung_up.set()
         self.alive = False
 
-    async def _play(self, reply: Reply) -> None:
+    async def _play(self, reply: ServerReply) -> None:
         chunked = not (reply.whole or reply.raw)
         for step in reply.before:
             await self._step(step, chunked=False)
@@ -263,7 +263,7 @@ class _Playing:
             await self._stream.aclose()
 
 
-def _head(reply: Reply) -> bytes:
+def _head(reply: ServerReply) -> bytes:
     headers = dict(reply.headers)
     if reply.whole:
         headers["content-length"] = str(sum(len(step) for step in reply.body if isinstance(step, bytes)))

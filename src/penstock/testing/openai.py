@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from penstock.testing.emulator import Reply
+from penstock.testing.emulator import ServerReply
 
 __all__ = [
     "ChatForm",
@@ -93,7 +93,7 @@ def chat_events(
 
 
 def chat_completion(**options: Any) -> Sequence[bytes]:
-    """The same as a body for a Reply; the options are those of `chat_events`."""
+    """The same as a body for a ServerReply; the options are those of `chat_events`."""
     return list(chat_events(**options))
 
 
@@ -128,11 +128,11 @@ def openai_error(
     code: str | None = None,
     param: str | None = None,
     headers: Mapping[str, str] | None = None,
-) -> Reply:
+) -> ServerReply:
     """An answer with a failing status, in the API's own form. kind: the error's `type`."""
     body = msgspec.json.encode({"error": {"message": message, "type": kind, "param": param, "code": code}})
     fields = {"content-type": "application/json", "x-request-id": "req_emulated", **(headers or {})}
-    return Reply([body], status, fields, whole=True)
+    return ServerReply([body], status, fields, whole=True)
 
 
 def _fragments(index: int, call: Mapping[str, Any], piece: int, form: ChatForm) -> Iterator[dict[str, Any]]:
@@ -221,7 +221,7 @@ def responses_events(
 
 
 def responses_message(*items: Mapping[str, Any], **options: Any) -> Sequence[bytes]:
-    """The same as a body for a Reply; the options are those of `responses_events`."""
+    """The same as a body for a ServerReply; the options are those of `responses_events`."""
     return list(responses_events(*items, **options))
 
 

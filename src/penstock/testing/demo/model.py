@@ -14,7 +14,7 @@ import msgspec
 
 from penstock.testing.anthropic import anthropic_error, anthropic_events
 from penstock.testing.demo.openai import OpenAIDemo
-from penstock.testing.emulator import Pause, Reply, Request, Step
+from penstock.testing.emulator import Pause, Request, ServerReply, Step
 
 __all__ = ["DemoModel"]
 
@@ -49,7 +49,7 @@ class DemoModel:
             "/responses": openai.responses,
         }
 
-    def __call__(self, request: Request) -> Reply:
+    def __call__(self, request: Request) -> ServerReply:
         """Answer one request."""
         path = request.path.partition("?")[0]
         answer = next((self._answers[end] for end in self._answers if path.endswith(end)), None)
@@ -60,8 +60,8 @@ class DemoModel:
         limit = next((body[name] for name in _LIMITS if body.get(name) is not None), len(words))
         answered = answer(body, words[:limit], cut=len(words) > limit)
         if isinstance(answered, bytes):
-            return Reply([answered], headers={"content-type": "application/json"}, whole=True)
-        return Reply(list(self._paced(answered)))
+            return ServerReply([answered], headers={"content-type": "application/json"}, whole=True)
+        return ServerReply(list(self._paced(answered)))
 
     def _messages(self, body: Mapping[str, Any], words: Sequence[str], *, cut: bool) -> Iterator[bytes] | bytes:
         block = {"type": "text", "text": " ".join(words)}

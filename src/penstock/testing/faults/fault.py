@@ -14,7 +14,7 @@ from penstock.core.provider import BaseProvider
 from penstock.providers.anthropic import AnthropicProvider
 from penstock.providers.openai import OpenAIProvider
 from penstock.testing.answers import WIRES, CalledTool, WireName, answer
-from penstock.testing.emulator import Emulator, Reply
+from penstock.testing.emulator import Emulator, ServerReply
 
 __all__ = ["TEXT", "Fault", "Outcome", "base_url", "emulated", "provider_on"]
 
@@ -54,7 +54,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    reply: Callable[[WireName], Reply]
+    reply: Callable[[WireName], ServerReply]
     outcome: Outcome
     wires: Sequence[WireName] = WIRES
     always: bool = False
@@ -71,7 +71,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 def emulated(fault: Fault, wire: WireName, *, port: int = 0) -> Emulator:
     """A server, not entered yet, that has this fault and then, unless that is for ever, answers well."""
-    own, well = fault.reply(wire), Reply(answer(wire, TEXT))
+    own, well = fault.reply(wire), ServerReply(answer(wire, TEXT))
     if fault.always:
         return Emulator(then=own, port=port)
     return Emulator(*(() if fault.refused else (own,)), then=well, port=port, refusing=fault.refused)

@@ -41,7 +41,7 @@ from penstock.testing.answers import (
     error_answer,
     until,
 )
-from penstock.testing.emulator import Cut, Hang, Pause, Reply, Reset, Step, pieces
+from penstock.testing.emulator import Cut, Hang, Pause, Reset, ServerReply, Step, pieces
 from penstock.testing.faults.fault import TEXT, Fault, Outcome
 from penstock.testing.faults.tolerated import ODDITIES
 from penstock.testing.openai import responses_message
@@ -83,25 +83,25 @@ def _limited(name: str, seconds: float, headers: Callable[[], Mapping[str, str]]
     )
 
 
-def _overflow(wire: WireName) -> Reply:
+def _overflow(wire: WireName) -> ServerReply:
     if wire == "messages":
         return error_answer(wire, 400, "prompt is too long: 208310 tokens > 200000 maximum")
     said = "This model's maximum context length is 200000 tokens. However, your messages resulted in 208310 tokens."
     return error_answer(wire, 400, said, code="context_length_exceeded")
 
 
-def _exhausted(wire: WireName) -> Reply:
+def _exhausted(wire: WireName) -> ServerReply:
     said = "You exceeded your current quota, please check your plan and billing details."
     code = "enforced_spend_limit_reached" if wire == "messages" else "insufficient_quota"
     return error_answer(wire, 429, said, code=code)
 
 
-def _json_error(wire: WireName) -> Reply:
+def _json_error(wire: WireName) -> ServerReply:
     said = error_answer(wire, 529, "The server is overloaded.")
-    return Reply(said.body, 200, said.headers, whole=True)
+    return ServerReply(said.body, 200, said.headers, whole=True)
 
 
-def _before(name: str, reply: Reply, error: type[ProviderError], **more: Any) -> Fault:
+def _before(name: str, reply: ServerReply, error: type[ProviderError], **more: Any) -> Fault:
     """The same on each wire."""
     return Fault(name=name, reply=lambda wire: reply, outcome=Outcome(error=error), **more)
 
@@ -111,13 +111,13 @@ def _broken(
 ) -> Fault:
     """A stream that begins well and ends in an error."""
     return Fault(
-        name=name, reply=lambda wire: Reply(list(steps(wire))), outcome=Outcome(error=error, text=text), **more
+        name=name, reply=lambda wire: ServerReply(list(steps(wire))), outcome=Outcome(error=error, text=text), **more
     )
 
 
-def _closed_by_the_server(wire: WireName) -> Reply:
+def _closed_by_the_server(wire: WireName) -> ServerReply:
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
-    return Reply([head, *_said(wire), Cut()], raw=True)
+    return ServerReply([head, *_said(wire), Cut()], raw=True)
 
 
 def _no_json(wire: WireName) -> bytes:
@@ -145,18 +145,18 @@ _ROWS: Final = [
     Fault(name="429 for an exhausted quota", reply=_exhausted, outcome=Outcome(error=QuotaExceededError), always=True),
     _status("500 once", 500, "The server failed.", ServerError, always=False),
     _status("529 always", 529, "The server is overloaded.", OverloadedError),
-    _before("503 with a web page", Reply([_PAGE], 503, _HTML, whole=True), ServerError),
-    _before("200 with a web page", Reply([_PAGE], 200, _HTML, whole=True), MalformedResponseError, always=True),
+    _before("503 with a web page", ServerReply([_PAGE], 503, _HTML, whole=True), ServerError),
+    _before("200 with a web page", ServerReply([_PAGE], 200, _HTML, whole=True), MalformedResponseError, always=True),
     Fault(name="200 with an error", reply=_json_error, outcome=Outcome(error=OverloadedError)),
-    _before("200 with an empty stream", Reply(), StreamInterruptedError),
-    _before("a refused connection", Reply(), NetworkError, refused=True),
-    _before("accepted, then reset", Reply(before=[Reset()], raw=True, unread=True), NetworkError),
-    _before("the request read, then closed", Reply(before=[Cut()]), NetworkError),
-    _before("headers, then the end of file", Reply([Cut()]), StreamInterruptedError),
-    _before("no headers", Reply(before=[Hang()]), FirstChunkTimeoutError),
+    _before("200 with an empty stream", ServerReply(), StreamInterruptedError),
+    _before("a refused connection", ServerReply(), NetworkError, refused=True),
+    _before("accepted, then reset", ServerReply(before=[Reset()], raw=True, unread=True), NetworkError),
+    _before("the request read, then closed", ServerReply(before=[Cut()]), NetworkError),
+    _before("headers, then the end of file", ServerReply([Cut()]), StreamInterruptedError),
+    _before("no headers", ServerReply(before=[Hang()]), FirstChunkTimeoutError),
     _before(
         "headers that drip",
-        Reply(pieces(b"HTTP/1.1 200 OK\r\nx-header: " + b"x" * 5000, 1, pause=0.05), raw=True),
+        ServerReply(pieces(b"HTTP/1.1 200 OK\r\nx-header: " + b"x" * 5000, 1, pause=0.05), raw=True),
         FirstChunkTimeoutError,
     ),
     _broken("a reset after three pieces", lambda wire: [*_said(wire), Pause(0.05), Reset()], StreamInterruptedError),

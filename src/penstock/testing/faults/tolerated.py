@@ -18,7 +18,7 @@ from penstock.testing.answers import (
     until,
 )
 from penstock.testing.anthropic import anthropic_message
-from penstock.testing.emulator import Hang, Reply, Step, pieces
+from penstock.testing.emulator import Hang, ServerReply, Step, pieces
 from penstock.testing.faults.fault import TEXT, Fault, Outcome
 from penstock.testing.openai import ChatForm, chat_completion, responses_message
 
@@ -46,7 +46,7 @@ def _odd(
     **more: Any,
 ) -> Fault:
     outcome = Outcome(text=text, calls=calls, reason=reason, usage=usage)  # type: ignore[arg-type]
-    return Fault(name=name, reply=lambda wire: Reply(body(wire)), outcome=outcome, **more)
+    return Fault(name=name, reply=lambda wire: ServerReply(body(wire)), outcome=outcome, **more)
 
 
 def _calling(name: str, body: Callable[[WireName], Sequence[Step]], *calls: CalledTool) -> Fault:
@@ -207,7 +207,7 @@ ODDITIES: Final[Sequence[Fault]] = [
     _odd("everything in one segment", lambda wire: [_body(wire)]),
     Fault(
         name="gzip",
-        reply=lambda wire: Reply(pieces(gzip.compress(_body(wire)), 50), headers=_GZIP),
+        reply=lambda wire: ServerReply(pieces(gzip.compress(_body(wire)), 50), headers=_GZIP),
         outcome=Outcome(text=TEXT, reason="stop", usage=(10, 10)),
     ),
     _odd("a finish reason without [DONE]", lambda wire: answer(wire, TEXT)[:-1], wires=("chat",)),

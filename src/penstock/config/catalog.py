@@ -1,0 +1,56 @@
+"""The packaged catalogue: the vendors' current models with their limits and dated prices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+import msgspec
+
+from penstock.core.models import ModelEntry, ModelInfo, ModelsConfig, ModelsFile, ProviderConfig
+from penstock.wire.vendors import DIALECTS
+
+__all__ = ["ANTHROPIC", "PROVIDERS", "catalog", "find_entry", "known_info"]
+
+ANTHROPIC: Final = "anthropic"
+PROVIDERS: Final = (ANTHROPIC, *DIALECTS)
+"""What `provider` can be in models.json."""
+
+_DATED: Final = re.compile(r"[-@]\d{8}$|-\d{4}-\d\d-\d\d$|-latest$")
+
+
+@cache
+def catalog() -> ModelsConfig:
+    """The packaged default: the vendors' current models with dated prices and limits."""
+    data = files("penstock.config").joinpath("models.json").read_bytes()
+    plain = msgspec.json.decode(data, type=ModelsFile)
+    models = {}
+    for alias, entry in plain.models.items():
+        found = entry.provider_config
+        info = found.model_info or known_info(entry.provider, found.model_id, plain.models)
+        complete = msgspec.structs.replace(found, model_info=info)
+        models[alias] = msgspec.structs.replace(entry, provider_config=complete)
+    return ModelsConfig(active=plain.active, models=models)
+
+
+def find_entry(config: ModelsConfig, name: str) -> ModelEntry | None:
+    """The entry of an alias, the file's before the catalogue's; or one made up for `PROVIDER/MODEL-ID`."""
+    entry = config.models.get(name) or catalog().models.get(name)
+    provider, _, model_id = name.partition("/")
+    if entry is None and model_id and provider in PROVIDERS:
+        return ModelEntry(provider=provider, provider_config=ProviderConfig(model_id=model_id))
+    return entry
+
+
+def known_info(provider: str, model_id: str, models: Mapping[str, ModelEntry]) -> ModelInfo | None:
+    """What *models* know of a model, also under a dated id: `claude-sonnet-4-5-20250929` is `claude-sonnet-4-5`."""
+    plain = _DATED.sub("", model_id)
+    for wanted in (model_id, plain, f"{plain}-0", f"{plain}-latest"):
+        for entry in models.values():
+            found = entry.provider_config
+            if entry.provider == provider and found.model_id == wanted and found.model_info is not None:
+                return found.model_info
+    return None

@@ -1,0 +1,172 @@
+"""models.json: found, read, checked, written."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from penstock.config.catalog import PROVIDERS, catalog, find_entry
+from penstock.config.mistakes import explained, mistake, quoted
+from penstock.core.errors import ConfigError
+from penstock.core.models import ModelEntry, ModelsConfig, ModelsFile
+from penstock.core.validation import near
+from penstock.wire.vendors import DIALECTS
+
+__all__ = [
+    "FILE_NAME",
+    "check_fallback",
+    "check_provider",
+    "find_models_file",
+    "load_models",
+    "models_schema",
+    "save_models",
+    "unknown_alias",
+]
+
+FILE_NAME: Final = "models.json"
+ENVIRONMENT: Final = "PENSTOCK_MODELS"
+"""The environment variable that names the file, in place of the search."""
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def find_models_file(start: Path | None = None) -> Path | None:
+    """The workspace's models.json: what PENSTOCK_MODELS names, else the nearest upwards from *start* (the working
+    directory); None when there is none. Raises ConfigError when PENSTOCK_MODELS names no file.
+    """
+    named = os.environ.get(ENVIRONMENT)
+    if named:
+        path = Path(named).expanduser()
+        if not path.is_file():
+            raise mistake(path, None, f"there is no such file, but {ENVIRONMENT} names it")
+        return path
+    here = (start or Path.cwd()).resolve()
+    return next((path for folder in (here, *here.parents) if (path := folder / FILE_NAME).is_file()), None)
+
+
+def load_models(path: str | os.PathLike[str] | None = None) -> ModelsConfig:
+    """Read and check models.json: *path*, else what `find_models_file` finds, else the packaged default.
+
+    Raises ConfigError, which names the file, the path in it, what was found and what was expected. Variables such as
+    `${ANTHROPIC_API_KEY}` are looked up only when their model is opened.
+    """
+    file = Path(path) if path is not None else find_models_file()
+    if file is None:
+        return catalog()
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise mistake(file, None, f"cannot be read: {error.strerror or error}") from error
+    return _checked(_decoded(file, data), file)
+
+
+def save_models(config: ModelsConfig, path: str | os.PathLike[str] | None = None) -> Path:
+    """Write *config* to *path*, else to the file it came from, and return that. The file is replaced in one step.
+
+    Raises ConfigError when there is neither, or when what would be written could not be read again.
+    """
+    named = Path(path) if path is not None else config.source
+    if named is None:
+        raise ConfigError("these models did not come from a file: say where to save them")
+    file = named.resolve()  # through a link, not in place of it
+    plain = ModelsFile(active=config.active, models=config.models, schema_url=config.schema_url)
+    data = msgspec.json.format(_encode(plain), indent=2) + b"\n"
+    _checked(_decoded(file, data), file)
+    try:
+        _replace(file, data)
+    except OSError as error:
+        raise mistake(file, None, f"cannot be written: {error.strerror or error}") from error
+    return file
+
+
+def _replace(file: Path, data: bytes) -> None:
+    # A new file stays readable for its owner only, as mkstemp makes it: it may hold a key.
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        if file.exists():
+            temporary.chmod(file.stat().st_mode & 0o777)
+        temporary.replace(file)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def models_schema() -> dict[str, Any]:
+    """The JSON Schema of models.json."""
+    text = msgspec.json.encode(msgspec.json.schema(ModelsFile))
+    # msgspec describes a Decimal as text, but it reads numbers as well, and numbers are what the file has.
+    text = text.replace(b'{"type":"string","format":"decimal"}', b'{"type":"number","minimum":0}')
+    schema: dict[str, Any] = msgspec.json.decode(text)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _decoded(file: Path, data: bytes) -> ModelsFile:
+    try:
+        return msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"), type=ModelsFile)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError) as error:
+        where, said = explained(data, ModelsFile, error)
+        raise mistake(file, where, said) from None  # the decoder's own error may quote a key
+
+
+def _checked(plain: ModelsFile, file: Path) -> ModelsConfig:
+    """What the types cannot say: known providers, and aliases that exist."""
+    config = ModelsConfig(active=plain.active, models=plain.models, schema_url=plain.schema_url, source=file)
+    for alias, entry in config.models.items():
+        check_provider(entry, file, alias)
+        check_fallback(config, alias, entry, ())
+    if config.active not in config.models and config.active not in catalog().models:
+        raise unknown_alias(config, config.active, "$.active")
+    return config
+
+
+def check_provider(entry: ModelEntry, file: Path | None, alias: str) -> None:
+    """A known provider, with a wire that it has and an address. Raises ConfigError."""
+    provider, config, where = entry.provider, entry.provider_config, f"$.models.{alias}"
+    if provider not in PROVIDERS:
+        said = (
+            f"unknown provider {quoted(provider)}, expected one of: {', '.join(PROVIDERS)}{near(provider, PROVIDERS)}"
+        )
+        raise mistake(file, f"{where}.provider", said)
+    if entry.dialect is not None and provider != "openai-compatible":
+        raise mistake(file, f"{where}.dialect", "only the provider openai-compatible takes a dialect of its own")
+    row = entry.dialect or DIALECTS.get(provider)
+    if config.wire is not None and (row is None or config.wire not in row.wires):
+        known = ", ".join(row.wires) if row is not None else "none"
+        raise mistake(file, f"{where}.providerConfig.wire", f"{provider} has no wire {config.wire!r}, expected {known}")
+    if row is not None and row.base_url is None and config.base_url is None:
+        raise mistake(file, f"{where}.providerConfig.baseUrl", f"{provider} has no usual one: give it, with its /v1")
+
+
+def check_fallback(config: ModelsConfig, alias: str, entry: ModelEntry, before: tuple[str, ...]) -> None:
+    """No unknown alias, none twice, and none that leads back."""
+    where = f"$.models.{alias}.fallback"
+    for place, other in enumerate(entry.fallback):
+        if other in (*before, alias):
+            way = " -> ".join((*before, alias, other))
+            raise mistake(config.source, f"{where}[{place}]", f"{quoted(other)} falls back on itself: {way}")
+        if other in entry.fallback[:place]:
+            raise mistake(config.source, f"{where}[{place}]", f"{quoted(other)} stands there twice")
+        found = find_entry(config, other)
+        if found is None:
+            raise unknown_alias(config, other, f"{where}[{place}]")
+        if found.fallback:
+            check_fallback(config, other, found, (*before, alias))
+
+
+def unknown_alias(config: ModelsConfig, alias: str, where: str = "$.models") -> ConfigError:
+    """The error for an alias that nobody knows, with what there is and the nearest of it."""
+    names = list(dict.fromkeys((*config.models, *catalog().models)))
+    short = [
+        name for name in names if (config.models.get(name) or catalog().models[name]).provider_config.model_id != name
+    ]
+    said = f"no model has the alias {quoted(alias)}, expected one of: {', '.join(short)}, a model of the catalogue, or "
+    _, slash, model_id = alias.partition("/")
+    likely = [*names, *(f"{provider}/{model_id}" for provider in PROVIDERS if slash)]
+    return mistake(config.source, where, f"{said}PROVIDER/MODEL-ID{near(alias, likely)}")

@@ -1,0 +1,81 @@
+"""From an alias of models.json to the provider that it names, with its middleware around it."""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from penstock.config.catalog import ANTHROPIC, catalog, find_entry, known_info
+from penstock.config.keys import key_value
+from penstock.config.mistakes import mistake
+from penstock.config.models_file import check_fallback, check_provider, load_models, unknown_alias
+from penstock.core.models import ModelEntry, ModelsConfig
+from penstock.core.provider import BaseProvider
+from penstock.middleware import CircuitBreaker, Concurrency, Fallback, RateLimit, Retry
+from penstock.providers.anthropic import AnthropicProvider
+from penstock.providers.openai import OpenAIProvider
+
+__all__ = ["open_provider", "resolve"]
+
+
+def open_provider(
+    alias: str | None = None, *, models: ModelsConfig | str | os.PathLike[str] | None = None
+) -> BaseProvider:
+    """The provider of a model: *alias* in models.json, else in the packaged catalogue; None for the active one.
+
+    What neither knows may be a provider and a model's id, as in `ollama/qwen3:8b` or `openrouter/openai/gpt-oss-120b`.
+    models: a config, or the path of a file; None for what `load_models` finds. Without a `modelInfo` of its own a
+    model has that of the catalogue; what the catalogue does not know either is unknown. Raises ConfigError.
+    """
+    config = models if isinstance(models, ModelsConfig) else load_models(models)
+    name = alias or config.active
+    entry = resolve(name, models=config)
+    check_fallback(config, name, entry, ())
+    return _opened(config, entry)
+
+
+def resolve(alias: str | None = None, *, models: ModelsConfig | str | os.PathLike[str] | None = None) -> ModelEntry:
+    """The entry that *alias* names, complete: with the key's value and with what the catalogue knows of the model."""
+    config = models if isinstance(models, ModelsConfig) else load_models(models)
+    name = alias or config.active
+    entry = find_entry(config, name)
+    if entry is None:
+        raise unknown_alias(config, name)
+    where = f"$.models.{name}"
+    check_provider(entry, config.source, name)
+    if not entry.enabled:
+        raise mistake(config.source, where, "the model is disabled; found `enabled` false, expected true")
+    found = entry.provider_config
+    key = None if found.api_key is None else key_value(found.api_key, config.source, f"{where}.providerConfig.apiKey")
+    info = found.model_info
+    if info is None:
+        info = known_info(entry.provider, found.model_id, catalog().models)
+    return msgspec.structs.replace(entry, provider_config=msgspec.structs.replace(found, api_key=key, model_info=info))
+
+
+def _opened(config: ModelsConfig, entry: ModelEntry) -> BaseProvider:
+    """The provider with its middleware."""
+    provider = _wrapped(_bare(entry), entry)
+    if not entry.fallback:
+        return provider
+    return Fallback(provider, *(_opened(config, resolve(other, models=config)) for other in entry.fallback))
+
+
+def _bare(entry: ModelEntry) -> BaseProvider:
+    if entry.provider == ANTHROPIC:
+        return AnthropicProvider(entry.provider_config)
+    return OpenAIProvider(entry.provider_config, entry.dialect or entry.provider)
+
+
+def _wrapped(provider: BaseProvider, entry: ModelEntry) -> BaseProvider:
+    """As penstock.middleware advises: each try counts for the limit, and what Retry mends counts for no breaker."""
+    if entry.concurrency is not None:
+        provider = Concurrency(provider, entry.concurrency)
+    if entry.rate_limit is not None:
+        provider = RateLimit(provider, **msgspec.structs.asdict(entry.rate_limit))
+    if entry.retry is not None:
+        provider = Retry(provider, **msgspec.structs.asdict(entry.retry))
+    if entry.circuit_breaker is not None:
+        provider = CircuitBreaker(provider, **msgspec.structs.asdict(entry.circuit_breaker))
+    return provider
