@@ -48,6 +48,7 @@ from penstock import (
 )
 from penstock.testing import ScriptedProvider
 from penstock.wire.event_json import is_object
+from playing import cancelled_while_waiting
 from reading import read
 
 STOP = StopChunk(reason="stop")
@@ -475,10 +476,12 @@ async def test_coalesce_closes_what_it_reads_and_yields_nothing_more() -> None:
         await anyio.sleep_forever()
 
     found = []
-    with anyio.move_on_after(0.05) as scope:
+
+    async def read() -> None:
         async for chunk in coalesce(forever(), at="line"):
             found.append(chunk)  # noqa: PERF401
-    assert scope.cancelled_caught
+
+    await cancelled_while_waiting(read)
     assert found == []
 
 

@@ -60,6 +60,7 @@ from penstock.testing import (
     openai_error,
     responses_message,
 )
+from playing import cancelled_while_waiting
 
 pytestmark = pytest.mark.anyio
 
@@ -130,6 +131,9 @@ class Branch(msgspec.Struct, tag="branch"):
     left: Leaf | Branch
     right: Leaf | Branch
 
+
+DEEP = 20_000
+"""Levels that no Python goes down: 3.13 takes some thousands, where others take one."""
 
 PARIS = City(name="Paris", people=2_000_000)
 JSON = '{"name": "Paris", "people": 2000000, "tags": null}'
@@ -387,7 +391,7 @@ async def test_a_server_that_ignores_the_choice_of_tools() -> None:
             id="pydantic, deep",
         ),
         pytest.param(City, '{"name": "' + "[" * 9, "the JSON is malformed", id="half of it"),
-        pytest.param(Branch, '{"type": "branch", "left": ' * 5000 + "{}" + "}" * 5000, "recursion", id="too deep"),
+        pytest.param(Branch, '{"type": "branch", "left": ' * DEEP + "{}" + "}" * DEEP, "recursion", id="too deep"),
     ],
 )  # fmt: skip
 async def test_what_the_model_is_told(type_: Any, text: str, why: str) -> None:
@@ -649,9 +653,7 @@ async def test_cancelled_in_the_middle() -> None:
                 self.running -= 1
 
     provider = Slow()
-    with anyio.move_on_after(0.05) as scope:
-        await generate_object(provider, City, "Which?")
-    assert scope.cancelled_caught
+    await cancelled_while_waiting(lambda: generate_object(provider, City, "Which?"))
     assert provider.running == 0
 
 

@@ -8,13 +8,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from models_files import written
+from patience import PATIENCE
 from penstock import Chunk, StopChunk, TextChunk, UsageChunk
 from penstock.cli.main import main
 
@@ -78,7 +78,7 @@ def test_chat_takes_several_turns_at_a_terminal() -> None:
         text=True,
     )
     os.write(parent, b"Hello, this is the first of several turns of a conversation.\n\nAnd the second.\n\x04")
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE)
     os.close(parent)
     os.close(child)
     assert process.returncode == 0
@@ -101,9 +101,8 @@ def test_ctrl_c_ends_an_answer_cleanly() -> None:
     )
     assert process.stdout is not None
     assert process.stdout.read(10)
-    time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert len(out) < len(prompt)
     assert "Traceback" not in err
@@ -121,7 +120,7 @@ def test_a_reader_that_has_had_enough_is_no_error() -> None:
     assert process.stderr is not None
     errors = process.stderr.read().decode()
     process.stderr.close()
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE) == 0
     assert "Traceback" not in errors
     assert "BrokenPipe" not in errors
 

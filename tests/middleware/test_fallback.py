@@ -7,7 +7,6 @@ import traceback
 import weakref
 from typing import Any
 
-import anyio
 import pytest
 
 from penstock import (
@@ -35,7 +34,7 @@ from penstock import (
 )
 from penstock.middleware import CircuitBreaker, Event, Fallback, FallbackTo
 from penstock.testing import ScriptedProvider
-from playing import ASK, HI, Clock, bill, collect, outcome, used
+from playing import ASK, HI, Clock, bill, cancelled_while_waiting, collect, outcome, used
 
 pytestmark = pytest.mark.anyio
 
@@ -229,9 +228,7 @@ async def test_it_can_be_left_while_it_asks() -> None:
     from penstock.testing import Hang
 
     first, second = ScriptedProvider([Hang()]), ScriptedProvider(HI)
-    with anyio.move_on_after(0.02) as scope:
-        await collect(Fallback(first, second))
-    assert scope.cancelled_caught
+    await cancelled_while_waiting(lambda: collect(Fallback(first, second)))
     assert (first.running, len(second.calls)) == (0, 0)
 
 

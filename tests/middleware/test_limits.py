@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from patience import PATIENCE
 from penstock import (
     BaseProvider,
     Chunk,
@@ -120,7 +121,7 @@ async def test_no_place_is_lost_wherever_it_is_cancelled(turns: int, holders: in
         for _ in range(holders):
             group.start_soon(pass_through, provider, "holder")
         await cancelled_after(turns, lambda: pass_through(provider, "cancelled"))
-    with anyio.fail_after(1):
+    with anyio.fail_after(PATIENCE):
         await in_order(provider, ["a", "b", "c"])
     assert turnstile.order[-3:] == ["a", "b", "c"]
     assert (turnstile.most, turnstile.inside) == (1, 0)
@@ -138,7 +139,7 @@ async def test_no_place_is_lost_by_a_cancel_of_asyncio(anyio_backend_name: str) 
             await asyncio.sleep(0)
         tasks[1].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        with anyio.fail_after(1):
+        with anyio.fail_after(PATIENCE):
             await pass_through(provider, "last")
         assert (turnstile.most, turnstile.inside) == (1, 0)
 
@@ -163,7 +164,7 @@ async def test_a_stream_gives_its_place_back_however_it_ends() -> None:
     await anext(stream)
     del stream
     gc.collect()
-    with anyio.fail_after(1):
+    with anyio.fail_after(PATIENCE):
         assert await collect(provider) == HI
 
 
@@ -171,7 +172,7 @@ async def test_nothing_is_taken_before_the_first_chunk_is_asked_for() -> None:
     """A call that is never read holds no place."""
     provider = Concurrency(ScriptedProvider(HI), 1)
     waiting = provider.create_message("", ASK)
-    with anyio.fail_after(1):
+    with anyio.fail_after(PATIENCE):
         assert await collect(provider) == HI
     await waiting.aclose()
 
@@ -197,7 +198,7 @@ def test_one_event_loop_after_the_other(make: Callable[[BaseProvider], BaseProvi
             group.cancel_scope.cancel()
 
     async def read() -> None:
-        with anyio.fail_after(1):
+        with anyio.fail_after(PATIENCE):
             await in_order(provider, ["a", "b", "c"])
 
     for backend in (anyio_backend, "asyncio", "trio", "asyncio"):

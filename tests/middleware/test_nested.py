@@ -12,6 +12,7 @@ import anyio.lowlevel
 import pytest
 
 import penstock.middleware
+from patience import PATIENCE
 from penstock import (
     AnthropicProvider,
     BaseProvider,
@@ -112,7 +113,7 @@ async def test_each_may_be_dropped(wrap: Callable[[BaseProvider], BaseProvider])
     await anext(stream)
     del stream
     gc.collect()
-    with anyio.fail_after(1):
+    with anyio.fail_after(PATIENCE):
         while inner.running:
             await anyio.lowlevel.checkpoint()
         assert await collect(provider) == HI
@@ -126,7 +127,7 @@ async def test_each_may_be_cancelled_anywhere(wrap: Callable[[BaseProvider], Bas
     provider = wrap(inner)
     await cancelled_after(turns, lambda: collect(provider))
     assert inner.running == 0
-    with anyio.fail_after(1):
+    with anyio.fail_after(PATIENCE):
         assert await collect(provider) == [used(1), *HI]
 
 
@@ -150,7 +151,7 @@ async def test_a_nest_may_be_cancelled_anywhere(turns: int) -> None:
         group.start_soon(outcome, provider)
         await cancelled_after(turns, lambda: outcome(provider))
     assert (first.running, second.running) == (0, 0)
-    with anyio.fail_after(1):
+    with anyio.fail_after(PATIENCE):
         assert bill(await collect(provider)) is not None
     started = [event for event in events if isinstance(event, Started)]
     ended = [event for event in events if isinstance(event, Completed | Failed | Abandoned)]

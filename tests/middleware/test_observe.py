@@ -12,6 +12,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from patience import PATIENCE
 from penstock import BaseProvider, ConfigError, OverloadedError, ProviderError, TextChunk, UsageChunk
 from penstock.middleware import (
     Abandoned,
@@ -136,8 +137,15 @@ async def by_an_exception_in_the_loop(provider: BaseProvider) -> None:
 
 
 async def by_a_timeout(provider: BaseProvider) -> None:
-    with pytest.raises(TimeoutError), anyio.fail_after(0.02):
-        await collect(provider)
+    async def read_until_it_hangs() -> None:
+        with anyio.fail_after(PATIENCE) as scope:
+            async with provider.stream("", ASK) as stream:
+                async for chunk in stream:
+                    if isinstance(chunk, TextChunk):
+                        scope.deadline = anyio.current_time()
+
+    with pytest.raises(TimeoutError):
+        await read_until_it_hangs()
 
 
 async def by_cancelling(provider: BaseProvider) -> None:

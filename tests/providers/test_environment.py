@@ -16,7 +16,8 @@ import msgspec
 import pytest
 from anyio.streams.tls import TLSListener
 
-from penstock import Deadlines, NetworkError, Options, ProviderConfig
+from patience import PATIENT
+from penstock import NetworkError, Options, ProviderConfig
 from penstock.testing import Emulator, ServerReply
 from reading import text_of
 from three_wires import WIRES, ThreeWire, each_wire, failure, read
@@ -108,7 +109,7 @@ async def test_an_authority_of_the_environment_is_trusted(
 async def test_an_unknown_authority_is_refused(wire: ThreeWire, authority: tuple[Path, Path]) -> None:
     """Before anything is sent, the key above all."""
     async with Emulator(ServerReply(wire.answer("Hello"))) as emulator, behind_tls(emulator, authority) as url:
-        async with wire.provider(url, deadlines=Deadlines(first_chunk=5)) as provider:
+        async with wire.provider(url, deadlines=PATIENT) as provider:
             error = await failure(provider)
         assert type(error) is NetworkError
         assert "certificate" in str(error).lower()
@@ -125,7 +126,7 @@ async def test_no_variable_turns_the_check_off(
     async with (
         Emulator(ServerReply(wire.answer("Hello"))) as emulator,
         behind_tls(emulator, authority) as url,
-        wire.provider(url, deadlines=Deadlines(first_chunk=5)) as provider,
+        wire.provider(url, deadlines=PATIENT) as provider,
     ):
         assert type(await failure(provider)) is NetworkError
 

@@ -10,7 +10,8 @@ import anyio
 import pytest
 
 from leftovers import nothing_left
-from penstock import BaseProvider, Deadlines, Message, ProviderError, StopChunk, UsageChunk
+from patience import PATIENCE, PATIENT
+from penstock import BaseProvider, Deadlines, Message, Options, ProviderError, StopChunk, UsageChunk
 from penstock.testing import Cut, Emulator, Hang, Pause, Request, Reset, ServerReply, Step
 from reading import text_of, usage_of
 from three_wires import ThreeWire, each_wire
@@ -47,17 +48,23 @@ def broken(wire: ThreeWire, number: int, dice: random.Random) -> ServerReply:
     ])  # fmt: skip
 
 
-def script(wire: ThreeWire) -> tuple[Callable[[Request], ServerReply], Callable[[int], bool]]:
-    """A server that answers each question by its number, and which of them it does not answer."""
+def script(wire: ThreeWire) -> tuple[Callable[[Request], ServerReply], Callable[[int], bool], Callable[[int], bool]]:
+    """A server that answers each question by its number; which of them it does not answer, and which for ever."""
 
     def breaks(number: int) -> bool:
         return number % 5 == 0
+
+    def hangs(number: int) -> bool:
+        return breaks(number) and Hang() in broken(wire, number, thrown(number)).body
+
+    def thrown(number: int) -> random.Random:
+        return random.Random(f"{wire.name} {number}")
 
     def reply(request: Request) -> ServerReply:
         found = re.search(rb"number (\d+)!", request.body)
         assert found is not None
         number = int(found[1])
-        dice = random.Random(f"{wire.name} {number}")
+        dice = thrown(number)
         if breaks(number):
             return broken(wire, number, dice)
         body, steps = b"".join(wire.answer(said(number))), list[Step]()
@@ -67,14 +74,14 @@ def script(wire: ThreeWire) -> tuple[Callable[[Request], ServerReply], Callable[
             body = body[size:]
         return ServerReply(steps)
 
-    return reply, breaks
+    return reply, breaks, hangs
 
 
 @each_wire
 async def test_many_streams_at_once(wire: ThreeWire, anyio_backend: str) -> None:
     """Each ends in a StopChunk or in an error of ours; texts and usage are exact; and one more call works."""
     count = 500 if (wire.name, anyio_backend) == MOST else 200
-    reply, breaks = script(wire)
+    reply, breaks, hangs = script(wire)
     texts: dict[int, str] = {}
     errors: dict[int, ProviderError] = {}
     usages: dict[int, tuple[UsageChunk, UsageChunk]] = {}
@@ -82,7 +89,10 @@ async def test_many_streams_at_once(wire: ThreeWire, anyio_backend: str) -> None
     async def one(provider: BaseProvider, number: int) -> None:
         chunks = []
         try:
-            async with provider.stream("", [Message("user", f"number {number}!")]) as stream:
+            # Only what ends in silence is not waited for.
+            limits = Deadlines(connect=PATIENCE, first_chunk=PATIENCE, stall=1) if hangs(number) else PATIENT
+            asked = provider.stream("", [Message("user", f"number {number}!")], Options(deadlines=limits))
+            async with asked as stream:
                 async for chunk in stream:
                     chunks.append(chunk)  # noqa: PERF401 - what came before an error is looked at
         except ProviderError as error:
@@ -93,18 +103,17 @@ async def test_many_streams_at_once(wire: ThreeWire, anyio_backend: str) -> None
         assert isinstance(chunks[-1], StopChunk)
         texts[number] = text_of(chunks)
 
-    limits = Deadlines(first_chunk=60, stall=3)
     async with (
         nothing_left(),
         Emulator(reply) as emulator,
-        wire.provider(emulator.url, deadlines=limits) as provider,
+        wire.provider(emulator.url, deadlines=PATIENT) as provider,
     ):
         await one(provider, 1)
         async with anyio.create_task_group() as group:
             for number in range(count):
                 group.start_soon(one, provider, number)
         await one(provider, count + 1)
-        with anyio.fail_after(2):
+        with anyio.fail_after(PATIENCE):
             for exchange in emulator.exchanges:
                 await exchange.ended.wait()
     assert sorted(errors) == [number for number in range(count) if breaks(number)]

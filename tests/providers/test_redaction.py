@@ -19,6 +19,7 @@ import anyio
 import msgspec
 import pytest
 
+from patience import PATIENCE, PATIENT, SHORT, until
 from penstock import (
     AnthropicProvider,
     BaseProvider,
@@ -144,7 +145,8 @@ def failures(wire: ThreeWire) -> list[ServerReply]:
     ]
 
 
-QUICK: dict[str, Any] = {"model_id": "m", "deadlines": Deadlines(first_chunk=0.2, stall=0.2)}
+PLAIN: dict[str, Any] = {"model_id": "m", "deadlines": PATIENT}
+QUICK = Options(deadlines=Deadlines(connect=PATIENCE, first_chunk=SHORT, stall=SHORT))
 
 
 def named(name: str, make: Callable[[str], BaseProvider], wire: int) -> Any:
@@ -156,28 +158,28 @@ def with_user(url: str) -> str:
 
 
 PROVIDERS = [
-    named("anthropic", lambda url: AnthropicProvider(ProviderConfig(api_key=CANARY, base_url=url, **QUICK)), 0),
+    named("anthropic", lambda url: AnthropicProvider(ProviderConfig(api_key=CANARY, base_url=url, **PLAIN)), 0),
     named(
         "a header at anthropic",
         lambda url: AnthropicProvider(
-            ProviderConfig(api_key="none", headers={"Proxy-Auth-Token": CANARY}, base_url=url, **QUICK)
+            ProviderConfig(api_key="none", headers={"Proxy-Auth-Token": CANARY}, base_url=url, **PLAIN)
         ),
         0,
     ),
-    named("chat", lambda url: OpenAIProvider(ProviderConfig(api_key=CANARY, base_url=url, wire="chat", **QUICK)), 1),
-    named("responses", lambda url: OpenAIProvider(ProviderConfig(api_key=CANARY, base_url=url, **QUICK)), 2),
-    named("azure", lambda url: OpenAIProvider(ProviderConfig(api_key=CANARY, base_url=url, **QUICK), "azure"), 2),
+    named("chat", lambda url: OpenAIProvider(ProviderConfig(api_key=CANARY, base_url=url, wire="chat", **PLAIN)), 1),
+    named("responses", lambda url: OpenAIProvider(ProviderConfig(api_key=CANARY, base_url=url, **PLAIN)), 2),
+    named("azure", lambda url: OpenAIProvider(ProviderConfig(api_key=CANARY, base_url=url, **PLAIN), "azure"), 2),
     named(
         "a header at openai",
         lambda url: OpenAIProvider(
-            ProviderConfig(headers={"Authorization": f"Bearer {CANARY}"}, base_url=url, wire="chat", **QUICK)
+            ProviderConfig(headers={"Authorization": f"Bearer {CANARY}"}, base_url=url, wire="chat", **PLAIN)
         ),
         1,
     ),
     named(
         "a password in the URL",
         lambda url: OpenAIProvider(
-            ProviderConfig(api_key="none", base_url=with_user(url), wire="chat", **QUICK), "openai-compatible"
+            ProviderConfig(api_key="none", base_url=with_user(url), wire="chat", **PLAIN), "openai-compatible"
         ),
         1,
     ),
@@ -198,8 +200,9 @@ async def test_the_canary_is_nowhere(make: Callable[[str], BaseProvider], wire: 
     with listening() as texts:
         async with Emulator(good, *failures(wire), good) as emulator, make(emulator.url) as provider:
             assert isinstance((await read(provider))[-1], StopChunk)
-            for number, _ in enumerate(failures(wire)):
-                error = await failure(provider)
+            for number, reply in enumerate(failures(wire)):
+                hangs = Hang() in (*reply.before, *reply.body)
+                error = await failure(provider, options=QUICK if hangs else None)
                 leaks = [text for text in shown(error) if everywhere(text)]
                 assert not leaks, (number, leaks)
             assert isinstance((await read(provider))[-1], StopChunk)
@@ -219,15 +222,19 @@ def unquoted(emulator: Emulator) -> str:
     )
 
 
-async def leave_by_a_timeout(provider: BaseProvider) -> None:
-    with anyio.fail_after(0.1):
-        await read(provider)
+async def leave_by_a_timeout(provider: BaseProvider, waits: Callable[[], bool]) -> None:
+    with anyio.fail_after(PATIENCE) as scope:
+        async with anyio.create_task_group() as group:
+            group.start_soon(read, provider)
+            await until(waits)
+            scope.deadline = anyio.current_time()
+            await anyio.sleep_forever()
 
 
-async def leave_inside_a_group(provider: BaseProvider) -> None:
+async def leave_inside_a_group(provider: BaseProvider, waits: Callable[[], bool]) -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(read, provider)
-        await anyio.sleep(0.1)
+        await until(waits)
         raise LookupError("the loop's own")
 
 
@@ -237,13 +244,14 @@ async def leave_inside_a_group(provider: BaseProvider) -> None:
 )
 @pytest.mark.parametrize(("make", "wire"), PROVIDERS)
 async def test_a_cancelled_call_shows_no_canary(
-    make: Callable[[str], BaseProvider], wire: ThreeWire, hang: ServerReply, leave: Callable[[BaseProvider], Any]
+    make: Callable[[str], BaseProvider], wire: ThreeWire, hang: ServerReply, leave: Callable[..., Any]
 ) -> None:
     """What the caller's own timeout is raised from ends at our border too."""
     with listening() as texts:
         async with Emulator(hang) as emulator, make(emulator.url) as provider:
+            said = "receive_response_headers.complete" if hang.body else "send_request_body.complete"
             with pytest.raises((TimeoutError, ExceptionGroup)) as raised:
-                await leave(provider)
+                await leave(provider, lambda: any(said in text for text in texts))
             texts += shown(raised.value)
     assert not [text for text in texts if everywhere(text)]
 
@@ -288,7 +296,7 @@ async def test_no_mistake_shows_the_canary(
     """Neither when a client is made nor when it is used."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    settings = {"api_key": CANARY, "base_url": "http://model.invalid", **QUICK, **config}
+    settings = {"api_key": CANARY, "base_url": "http://model.invalid", **PLAIN, **config}
     with listening() as texts:
         async with make(ProviderConfig(**settings)) as provider:
             texts += shown(await failure(provider))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from decimal import Decimal
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -59,6 +60,15 @@ async def outcome(provider: BaseProvider) -> tuple[list[Chunk], ProviderError | 
     except ProviderError as error:
         return chunks, error
     return chunks, None
+
+
+async def cancelled_while_waiting(run: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    """Run it and cancel it once it waits for what takes long."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(run)
+        await anyio.wait_all_tasks_blocked()
+        group.cancel_scope.cancel()
+    assert group.cancel_scope.cancelled_caught
 
 
 async def cancelled_after(turns: int, run: Callable[[], Awaitable[object]]) -> bool:

@@ -9,7 +9,16 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import pytest
 
-from penstock import AnthropicProvider, BaseProvider, Chunk, Message, OpenAIProvider, ProviderConfig, ProviderError
+from penstock import (
+    AnthropicProvider,
+    BaseProvider,
+    Chunk,
+    Message,
+    OpenAIProvider,
+    Options,
+    ProviderConfig,
+    ProviderError,
+)
 from penstock.testing import (
     ServerReply,
     anthropic_error,
@@ -51,19 +60,21 @@ class ThreeWire(NamedTuple):
 ASK: Final = [Message("user", "Hi")]
 
 
-async def read(provider: BaseProvider, into: list[Chunk] | None = None) -> list[Chunk]:
+async def read(provider: BaseProvider, into: list[Chunk] | None = None, options: Options | None = None) -> list[Chunk]:
     """The chunks of a call; *into* has those before an error too."""
     chunks = [] if into is None else into
-    async with provider.stream("", ASK) as stream:
+    async with provider.stream("", ASK, options) as stream:
         async for chunk in stream:
             chunks.append(chunk)
     return chunks
 
 
-async def failure(provider: BaseProvider, into: list[Chunk] | None = None) -> ProviderError:
+async def failure(
+    provider: BaseProvider, into: list[Chunk] | None = None, options: Options | None = None
+) -> ProviderError:
     """What a call raises, which must be one of ours."""
     with pytest.raises(ProviderError) as raised:
-        await read(provider, into)
+        await read(provider, into, options)
     return raised.value
 
 

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
-import msgspec
 import pytest
 
+from patience import PATIENCE, PATIENT, all_but, until
 from penstock import (
     BaseProvider,
     Chunk,
@@ -20,7 +20,6 @@ from penstock import (
     Options,
     OverloadedError,
     ProviderError,
-    ProviderTimeoutError,
     StallTimeoutError,
     StopChunk,
     StreamInterruptedError,
@@ -54,9 +53,6 @@ from penstock.wire.openai.responses_answer import ResponsesDecoder
 from penstock.wire.vendors import DIALECTS
 from reading import DAY, calls_of, text_of, usage_of
 
-DEADLINE = 0.3
-PATIENT = Deadlines(connect=10, first_chunk=10, stall=10)  # as a machine may have much else to do
-QUICK = {True: msgspec.structs.replace(PATIENT, stall=DEADLINE), False: Deadlines(connect=10, first_chunk=DEADLINE)}
 ROWS = [pytest.param(fault, wire, id=f"{fault.name}, {wire}") for fault in FAULTS.values() for wire in fault.wires]
 ENDPOINTS: dict[WireName, str] = {"messages": "/v1/messages", "chat": "/chat/completions", "responses": "/responses"}
 
@@ -70,18 +66,21 @@ async def served(emulator: Emulator, wire: WireName) -> AsyncIterator[BaseProvid
 async def outcome(
     provider: BaseProvider, deadlines: Deadlines = PATIENT
 ) -> tuple[list[Chunk], ProviderError | None, float]:
-    """The chunks of a call, the error that ended it if one did, and how many seconds it took: never very many."""
+    """The chunks of a call, the error that ended it if one did, and what time of the processor it took, in seconds.
+
+    It never waits for a deadline that is none of these: that one is far away.
+    """
     chunks: list[Chunk] = []
     error = None
-    before = time.monotonic()
+    before = time.process_time()
     try:
-        with anyio.fail_after(30):
+        with anyio.fail_after(PATIENCE / 2):
             async with provider.stream("", [Message("user", "Hi")], Options(deadlines=deadlines)) as stream:
                 async for chunk in stream:
                     chunks.append(chunk)  # noqa: PERF401 - what came before an error is kept
     except ProviderError as raised:
         error = raised
-    return chunks, error, time.monotonic() - before
+    return chunks, error, time.process_time() - before
 
 
 def check(expected: Outcome, chunks: list[Chunk], error: ProviderError | None) -> None:
@@ -109,22 +108,21 @@ def check(expected: Outcome, chunks: list[Chunk], error: ProviderError | None) -
 @pytest.mark.anyio
 @pytest.mark.parametrize(("fault", "wire"), ROWS)
 async def test_every_fault_has_its_outcome(fault: Fault, wire: WireName) -> None:
-    """In time; then the connection is closed or used again, and the same provider gets an answer that is whole."""
+    """In time; then the connection is closed or used again, and the same provider gets an answer that is whole.
+
+    In time is: by the deadline that it must be, while all others are far away, and without much work.
+    """
     emulator = emulated(fault, wire)
     async with served(emulator, wire) as provider:
-        late = issubclass(fault.outcome.error or Exception, ProviderTimeoutError)
-        limits = QUICK[bool(fault.outcome.text)] if late else PATIENT
-        chunks, error, seconds = await outcome(provider, limits)
+        chunks, error, seconds = await outcome(provider, all_but(getattr(fault.outcome.error, "deadline", None)))
         check(fault.outcome, chunks, error)
-        assert seconds < DEADLINE + fault.seconds
+        assert seconds < fault.seconds
         if fault.refused:
             await emulator.listen()
         emulator.then = ServerReply(answer(wire, TEXT))
         chunks, error, _ = await outcome(provider)
         assert (text_of(chunks), error) == (TEXT, None)
-        with anyio.fail_after(1):
-            while emulator.open_connections > 1:  # noqa: ASYNC110 - the server learns of it when it does
-                await anyio.sleep(0.01)
+        await until(lambda: emulator.open_connections <= 1)
 
 
 def test_the_table_is_whole() -> None:
@@ -145,14 +143,14 @@ async def test_what_is_whole_gives_its_connection_back(name: str, wire: WireName
 
     What comes after that is waited for a tenth of a second only, which a busy machine can miss: then once more.
     """
-    for _ in range(3):
+    for _ in range(20):
         emulator = emulated(FAULTS[name], wire)
         async with served(emulator, wire) as provider:
             errors = [(await outcome(provider))[1] for _ in range(2)]
             assert [error and type(error) for error in errors] == [FAULTS[name].outcome.error, None]
             if emulator.connections == 1:
                 return
-    pytest.fail("the connection was not used again in three tries")
+    pytest.fail("the connection was not used again in twenty tries")
 
 
 @pytest.mark.anyio
@@ -161,10 +159,9 @@ async def test_the_last_event_ends_the_stream(wire: WireName) -> None:
     """A connection that is left open does not delay the end, and is closed, as the rest of it may never come."""
     emulator = Emulator(ServerReply([*answer(wire, TEXT), Hang()]), then=ServerReply(answer(wire, TEXT)))
     async with served(emulator, wire) as provider:
-        chunks, error, seconds = await outcome(provider)
+        chunks, error, _ = await outcome(provider)
         assert (text_of(chunks), error) == (TEXT, None)
-        assert seconds < 0.5
-        with anyio.fail_after(1):
+        with anyio.fail_after(PATIENCE / 2):
             await emulator.exchanges[0].hung_up.wait()
 
 
@@ -248,9 +245,8 @@ async def test_a_recorded_stream_that_stalls_or_has_an_error_in_it(
     body = sample(corpus, wire)[1]
     last = len(list(cut_at_events(body))) - 1
     async with served(Emulator(stalled(body, last), with_error_event(body, wire, last)), wire) as provider:
-        _, error, seconds = await outcome(provider, QUICK[True])
+        _, error, _ = await outcome(provider, all_but("stall"))
         assert type(error) is StallTimeoutError
-        assert seconds < DEADLINE + 1
         assert type((await outcome(provider))[1]) is OverloadedError
 
 

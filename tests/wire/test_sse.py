@@ -142,9 +142,9 @@ def test_a_line_of_ten_megabytes_takes_linear_time(end: bytes) -> None:
         body = b": start" + end + b"data: " + b"x" * size + end + end
         best = float("inf")
         for _ in range(3):
-            before = time.perf_counter()
+            before = time.process_time()
             assert len(decoded(body, 65536)) == 1
-            best = min(best, time.perf_counter() - before)
+            best = min(best, time.process_time() - before)
         return best
 
     assert seconds(10_000_000) < 10 * seconds(2_500_000) + 0.05

@@ -24,7 +24,7 @@ ToolContent: TypeAlias = str | Sequence[TextPart | ImagePart | DocumentPart]
 F = TypeVar("F", bound=Callable[..., object])
 F_co = TypeVar("F_co", covariant=True)  # unbounded, so that a list of several tools has a type in common
 
-# What is wrong with the JSON text, and not with the function; the last two are no DecodeErrors to msgspec.
+# What is wrong with the JSON text, and not with the function; the last two need not be DecodeErrors to msgspec.
 _MISFITS: Final = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 

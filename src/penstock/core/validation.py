@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from penstock.core.errors import ConfigError
 
-__all__ = ["check_count", "check_seconds", "near"]
+__all__ = ["check_count", "check_seconds", "near", "unicode_fault"]
 
 _LONGEST = 1e9  # seconds, some thirty years: more is a mistake, and too much of it is no number to a clock
 
@@ -31,3 +31,16 @@ def near(word: object, known: Iterable[str]) -> str:
 
     found = get_close_matches(str(word), list(known), 1)
     return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def unicode_fault(data: bytes, error: Exception) -> Exception:
+    """What is wrong with *data* that msgspec refused with *error*: text that is no UTF-8 is told by its place.
+
+    msgspec 0.23 has words of its own for that, before it was Python's error, with the place inside of a string.
+    """
+    if isinstance(error, UnicodeDecodeError) or "UTF-8" in str(error):
+        try:
+            data.decode()
+        except UnicodeDecodeError as found:
+            return found
+    return error

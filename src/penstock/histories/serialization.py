@@ -12,6 +12,7 @@ import msgspec
 
 from penstock.core.errors import ConfigError
 from penstock.core.messages import Message
+from penstock.core.validation import unicode_fault
 
 __all__ = ["dump_messages", "load_messages"]
 
@@ -72,7 +73,7 @@ def _read(written: bytes | msgspec.Raw) -> list[Message]:
     try:
         return _messages.decode(written)
     except _FAULTS as error:
-        raise _fault(error, "$.messages") from error
+        raise _fault(unicode_fault(bytes(written), error), "$.messages") from error
 
 
 def _place(messages: Sequence[Message]) -> str:

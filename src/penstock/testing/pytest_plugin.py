@@ -54,7 +54,7 @@ class RunningFault:
         self.expected: Outcome = fault.outcome
         self.emulator = emulator
         self.url = base_url(wire, emulator.url)
-        self.provider: BaseProvider = provider_on(wire, emulator.url)
+        self.provider: BaseProvider = provider_on(wire, emulator.url, deadlines=fault.deadlines)
 
     def __repr__(self) -> str:
         return f"<{self.name!r} on {self.wire} at {self.url}>"

@@ -8,12 +8,13 @@ from typing import Final, TypeVar
 import msgspec
 
 from penstock.core.errors import MalformedResponseError
+from penstock.core.validation import unicode_fault
 
 __all__ = ["UNDECODABLE", "broken_call", "decode", "event_type", "is_object", "repaired", "shown"]
 
 T = TypeVar("T")
 
-# Text that is not Unicode is not a DecodeError to msgspec, and what is nested too deep is neither.
+# Text that is not Unicode was no DecodeError to msgspec before 0.23, and what is nested too deep is neither.
 UNDECODABLE: Final = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
@@ -48,7 +49,8 @@ def repaired(decode: Callable[[bytes], T], name: bytes, data: bytes, error: Exce
     except (ValueError, RecursionError):
         pass  # raised below and not here: the error of `json` holds the whole text, and there may be a key in it
     shown_name = name.decode("utf-8", "replace")
-    raise MalformedResponseError(f"the event `{shown_name}` is malformed ({error}): {shown(data)}") from error
+    why = unicode_fault(data, error)
+    raise MalformedResponseError(f"the event `{shown_name}` is malformed ({why}): {shown(data)}") from error
 
 
 def event_type(name: bytes, data: bytes) -> bytes:

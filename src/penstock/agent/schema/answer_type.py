@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
+from penstock.agent.schema.inliner import Inliner
 from penstock.agent.schema.strict_schema import object_schema, strict_schema, without_nulls
-from penstock.agent.schema.type_schema import Inliner, schema_of, type_name
+from penstock.agent.schema.type_schema import schema_of, type_name
 from penstock.core.errors import ConfigError
 
 __all__ = ["AnswerType", "MisfitError", "json_in"]

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from penstock.agent.schema.type_schema import REFS
+from penstock.agent.schema.inliner import REFS
 from penstock.core.errors import ConfigError
 
 __all__ = ["object_schema", "strict_schema", "takes_null", "without_nulls"]

@@ -15,7 +15,7 @@ from typing import Any, Final, get_type_hints
 
 import msgspec
 
-from penstock.agent.schema.type_schema import REFS, Inliner
+from penstock.agent.schema.inliner import REFS, Inliner
 from penstock.core.errors import ConfigError
 from penstock.core.messages import Tool
 
@@ -60,6 +60,8 @@ def parameters_of(function: Callable[..., object], name: str, descriptions: Mapp
 
     descriptions: of parameters, by name; one in the annotation (`msgspec.Meta`) wins.
     """
+    from penstock.agent.schema.json_schema import default_of, schema_components  # as in `_type`
+
     fields: list[tuple[str, Any, Any]] = []
     defaults: dict[str, object] = {}
     for parameter in _signature(function, name).parameters.values():
@@ -71,14 +73,14 @@ def parameters_of(function: Callable[..., object], name: str, descriptions: Mapp
         fields.append((parameter.name, type_ | msgspec.UnsetType, msgspec.UNSET))
         defaults[parameter.name] = parameter.default
     struct = msgspec.defstruct("Arguments", fields, kw_only=True, forbid_unknown_fields=True)
-    (root,), components = msgspec.json.schema_components([struct], ref_template=REFS + "{name}")
+    (root,), components = schema_components([struct])
     schema = components.pop(root["$ref"].removeprefix(REFS))
     properties = schema["properties"]
     for parameter_name, value in properties.items():
         if parameter_name in descriptions:
             value.setdefault("description", descriptions[parameter_name])
         if parameter_name in defaults:
-            value.update(_default(defaults[parameter_name]))
+            value.update(default_of(defaults[parameter_name]))
     return Parameters(struct, Inliner(components).schema(schema))
 
 
@@ -123,6 +125,8 @@ def _signature(function: Callable[..., object], name: str) -> inspect.Signature:
 
 def _type(function: Callable[..., object], name: str, parameter: inspect.Parameter) -> Any:
     """The parameter's type, of which a schema and a decoder can be made."""
+    from penstock.agent.schema.json_schema import schema_components  # by those who make tools, and by no other
+
     where = f"tool `{name}`: parameter `{parameter.name}`"
     names = getattr(_written(function), "__globals__", {})
     alone = SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
@@ -133,18 +137,10 @@ def _type(function: Callable[..., object], name: str, parameter: inspect.Paramet
     if parameter.default is None:
         type_ |= None
     try:
-        (schema,), _ = msgspec.json.schema_components([type_])
+        (schema,), _ = schema_components([type_])
         msgspec.json.Decoder(type_)
     except (TypeError, ValueError, RuntimeError, NameError, AttributeError) as error:
         raise ConfigError(f"{where}: no schema can be made of it: {str(error).rpartition(chr(10))[2]}") from error
     if not schema.keys() & {"type", "enum", "anyOf", "$ref"} or {} in schema.get("anyOf", ()):
         raise ConfigError(f"{where}: its type takes any value; say which")
     return type_
-
-
-def _default(value: object) -> dict[str, object]:
-    """The schema's default; none for a value that has no JSON form, as a sentinel."""
-    try:
-        return {"default": msgspec.to_builtins(value)}
-    except (TypeError, ValueError, RecursionError):
-        return {}

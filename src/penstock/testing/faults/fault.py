@@ -21,6 +21,9 @@ __all__ = ["TEXT", "Fault", "Outcome", "base_url", "emulated", "provider_on"]
 TEXT: Final = "Hello there, world!"
 """What the emulator says when nothing is wrong."""
 
+_SHORT: Final = 1.0
+_PATIENT: Final = Deadlines(connect=30, first_chunk=30, stall=30)
+
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What must come out of one call, whatever the wire.
@@ -47,7 +50,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that goes wrong, or is only odd. reply: it, in the form of a wire.
 
     wires: those on which it can be. always: it is not over after one call. refused: nobody listens; there is no reply.
-    seconds: how long a sound provider may need for it, beside its deadlines, as there is so much to read.
+    seconds: how much time of the processor a sound provider may need for it, as there is so much to read.
     """
 
     name: str
@@ -57,6 +60,13 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     always: bool = False
     refused: bool = False
     seconds: float = 1.0
+
+    @property
+    def deadlines(self) -> Deadlines:
+        """Short in what the fault is about, so that it takes no time; long in all else, as a machine may be busy."""
+        late = getattr(self.outcome.error, "deadline", None)
+        short = {} if late is None else {late: _SHORT}
+        return msgspec.structs.replace(_PATIENT, **short)
 
 
 def emulated(fault: Fault, wire: WireName, *, port: int = 0) -> Emulator:
@@ -75,9 +85,10 @@ def base_url(wire: WireName, url: str) -> str:
 def provider_on(wire: WireName, url: str, **config: Any) -> BaseProvider:
     """A provider that asks the emulator at *url* on this wire; *config* is laid over an ordinary ProviderConfig.
 
-    Its deadlines are short, as nothing on the loopback takes long.
+    Its deadlines are short, as nothing on the loopback takes long. On a machine that is busy something may, so for one
+    fault give it `deadlines=fault.deadlines`.
     """
-    limits = Deadlines(connect=5, first_chunk=1, stall=1)
+    limits = Deadlines(connect=10, first_chunk=3, stall=3)
     settings: dict[str, Any] = {"model_id": "emulated", "api_key": "none", "deadlines": limits}
     settings["base_url"] = base_url(wire, url)
     if wire == "messages":
