@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patience import PATIENCE
+from patience import PATIENCE, drain_patiently
 from penstock import (
     AnthropicProvider,
     BaseProvider,
@@ -714,8 +714,9 @@ def test_the_history_is_legal_whatever_happens(
 
 
 @pytest.mark.anyio
-async def test_against_a_server() -> None:
+async def test_against_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """The real provider, over HTTP: the second request has the call as it came and its result, on one connection."""
+    drain_patiently(monkeypatch)
     asked = {"type": "tool_use", "id": "toolu_1", "name": "echo", "input": {"text": "a"}}
     thinking = {"type": "thinking", "thinking": "hm", "signature": "sig=="}
     first = anthropic_message(thinking, asked, stop_reason="tool_use")
