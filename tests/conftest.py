@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, settings
 from vcr import VCR
 
 from penstock.wire.vendors import DIALECTS
 from places import CORPUS
 from recording import WithAHeader
 from scrubbing import VCR_CONFIG
+
+KEYS = {variable for row in DIALECTS.values() for variable in row.key_variables}
+
+# A machine that has much else to do is no fault of a test's.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -23,18 +32,28 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="session")
+def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a test runs that takes no folder of its own; what it writes there is gone with it."""
+    return tmp_path_factory.mktemp("empty")
+
+
 @pytest.fixture(autouse=True)
-def _no_key_and_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test sees the developer's own keys, models.json or trust store."""
-    named = {variable for row in DIALECTS.values() for variable in row.key_variables}
-    for name in (
-        *named,
-        *(name for name in os.environ if name.startswith(("ANTHROPIC_", "OPENAI_", "PENSTOCK_MODELS"))),
-    ):
+def _no_key_and_no_file(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, empty_folder: Path
+) -> Iterator[None]:
+    """No test sees the developer's own keys, models.json or trust store, or a file that another test has written."""
+    for name in KEYS | {name for name in os.environ if name.startswith(("ANTHROPIC_", "OPENAI_", "PENSTOCK_MODELS"))}:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-    # Nor what he trusts; the folder is made only when something is.
-    monkeypatch.setenv("XDG_DATA_HOME", f"{tmp_path}-data")
+    own = "tmp_path" in request.fixturenames
+    folder = request.getfixturevalue("tmp_path") if own else empty_folder
+    monkeypatch.chdir(folder)
+    data = Path(f"{folder}-data")  # made only when a test trusts a file
+    monkeypatch.setenv("XDG_DATA_HOME", str(data))
+    yield
+    shutil.rmtree(data, ignore_errors=True)
+    for left in empty_folder.iterdir():
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 @pytest.fixture(scope="session")

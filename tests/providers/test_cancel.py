@@ -82,7 +82,6 @@ def paced(events: list[bytes]) -> list[Step]:
 
 
 WRAPS: list[Any] = [
-    pytest.param(lambda inner: inner, id="bare"),
     pytest.param(lambda inner: Retry(inner, base=0.001), id="Retry"),
     pytest.param(lambda inner: Concurrency(inner, 1), id="Concurrency"),
     pytest.param(lambda inner: RateLimit(inner, requests_per_minute=10**6, tokens_per_minute=10**9), id="RateLimit"),

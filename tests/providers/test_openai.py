@@ -13,7 +13,7 @@ import anyio
 import msgspec
 import pytest
 
-from patience import PATIENCE, PATIENT, all_but, until
+from patience import PATIENCE, PATIENT, all_but, drain_patiently, until
 from penstock import (
     AuthenticationError,
     Chunk,
@@ -470,8 +470,9 @@ async def test_a_connection_left_open_does_not_delay_the_end(wire: Wire) -> None
 
 
 @each_wire
-async def test_complete_answers_share_a_connection(wire: Wire) -> None:
+async def test_complete_answers_share_a_connection(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     """A complete answer gives its connection back."""
+    drain_patiently(monkeypatch)
     async with asking(*[ServerReply(HELLO[wire])] * 3, wire=wire) as (emulator, provider):
         for _ in range(3):
             await collect(provider)

@@ -18,7 +18,7 @@ from penstock import Deadlines
 from penstock.providers import transport
 from penstock.providers.deadlines import Watch
 
-__all__ = ["PATIENCE", "PATIENT", "SHORT", "Ticking", "all_but", "until", "watch_by"]
+__all__ = ["PATIENCE", "PATIENT", "SHORT", "Ticking", "all_but", "drain_patiently", "until", "watch_by"]
 
 PATIENCE: Final = 60.0
 SHORT: Final = 0.3
@@ -48,6 +48,11 @@ class Ticking:
         """The time, in seconds."""
         self.now += self._tick
         return self.now
+
+
+def drain_patiently(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait long for the end of a body after its last event; else a busy machine may miss it and open a connection."""
+    monkeypatch.setattr(transport, "_DRAIN", PATIENCE)
 
 
 def watch_by(clock: Callable[[], float], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -567,7 +567,6 @@ async def test_a_variable_is_not_sent_beside_a_header(monkeypatch: pytest.Monkey
 SOURCE = Path(penstock.__file__).parent
 # Where a vendor is named in the code, outside the table, and why. `openai` stands in the names of wires and of an SDK.
 NAMED = {
-    "__init__.py": {"openai"},  # a module's name
     "core/dialect.py": {"openai"},  # the defaults are its own
     "providers/openai.py": {"openai"},  # the default, and two headers of its SDK
     "providers/redaction.py": {"openai"},  # its SDK's logger
