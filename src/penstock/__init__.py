@@ -98,7 +98,7 @@ if TYPE_CHECKING:
 
     __version__: str
 else:
-    from penstock.core.late import import_late
+    from penstock.core.public_names import import_late
 
     __all__, _find, __dir__ = import_late(
         __name__,

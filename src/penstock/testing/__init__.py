@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from penstock.testing.scripted import ScriptedProvider as ScriptedProvider
     from penstock.testing.scripted import ScriptedStep as ScriptedStep
 else:
-    from penstock.core.late import import_late
+    from penstock.core.public_names import import_late
 
     __all__, __getattr__, __dir__ = import_late(
         __name__,
