@@ -164,10 +164,12 @@ def test_what_a_file_asks_for_can_be_read_first(capsys: pytest.CaptureFixture[st
 
 
 def test_a_file_that_asks_for_nothing_needs_no_trust(capsys: pytest.CaptureFixture[str]) -> None:
-    """And none is remembered."""
+    """It may be given all the same: a local server then gets the key of the environment, as of a named file."""
     file = written()
-    assert run(capsys, "trust") == (0, f"{file} asks for nothing that needs trust.\n", "")
+    assert run(capsys, "trust", "--dry-run") == (0, f"{file} asks for nothing that needs trust.\n", "")
     assert not store_path().exists()
+    assert run(capsys, "trust") == (0, f"{file} asks for nothing that needs trust.\n", "")
+    assert run(capsys, "trust", "--list")[1].startswith(f"{file}  since")
 
 
 @pytest.mark.parametrize(

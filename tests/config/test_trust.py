@@ -406,6 +406,11 @@ def test_a_local_server_gets_no_key_that_the_file_does_not_name(
     assert resolve(models=config).provider_config.api_key == "none"
     assert resolve(models="models.json").provider_config.api_key is None
     assert config.models["a"].provider_config.api_key is None, "what is saved again is what was read"
+    if provider != "openai-compatible":  # which has no variable, so that trust makes no difference
+        trust(Path("models.json"), read_models_file(Path("models.json")))
+        assert resolve().provider_config.api_key is None
+        found(of(provider, baseUrl="http://127.0.0.1:10/v1"))
+        assert resolve().provider_config.api_key == "none", "another port is another server"
 
 
 def test_a_vendors_own_address_does_not_undo_the_users_gateway(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,11 +36,11 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     plain = read_models_file(file)
     wants = wanted(plain)
+    if not arguments.dry_run:
+        trust(file, plain)
     if not wants:
         print(f"{file} asks for nothing that needs trust.")
         return 0
-    if not arguments.dry_run:
-        trust(file, plain)
     print(f"{file} {'asks for' if arguments.dry_run else 'is trusted with'}:")
     for path, value in wants.items():
         print(f"  {path}: {value}")

@@ -12,7 +12,7 @@ import msgspec
 from penstock.config.catalog import PROVIDERS, catalog, find_entry
 from penstock.config.mistakes import explained, mistake, quoted
 from penstock.config.replacing import replace_file
-from penstock.config.trust import judge, trust, wanted
+from penstock.config.trust import judge, trust
 from penstock.core.errors import ConfigError
 from penstock.core.models import ModelEntry, ModelsConfig, ModelsFile
 from penstock.core.validation import near
@@ -136,7 +136,7 @@ def save_models(config: ModelsConfig, path: str | os.PathLike[str] | None = None
         replace_file(file, data)
     except OSError as error:
         raise mistake(file, None, f"cannot be written: {error.strerror or error}") from error
-    if config.untrusted is None and wanted(written):
+    if config.untrusted is None:
         _trust(file, written)
     return file
 

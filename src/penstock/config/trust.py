@@ -214,12 +214,13 @@ def _quoted(text: str) -> str:
 def guarded(plain: ModelsFile) -> str:
     """The digest of all that is guarded in a file: what needs trust, and where and with which key it would go.
 
-    Prices, limits and names of models have no part in it, so they may change. An entry that needs no trust has none.
+    Prices, limits and names of models have no part in it, so they may change. Nor has an entry with which trust makes
+    no difference.
     """
     entries = {
         alias: _bare(msgspec.to_builtins(entry), ModelEntry)
         for alias, entry in plain.models.items()
-        if any(True for _ in _asked(entry, "$", None))
+        if any(True for _ in _asked(entry, "$", None)) or tamed(entry) != entry
     }
     rest = {name: value for name, value in _bare(msgspec.to_builtins(plain), ModelsFile).items() if name != "models"}
     text = msgspec.json.encode({"models": entries, **rest}, order="sorted")
@@ -249,13 +250,13 @@ class Judgement(NamedTuple):
 
 def judge(file: Path, plain: ModelsFile) -> Judgement:
     """Whether a file that was found may be opened: it asks for nothing, or is trusted as it is."""
-    wants = wanted(plain)
-    if not wants:
-        return Judgement(trusted=False, refusal=None)
     store, problem = _read()
     known = store.trusted.get(_real(file))
     if known is not None and known.digest == guarded(plain):
         return Judgement(trusted=True, refusal=None)
+    wants = wanted(plain)
+    if not wants:
+        return Judgement(trusted=False, refusal=None)
     said = "this file was found and not named, and it asks for"
     if known is not None:
         said = f"this file has changed since you trusted it on {known.at:%Y-%m-%d}, and it asks for"
