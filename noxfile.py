@@ -28,6 +28,7 @@ NEEDED = {
     "types": [*GROUPS["types"], *RUNTIME, *EXTRAS, *BACKEND],
     "tests": [*GROUPS["tests"], *RUNTIME, *BACKEND],
     "package": [*GROUPS["package"], *GROUPS["tests"], *RUNTIME, *BACKEND],
+    "docs": [*GROUPS["docs"], *RUNTIME, *BACKEND],
     "lock": GROUPS["lock"],
 }
 LOCKED = Path("tests/constraints.txt")
@@ -284,6 +285,6 @@ def record_llama(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the reference of all public functions and classes into docs/. A warning is an error."""
-    session.install(*nox.project.dependency_groups(PROJECT, "docs"), ".")
+    install(session, "docs")
     shutil.rmtree("docs", ignore_errors=True)
     session.run("python", "-W", "error", "tests/support/reference.py", "docs")
