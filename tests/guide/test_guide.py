@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -100,6 +101,19 @@ def test_the_test_of_a_loop_is_green(tmp_path: Path) -> None:
     """With the settings that the page gives, on some of the faults."""
     saved("testing", tmp_path)
     pytest_in(tmp_path, "test_my_loop.py", "-k", "asyncio and (401 or CRLF or clean)")
+
+
+@pytest.mark.parametrize("page", ["chunks", "vendors"])
+def test_the_examples_run_without_a_key(page: str, tmp_path: Path) -> None:
+    """As the page on testing says: of Anthropic's API, and of OpenAI's too."""
+    saved("testing", tmp_path)
+    example = next(block for block in blocks(PAGES[page]) if block.language == "python")
+    (tmp_path / "example.py").write_text(example.code)
+    command = [sys.executable, "without_key.py", "example.py"]
+    bare = {name: value for name, value in os.environ.items() if not name.endswith(("_API_KEY", "_BASE_URL"))}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=bare, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "You said:" in done.stdout
 
 
 @pytest.mark.usefixtures("environment")
