@@ -199,10 +199,21 @@ def test_a_page_is_printed(topic: str, capsys: pytest.CaptureFixture[str]) -> No
         ("timeouts", "# Deadlines"),
         ("proxies", "# Connections"),
         ("images", "# Messages"),
+        ("cost", "# Money"),
+        ("timeout", "# Deadlines"),
+        ("approve", "# Agents"),
+        ("cassettes", "# Recording"),
+        ("vcr", "# Recording"),
+        ("mock", "# Testing"),
+        ("pdf", "# Messages"),
+        ("pydantic", "# Structured answers"),
+        ("history", "# Histories"),
+        ("trust", "# Security"),
+        ("rate limits", "# Retry, fallback"),
     ],
 )
 def test_a_word_that_a_page_is_about_is_enough(word: str, title: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of its name, or of its line in the list."""
+    """Of its name, of its line in the list, or of its headings and its text, in the singular or the plural."""
     assert main.main(["guide", word]) == 0
     assert capsys.readouterr().out.startswith(title)
 
@@ -225,6 +236,9 @@ def test_a_page_fits_a_terminal(name: str, capsys: pytest.CaptureFixture[str]) -
         ("../index", "the guide has no page '../index'; `penstock guide` lists what there is"),
         ("m", "'m' may be one of several pages of the guide: messages, money, models-json"),
         ("coming", "'coming' may be one of several pages of the guide: coming-from-the-sdks, coming-from-litellm"),
+        ("prices", "'prices' may be one of several pages of the guide: models-json, money"),
+        ("keys", "'keys' may be one of several pages of the guide: vendors, security, models-json"),
+        ("unicorn", "the guide has no page 'unicorn'; `penstock guide` lists what there is"),
         ("\x1b[2J", "the guide has no page '\\x1b[2j'; `penstock guide` lists what there is"),
     ],
 )
