@@ -192,6 +192,14 @@ def test_importing_it_loads_no_sdk_and_no_http_client(asked: str) -> None:
     assert not heavy & {module.split(".")[0] for module in loaded}
 
 
+def test_to_open_a_provider_loads_no_middleware_and_no_provider_before_one_is_opened() -> None:
+    """Nor what only a found file's owner, or a mistake, needs."""
+    code = "import sys; from penstock import open_provider; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    unwanted = {"hashlib", "json", "tempfile", "shlex", "importlib.resources"}
+    assert [name for name in loaded if name in unwanted or name.startswith(("penstock.m", "penstock.providers"))] == []
+
+
 def test_the_public_names_are_the_promised_ones() -> None:
     """They are listed and there; an unknown one is an AttributeError."""
     for name in dir(penstock):

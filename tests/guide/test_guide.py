@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -102,6 +103,19 @@ def test_the_test_of_a_loop_is_green(tmp_path: Path) -> None:
     pytest_in(tmp_path, "test_my_loop.py", "-k", "asyncio and (401 or CRLF or clean)")
 
 
+@pytest.mark.parametrize("page", ["chunks", "vendors"])
+def test_the_examples_run_without_a_key(page: str, tmp_path: Path) -> None:
+    """As the page on testing says: of Anthropic's API, and of OpenAI's too."""
+    saved("testing", tmp_path)
+    example = next(block for block in blocks(PAGES[page]) if block.language == "python")
+    (tmp_path / "example.py").write_text(example.code)
+    command = [sys.executable, "without_key.py", "example.py"]
+    bare = {name: value for name, value in os.environ.items() if not name.endswith(("_API_KEY", "_BASE_URL"))}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=bare, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "You said:" in done.stdout
+
+
 @pytest.mark.usefixtures("environment")
 def test_a_test_is_recorded_and_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The replay has no network, and the file no key."""
@@ -185,10 +199,21 @@ def test_a_page_is_printed(topic: str, capsys: pytest.CaptureFixture[str]) -> No
         ("timeouts", "# Deadlines"),
         ("proxies", "# Connections"),
         ("images", "# Messages"),
+        ("cost", "# Money"),
+        ("timeout", "# Deadlines"),
+        ("approve", "# Agents"),
+        ("cassettes", "# Recording"),
+        ("vcr", "# Recording"),
+        ("mock", "# Testing"),
+        ("pdf", "# Messages"),
+        ("pydantic", "# Structured answers"),
+        ("history", "# Histories"),
+        ("trust", "# Security"),
+        ("rate limits", "# Retry, fallback"),
     ],
 )
 def test_a_word_that_a_page_is_about_is_enough(word: str, title: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of its name, or of its line in the list."""
+    """Of its name, of its line in the list, or of its headings and its text, in the singular or the plural."""
     assert main.main(["guide", word]) == 0
     assert capsys.readouterr().out.startswith(title)
 
@@ -211,6 +236,9 @@ def test_a_page_fits_a_terminal(name: str, capsys: pytest.CaptureFixture[str]) -
         ("../index", "the guide has no page '../index'; `penstock guide` lists what there is"),
         ("m", "'m' may be one of several pages of the guide: messages, money, models-json"),
         ("coming", "'coming' may be one of several pages of the guide: coming-from-the-sdks, coming-from-litellm"),
+        ("prices", "'prices' may be one of several pages of the guide: models-json, money"),
+        ("keys", "'keys' may be one of several pages of the guide: vendors, security, models-json"),
+        ("unicorn", "the guide has no page 'unicorn'; `penstock guide` lists what there is"),
         ("\x1b[2J", "the guide has no page '\\x1b[2j'; `penstock guide` lists what there is"),
     ],
 )

@@ -360,7 +360,7 @@ async def test_a_change_behind_what_is_kept() -> None:
     await ask(watch, history)
     await ask(watch, [Message("user", "x" * 999 + "y"), *turns(4)[1:]])
     assert watch.last is not None
-    assert str(watch.last.change) == "messages[0].content[0] was changed, behind what is kept of its text"
+    assert str(watch.last.change) == "messages[0].content[0] was changed, beyond the part of its text that is kept"
 
 
 PARTS = [

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 import textwrap
+from collections import Counter
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Final
@@ -24,6 +25,13 @@ _COMMENT: Final = re.compile(r"^<!--.*?-->\n", re.MULTILINE | re.DOTALL)
 _LINK: Final = re.compile(r"\[([\w-]+)\]\(\1\.md\)")
 _TABLE: Final = re.compile(r"(?:^\|.*\n)+", re.MULTILINE)
 _CELL: Final = re.compile(r"(?<!\\)\|")
+_CODE: Final = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_HEADING: Final = re.compile(r"^#+ (.+)$", re.MULTILINE)
+_WORD: Final = re.compile(r"[^\W_]+(?:\.[^\W_]+)*")
+_ENDING: Final = re.compile(r"(?<=\w\w\w)(?:ings?|e[sd]?|s)$")
+_IN_LIST: Final = 12
+_IN_HEADING: Final = 6
+"""How many times in a page's text a word counts that is in its line of the list, or in one of its headings."""
 _WIDTH: Final = 100
 """Columns; a table with a longer row is hard to read at a terminal."""
 
@@ -63,11 +71,12 @@ def page(topic: str) -> str:
 def _named(topic: str, pages: dict[str, str]) -> str:
     if topic in pages:
         return topic
-    # `retries` for `retr`; `coming-from-litellm` for `litellm`; `own-server` for `ollama`.
+    # `retries` for `retr`; `coming-from-litellm` for `litellm`; `own-server` for `ollama`; `messages` for `pdf`.
     for found in (
         [name for name in pages if topic and name.startswith(topic)],
         [name for name in pages if topic and any(word.startswith(topic) for word in name.split("-"))],
-        [name for name, about in pages.items() if topic and topic in re.findall(r"[\w.]+", about.lower())],
+        [name for name in pages if _stems(topic) == _stems(name)],
+        _about(topic, pages),
     ):
         if len(found) == 1:
             return found[0]
@@ -77,6 +86,30 @@ def _named(topic: str, pages: dict[str, str]) -> str:
     raise ConfigError(
         f"the guide has no page {topic!r}{near(topic, words) or '; `penstock guide` lists what there is'}"
     )
+
+
+def _about(topic: str, pages: dict[str, str]) -> list[str]:
+    """The pages that say all words of *topic*, those that say most of it first; one alone if it says much more."""
+    wanted = set(_stems(topic))
+    scores = {}
+    for name, about in pages.items():
+        text = _CODE.sub("", _folder().joinpath(f"{name}.md").read_text("utf-8"))
+        said = Counter(_stems(text))
+        for weight, place in ((_IN_LIST, about), (_IN_HEADING, " ".join(_HEADING.findall(text)))):
+            for stem in set(_stems(place)):
+                said[stem] += weight
+        if wanted and all(said[stem] for stem in wanted):
+            scores[name] = sum(said[stem] for stem in wanted)
+    # Pages for those who come from elsewhere say a little of everything.
+    scores = {name: score for name, score in scores.items() if not name.startswith("coming-")} or scores
+    best, *others = sorted(scores, key=lambda name: -scores[name]) or [""]
+    likely = [name for name in others if scores[name] * 2 > scores[best]]
+    return [best, *likely[:4]] if best else []
+
+
+def _stems(text: str) -> list[str]:
+    """The words of a text, without the endings that make `price`, `prices` and `pricing` differ."""
+    return [_ENDING.sub("", word).replace("y", "i") for word in _WORD.findall(text.lower())]
 
 
 def _listed(table: re.Match[str]) -> str:

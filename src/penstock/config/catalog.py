@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -41,7 +41,7 @@ def needs_key(provider: str) -> bool:
 @cache
 def catalog() -> ModelsConfig:
     """The packaged default: the vendors' current models with dated prices and limits."""
-    data = files("penstock.config").joinpath("models.json").read_bytes()
+    data = Path(__file__).with_name("models.json").read_bytes()
     plain = msgspec.json.decode(data, type=ModelsFile)
     models = {}
     for alias, entry in plain.models.items():

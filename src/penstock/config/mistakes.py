@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from decimal import Decimal
@@ -28,6 +27,8 @@ _SECRET: Final = re.compile(r"apiKey|headers")
 
 def explained(data: bytes, type_: type[msgspec.Struct], error: Exception) -> tuple[str | None, str]:
     """The path in the document (None when it is no JSON) and what is wrong there, found and expected."""
+    import json  # for those who have made one
+
     try:
         document = json.loads(data, parse_float=Decimal)  # a float could not be written again as it was
     except (ValueError, RecursionError) as broken:

@@ -13,9 +13,6 @@ from penstock.config.models_file import check_fallback, check_provider, load_mod
 from penstock.config.trust import tamed
 from penstock.core.models import ModelEntry, ModelsConfig
 from penstock.core.provider import BaseProvider
-from penstock.middleware import CircuitBreaker, Concurrency, Fallback, RateLimit, Retry
-from penstock.providers.anthropic import AnthropicProvider
-from penstock.providers.openai import OpenAIProvider
 
 __all__ = ["open_provider", "resolve"]
 
@@ -67,17 +64,27 @@ def _opened(config: ModelsConfig, entry: ModelEntry) -> BaseProvider:
     provider = _wrapped(_bare(entry), entry)
     if not entry.fallback:
         return provider
+    from penstock.middleware import Fallback  # here and below: only what an entry asks for is imported
+
     return Fallback(provider, *(_opened(config, resolve(other, models=config)) for other in entry.fallback))
 
 
 def _bare(entry: ModelEntry) -> BaseProvider:
     if entry.provider == ANTHROPIC:
+        from penstock.providers.anthropic import AnthropicProvider
+
         return AnthropicProvider(entry.provider_config)
+    from penstock.providers.openai import OpenAIProvider
+
     return OpenAIProvider(entry.provider_config, entry.dialect or entry.provider)
 
 
 def _wrapped(provider: BaseProvider, entry: ModelEntry) -> BaseProvider:
     """As penstock.middleware advises: each try counts for the limit, and what Retry repairs for no breaker."""
+    if (entry.concurrency, entry.rate_limit, entry.retry, entry.circuit_breaker) == (None, None, None, None):
+        return provider
+    from penstock.middleware import CircuitBreaker, Concurrency, RateLimit, Retry
+
     if entry.concurrency is not None:
         provider = Concurrency(provider, entry.concurrency)
     if entry.rate_limit is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 __all__ = ["replace_file"]
@@ -14,6 +13,8 @@ def replace_file(file: Path, data: bytes, *, mode: int | None = None) -> None:
 
     mode: of the file from now on; None for what it has. A new one is readable for its owner only: it may hold a key.
     """
+    import tempfile  # for those who write
+
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     temporary = Path(name)
     try:

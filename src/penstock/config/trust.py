@@ -8,11 +8,8 @@ say: whatever is not on the list below needs trust.
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import json
 import os
 import re
-import shlex
 import stat
 import sys
 from collections.abc import Iterator, Mapping
@@ -208,7 +205,11 @@ def _cut(text: str) -> str:
 
 def _quoted(text: str) -> str:
     """Text of the file, which must not look like words of ours: plain words as they are, all else as JSON."""
-    return text if re.fullmatch(r"[\w$.:/@*?-]+", text, re.ASCII) else json.dumps(text)
+    if re.fullmatch(r"[\w$.:/@*?-]+", text, re.ASCII):
+        return text
+    import json  # here and below: for the few who have such a file
+
+    return json.dumps(text)
 
 
 def guarded(plain: ModelsFile) -> str:
@@ -223,6 +224,8 @@ def guarded(plain: ModelsFile) -> str:
         if any(True for _ in _asked(entry, "$", None)) or tamed(entry) != entry
     }
     rest = {name: value for name, value in _bare(msgspec.to_builtins(plain), ModelsFile).items() if name != "models"}
+    import hashlib
+
     text = msgspec.json.encode({"models": entries, **rest}, order="sorted")
     return hashlib.sha256(text).hexdigest()
 
@@ -262,6 +265,8 @@ def judge(file: Path, plain: ModelsFile) -> Judgement:
         said = f"this file has changed since you trusted it on {known.at:%Y-%m-%d}, and it asks for"
     shown = [f"{path[: 2 * _LONGEST]} ({value})" for path, value in list(wants.items())[:_SHOWN]]
     more = f" and {len(wants) - _SHOWN} more" if len(wants) > _SHOWN else ""
+    import shlex
+
     way = f"if you trust whoever wrote it, run `penstock trust {shlex.quote(str(file))}`"
     other = "else name a file of yours with PENSTOCK_MODELS or open_provider(models=...)"
     refusal = f"{said} {', '.join(shown)}{more}; {way}, {other}{f' ({problem})' if problem else ''}"

@@ -44,7 +44,7 @@ class ReasoningChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_fi
     redacted: bool = False
     """The proof is the block's encrypted content itself, not a signature of the text."""
     vendor: str = ""
-    """Who wants the block back: its proof or, where there is none, its text. Empty where nobody does."""
+    """The vendor that needs this block in the next request; empty if none does."""
 
 
 class ToolCallDeltaChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="type", tag="tool_call_delta"):
@@ -80,8 +80,8 @@ class OpaqueChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field
     data: str
     """The block as that vendor's JSON text, to be sent back as an OpaquePart."""
     text: str = ""
-    """The part of the block that has already come as TextChunks, the last of them; empty when none has. A fold that
-    keeps the block drops that text from what it has collected.
+    """The part of the block that has already come as TextChunks, the last of them; empty when none has. Code
+    that keeps the block must drop this text from what it has collected.
     """
 
 

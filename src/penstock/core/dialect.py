@@ -52,7 +52,7 @@ class Dialect(
     """One vendor. The defaults are OpenAI's own, so a row states only differences."""
 
     name: Annotated[str, msgspec.Meta(min_length=1)] = "openai"
-    """What stands as `vendor` on errors and on what goes back to it."""
+    """The `vendor` on its errors, and on the blocks that go back to it."""
     source: str = ""
     """Where the differences were read, and when."""
     base_url: str | None = None
@@ -84,13 +84,15 @@ class Dialect(
     calls; the vendor's `reasoning_details`; or the `extra_content` of a call. None for nothing.
     """
     foreign_extra: Mapping[str, Any] | None = None
-    """The `extra_content` for a call that another vendor's model made; None for none."""
+    """The `extra_content` that a call gets if another vendor's model made it, where this vendor refuses a call without
+    its own; None for none.
+    """
     longest_call_id: int | None = 40
-    """Ids of tool calls have at most so many letters, digits, `_` and `-`: 16 to 64, and on the Responses API 64. None
-    for any id: then ids go back as they came, since some models look at theirs.
+    """The longest id of a tool call, 16 to 64 letters, digits, `_` and `-`; on the Responses API always 64. None for
+    any id: then ids go back as they came, since some models look at theirs.
     """
     call_id_length: int | None = None
-    """Ids of tool calls have exactly so many letters and digits, 8 to 64; None for any number."""
+    """The exact length of a tool call's id, 8 to 64 letters and digits; None for any length."""
     user_after_tool: bool = True
     """A user's message may follow a tool's result."""
     image_urls: bool = True
@@ -108,7 +110,7 @@ class Dialect(
     cache_priced: bool = True
     """The cached tokens that it reports are a part of the prompt, with a price of their own."""
     output_is_rest: bool = False
-    """Output is what the total has beyond the prompt, as reasoning is in no other count."""
+    """Its count of output tokens leaves out reasoning, so output is counted as the total less the prompt."""
     says_end: bool = True
     """A stream ends with a finish reason or `[DONE]`; False where a plain end of the stream is an end too."""
     says_cut: bool = True

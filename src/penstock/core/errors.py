@@ -130,7 +130,7 @@ class InvalidRequestError(ProviderError):
     a retryable one.
     """
 
-    hint = "Change what the message names: the request would be refused again as it is."
+    hint = "Correct this, then send again."
 
 
 class TokenLimitError(ProviderError):
@@ -176,7 +176,7 @@ class ServerError(ProviderError):
 
 
 class ProviderTimeoutError(ProviderError):
-    """A deadline passed. One of yours is one of the four subclasses; the vendor's own (HTTP 408, 504) is this class."""
+    """A deadline passed. Your own deadlines raise one of the four subclasses; the vendor's (HTTP 408, 504) is this."""
 
     retryable = True
     hint = "The vendor took too long by its own clock: try again, with a shorter request if it happens again."
@@ -194,14 +194,14 @@ class ConnectTimeoutError(ProviderTimeoutError):
 
 
 class FirstChunkTimeoutError(ProviderTimeoutError):
-    """No content came within `Deadlines.first_chunk`; pings, comments and headers are none."""
+    """No content came within `Deadlines.first_chunk`; pings, comments and headers do not count as content."""
 
     hint = "Try again, or give Deadlines a longer first_chunk if the model thinks for longer."
     deadline = "first_chunk"
 
 
 class StallTimeoutError(ProviderTimeoutError):
-    """The answer began, and then no content came for `Deadlines.stall`; pings and comments are none."""
+    """The answer began, and then no content came for `Deadlines.stall`; pings and comments do not count."""
 
     hint = "Discard the partial answer and try again, or give Deadlines a longer stall if the model pauses for longer."
     deadline = "stall"
@@ -229,7 +229,7 @@ class StreamInterruptedError(ProviderError):
 
 
 class MalformedResponseError(ProviderError):
-    """The answer is not what this API answers: a page of HTML, an event that is not JSON, broken tool arguments."""
+    """The answer is not valid for this API: a page of HTML, an event that is not JSON, broken tool arguments."""
 
     hint = "Check that baseUrl is an API endpoint of this vendor and not a proxy's page."
 
@@ -246,7 +246,7 @@ class StructuredOutputError(ProviderError):
 
 
 class CircuitOpenError(ProviderError):
-    """A circuit breaker has not asked, after failures that the message names; it will in `retry_after` seconds."""
+    """A circuit breaker sent nothing, after failures that the message names; it will ask in `retry_after` seconds."""
 
     retryable = True
     hint = "Wait for retry_after, or ask another model meanwhile: see Fallback."

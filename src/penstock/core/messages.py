@@ -104,7 +104,7 @@ class ReasoningPart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     redacted: bool = False
     """The proof is the block's encrypted content itself, not a signature of the text."""
     vendor: str = ""
-    """Who wants the block back; empty where nobody does."""
+    """The vendor that needs this block in the next request; empty if none does."""
 
 
 class OpaquePart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="opaque"):
@@ -195,15 +195,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What one call wants. None leaves it to the vendor; what a wire or a model cannot do is refused, by name."""
 
     max_tokens: int | None = None
-    """Most tokens of the answer, reasoning included. None for the most that the model can write or, where that is not
-    known, for what the vendor takes then.
+    """Most tokens of the answer, reasoning included. None: the model's maximum; if that is unknown, the vendor's
+    default.
     """
     temperature: float | None = None
     """How random the choice of words is. None for the vendor's default."""
     top_p: float | None = None
     """Choose among the likeliest words whose probabilities add up to this. None for the vendor's default."""
     top_k: int | None = None
-    """Choose among so many of the likeliest words. None for the vendor's default; OpenAI has no such option (read
+    """Choose among this many of the likeliest words. None for the vendor's default; OpenAI has no such option (read
     2026-11-21).
     """
     presence_penalty: float | None = None
@@ -235,8 +235,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     deadlines: Deadlines | None = None
     """In place of the provider's deadlines; None for those."""
     on_head: Callable[[ResponseHead], object] | None = None
-    """Called with the ResponseHead of each answer as soon as it is there, also of a refusal. What it raises ends the
-    call.
+    """Called with the ResponseHead of each answer as soon as it is there, even of a refusal. An exception in it ends
+    the call.
     """
     extra: Mapping[str, object] = msgspec.field(default_factory=dict)
     """Raw fields of the request body; objects are merged, all else is replaced."""

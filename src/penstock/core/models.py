@@ -107,7 +107,7 @@ class PriceSheet(Prices, frozen=True, kw_only=True):
     price in a tier.
     """
     hours: Sequence[PriceHours] = ()
-    """Times of the day at which other prices hold; those have no tiers."""
+    """Hours with other prices. These prices cannot have tiers."""
 
 
 class PriceChange(PriceSheet, frozen=True, kw_only=True):
@@ -250,7 +250,7 @@ class RateLimitTable(_Table, frozen=True, kw_only=True):
     count_cache_reads: bool = True
     """Whether tokens read from a cache count: at OpenAI they do, at Anthropic they do not (read 2026-11-21)."""
     max_wait: float = 60.0
-    """The longest pause of the vendor's that is waited for, in seconds; with a longer one calls fail at once."""
+    """The longest `retry_after` that is waited out, in seconds; with a longer one calls fail at once."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -268,17 +268,17 @@ class ModelEntry(
     provider_config: ProviderConfig
     """The model, its key, its server."""
     dialect: Dialect | None = None
-    """How a server differs that no row describes; only with the provider `openai-compatible`, whose row holds for what
-    it leaves out. None for the provider's own row.
+    """How a server differs that Penstock does not know; only with the provider `openai-compatible`, whose row holds for
+    what it leaves out. None for the provider's own row.
     """
     enabled: bool = True
     """Whether the alias can be opened."""
     retry: RetryTable | None = None
     """Tries again what may succeed later; None for never."""
     circuit_breaker: CircuitBreakerTable | None = None
-    """Stops asking after too many failures; None for never. It stands around `retry`."""
+    """Stops asking after too many failures; None for never. It is around `retry`."""
     rate_limit: RateLimitTable | None = None
-    """Requests and tokens a minute; None for no limit. It stands inside `retry`."""
+    """Requests and tokens a minute; None for no limit. It is inside `retry`."""
     concurrency: int | None = None
     """The most streams at the same time; None for no limit. It is the innermost."""
     fallback: Sequence[str] = ()

@@ -38,7 +38,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     time: float
     """Seconds since that middleware began the call, of a monotonic clock."""
     model: str
-    """The id of the model that was asked; of FallbackTo, of the one that is asked next."""
+    """The id of the model that was asked."""
 
 
 class Started(Event, frozen=True, kw_only=True, tag="started"):
@@ -92,7 +92,7 @@ class RetryScheduled(Event, frozen=True, kw_only=True, tag="retry_scheduled"):
 
 
 class FallbackTo(Event, frozen=True, kw_only=True, tag="fallback_to"):
-    """A provider of Fallback failed, and the next one is asked. When the last one fails, the call has failed."""
+    """A provider of Fallback failed, and the next one, `model`, is asked. When the last one fails, so does the call."""
 
     attempt: int
     """The number of the provider that is asked next, from 1."""

@@ -26,26 +26,26 @@ class BlockChange(msgspec.Struct, frozen=True, kw_only=True):
     kind: BlockKind
     """`tool`, `system`, `options` (those that caches depend on: tool choice, reasoning and their like) or `message`."""
     what: Literal["changed", "added", "removed", "moved"]
-    """What happened to it; with `added` and `removed`, the blocks after it are the same."""
+    """`changed`, `added`, `removed` or `moved`. With `added` and `removed`, the blocks after it are the same."""
     place: str
-    """Where it stands, or stood: `tools[2] (get_weather)`, `system`, `options`, `messages[7].content[0]`."""
+    """Where it is, or was: `tools[2] (get_weather)`, `system`, `options`, `messages[7].content[0]`."""
     before: str = ""
-    """Some text around the first difference, as it was. Empty like `after` when the difference lies behind what is
-    kept: 20,000 characters of a tool or a system prompt, 300 of a part of a message.
+    """Some text around the first difference, as it was. Empty like `after` when the difference is beyond the part that
+    is kept: 20,000 characters of a tool or a system prompt, 300 of a part of a message.
     """
     after: str = ""
     """The same text as it is now."""
 
     def __str__(self) -> str:
         if not self.before and not self.after:
-            return f"{self.place} was {self.what}, behind what is kept of its text"
+            return f"{self.place} was {self.what}, beyond the part of its text that is kept"
         if self.what == "changed":
             return f"{self.place} was changed from {self.before!r} to {self.after!r}"
         return f"{self.place} was {self.what}: {self.after or self.before!r}"
 
 
 class CacheMiss(Event, frozen=True, kw_only=True, tag="cache_miss"):
-    """A call read less from the vendor's cache than the calls before had made readable."""
+    """A call read less from the vendor's cache than it could have."""
 
     causes: tuple[MissCause, ...]
     """Why, all that can be seen, in this order: `model` (another one was asked or has answered), `off` (caching is off
@@ -86,11 +86,11 @@ class CacheMiss(Event, frozen=True, kw_only=True, tag="cache_miss"):
             "evicted": "nothing that can be seen from here: the vendor evicted it, or another server answered",
         }
         about = "about " if self.estimated else ""
-        cost = "an unknown price" if self.cost is None else f"${self.cost.normalize(EXACT):f}"
+        cost = "the extra cost is unknown" if self.cost is None else f"for ${self.cost.normalize(EXACT):f} more"
         reasons = "; ".join(why[cause] for cause in self.causes)
         return (
             f"{about}{self.missed_tokens} of {self.expected_tokens} tokens were not read from the cache, "
-            f"for {cost} more: {reasons}"
+            f"{cost}: {reasons}"
         )
 
 
