@@ -22,7 +22,7 @@ def check_config(config: object) -> None:
 
 def check_call(messages: object, options: object) -> None:
     """Raise InvalidRequestError for a history that is not a list, and for options that people mistake."""
-    if isinstance(messages, str | Message | Mapping):
+    if not isinstance(messages, list) and isinstance(messages, str | Message | Mapping):
         said = f"`messages` is of type {type(messages).__name__}, expected a list: [Message('user', ...)]"
         raise InvalidRequestError(said)
     if not isinstance(options, Options):
@@ -31,6 +31,6 @@ def check_call(messages: object, options: object) -> None:
         if isinstance(value := getattr(options, name), str):
             raise InvalidRequestError(f"option `{name}` is {value!r}, expected a number without quotes")
     tools: object = options.tools
-    if isinstance(tools, Sequence) and any(hasattr(tool, "definition") for tool in tools):
+    if tools and isinstance(tools, Sequence) and any(hasattr(tool, "definition") for tool in tools):
         said = "option `tools` holds a tool that can be run: give it to run_tools, or give its `definition` here"
         raise InvalidRequestError(said)
