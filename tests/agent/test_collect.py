@@ -196,7 +196,7 @@ def test_nothing_is_lost(chunks: list[Chunk]) -> None:
 
 def test_a_collector_takes_only_an_answers_chunks() -> None:
     """What is no chunk of a provider is not passed over."""
-    with pytest.raises(TypeError, match="a TextPart is no chunk of an answer"):
+    with pytest.raises(TypeError, match="a TextPart is not a chunk of an answer"):
         Collector().feed(TextPart("a"))  # type: ignore[arg-type]
 
 
@@ -252,7 +252,7 @@ async def test_what_is_not_the_providers_passes_through() -> None:
     with pytest.raises(KeyError):
         await collect(Source(TextChunk("a"), error=KeyError("k")).stream())
     source = Source(TextChunk("a"), "b", STOP)
-    with pytest.raises(TypeError, match="a str is no chunk"):
+    with pytest.raises(TypeError, match="a str is not a chunk"):
         await collect(source.stream())
     assert source.closed
 
@@ -280,6 +280,14 @@ class Echo(BaseProvider):
         yield TextChunk(f"{system_prompt}|{messages[0].content}|")
         yield TextChunk(f"{options.max_tokens if options else None}")
         yield StopChunk(reason="length")
+
+
+@pytest.mark.anyio
+async def test_generate_text_takes_a_provider() -> None:
+    """And says so of a word, without showing it: it may be a key."""
+    with pytest.raises(ConfigError, match="`provider` is of type str, expected a provider") as caught:
+        await generate_text("sk-secret", "Hi")  # type: ignore[arg-type]
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.anyio

@@ -643,7 +643,8 @@ async def test_a_vendors_own_tools_go_along() -> None:
     [
         pytest.param({"tools": [echo, echo]}, "two tools are called 'echo'", id="two tools of one name"),
         pytest.param({"tools": {"say": echo}}, "under 'say' is called 'echo'", id="a wrong key"),
-        pytest.param({"tools": [print]}, "is no tool", id="a function that is no tool"),
+        pytest.param({"tools": echo}, r"`tools` is <DecoratedTool echo>, expected a list of tools", id="one tool"),
+        pytest.param({"tools": [print]}, "is not a tool", id="a function that is no tool"),
         pytest.param(
             {"options": Options(tools=[{"type": "x", "name": "echo"}])}, "two tools are called 'echo'", id="a vendor's"
         ),

@@ -467,7 +467,7 @@ def test_a_table_of_tools() -> None:
         tool_table([one, two, one])
     with pytest.raises(ConfigError, match="the tool under 'two' is called 'one'"):
         tool_table({"two": one})
-    with pytest.raises(ConfigError, match="is no tool: decorate it with @tool"):
+    with pytest.raises(ConfigError, match="is not a tool: decorate it with @tool"):
         tool_table([made("a: int")])  # type: ignore[list-item]
 
 

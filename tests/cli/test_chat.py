@@ -47,6 +47,30 @@ def test_chat_streams_an_answer_and_says_what_it_took(capsys: pytest.CaptureFixt
     assert SUMMARY.search(result.err)
 
 
+def test_a_question_without_quotes_is_told_to_have_some(capsys: pytest.CaptureFixture[str]) -> None:
+    """In one line that can be copied."""
+    result = run(capsys, "chat", "hello", "there", "-m", "gpt")
+    assert (result.status, result.err) == (2, 'penstock: put the question in quotes: penstock chat "hello there"\n')
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "many"])
+def test_an_answer_without_a_token_is_refused(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is asked."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["chat", "Hi", f"--max-tokens={number}"])
+    assert f"{number!r} is not a whole number of 1 or more" in capsys.readouterr().err
+
+
+def test_a_missing_key_is_told_alone(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was sent, so there is nothing to say of usage and times."""
+    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    result = run(capsys, "chat", "Hi", "-m", "sonnet")
+    assert result.status == 1
+    assert result.err.startswith("penstock: there is no API key: set ANTHROPIC_API_KEY")
+    assert "no usage" not in result.err
+
+
 def test_chat_takes_its_prompt_from_standard_input() -> None:
     """As at the end of a pipe."""
     done = subprocess.run(
@@ -155,7 +179,7 @@ def test_init_writes_a_file_that_works(capsys: pytest.CaptureFixture[str], tmp_p
     ("text", "said"),
     [
         pytest.param("{", "not JSON: line 1", id="not JSON"),
-        pytest.param('{"active":"b","models":{}}', "expected one of", id="an alias that is not there"),
+        pytest.param('{"active":"b","models":{}}', "`penstock models --all` lists", id="an alias that is not there"),
         pytest.param('{"active":"a","models":{"a":{"provider":"antropic","providerConfig":{"modelId":"m"}}}}',
                      "did you mean 'anthropic'?", id="an unknown provider"),
         pytest.param('{"active":"a","models":{"a":{"provider":"anthropic","enabled":false,"providerConfig":'

@@ -109,7 +109,7 @@ STRUCTURE = [
     wrong("an unknown wire", f"{CONFIG}.wire", "chatt", "one of: chat, responses; did you mean 'chat'?", '"chatt"'),
     wrong("a wire like no other", f"{CONFIG}.wire", "zzz", 'expected one of: chat, responses; found "zzz"'),
     wrong("one number for all deadlines", f"{CONFIG}.deadlines", 5, "`object`", "found 5"),
-    wrong("a text for seconds", f"{CONFIG}.deadlines.stall", "5", "`float`", 'found "5"'),
+    wrong("a text for seconds", f"{CONFIG}.deadlines.stall", "5", "`float`", "without quotes", 'found "5"'),
     wrong("a truth value for a price", f"{INFO}.inputPrice", True, "found true"),
     wrong("a list for a price", f"{INFO}.inputPrice", [1], "`array`"),
     wrong("a word for a price", f"{INFO}.inputPrice", "two", "decimal", 'found "two"'),
@@ -157,9 +157,7 @@ STRUCTURE = [
 MEANING = [  # what the types, and so the schema, cannot say
     wrong("an unknown provider", "models.mine.provider", "antropic", '"antropic", expected one of: anthropic'),
     wrong("a known provider is near", "models.mine.provider", "antropic", "; did you mean 'anthropic'?"),
-    wrong(
-        "an alias that is not there", "active", "mien", 'alias "mien"', "one of: other, mine, sonnet", "mean 'mine'?"
-    ),
+    wrong("an alias that is not there", "active", "mien", 'alias "mien"', "mean 'mine'?; `penstock models --all`"),
     wrong("an alias like one of the catalogue", "active", "sonet", 'alias "sonet"', "did you mean 'sonnet'?"),
     wrong("an empty alias", "active", "", 'alias ""'),
     wrong("no time at all", f"{CONFIG}.deadlines.firstChunk", 0, "found 0", "expected a number of seconds above 0"),
@@ -369,6 +367,12 @@ def test_a_named_file_must_be_there(named: str, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("PENSTOCK_MODELS", named)
     with pytest.raises(ConfigError, match="no such file, but PENSTOCK_MODELS names it"):
         load_models()
+
+
+def test_what_is_no_path_is_refused() -> None:
+    """As a mapping in place of a ModelsConfig."""
+    with pytest.raises(ConfigError, match=r"^the models are of type dict, expected a path or a ModelsConfig$"):
+        load_models({"active": "x"})  # type: ignore[arg-type]
 
 
 def test_without_a_file_there_is_the_catalogue() -> None:

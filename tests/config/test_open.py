@@ -259,7 +259,7 @@ def test_a_model_without_info_has_the_catalogues(config: dict[str, Any], price: 
         pytest.param(KEY, KEY, id="a literal"),
         pytest.param("${PENSTOCK_KEY}", "k-1", id="a variable"),
         pytest.param("Bearer ${PENSTOCK_KEY}-${PENSTOCK_MORE}", "Bearer k-1-k-${2}", id="a text around two variables"),
-        pytest.param("$PENSTOCK_KEY", "$PENSTOCK_KEY", id="without braces it is a literal"),
+        pytest.param("$penstock", "$penstock", id="what is like no variable is a literal"),
     ],
 )
 def test_a_key_is_looked_up(written_key: str | None, key: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,11 +279,18 @@ def test_a_key_is_looked_up(written_key: str | None, key: str | None, monkeypatc
             edited("active", "mine"),
             "sonnt",
             "$.models",
-            ['alias "sonnt"', "expected one of: other, mine, sonnet", "did you mean 'sonnet'?"],
+            ['alias "sonnt"', "did you mean 'sonnet'?; `penstock models --all` lists them"],
             id="an alias nobody knows",
         ),
         pytest.param(
             edited("models.mine.enabled", False), None, "$.models.mine", ["disabled", "expected true"], id="disabled"
+        ),
+        pytest.param(
+            edited(f"{CONFIG}.apiKey", "$PENSTOCK_KEY"),
+            None,
+            "$.models.mine.providerConfig.apiKey",
+            ["a variable is written in braces: `${PENSTOCK_KEY}`"],
+            id="a variable without braces",
         ),
         pytest.param(
             edited(f"{CONFIG}.apiKey", "${PENSTOCK_KYE}"),

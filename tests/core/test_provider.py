@@ -120,6 +120,13 @@ def test_a_wire_that_anthropic_has_not_is_refused() -> None:
         AnthropicProvider(ProviderConfig(model_id="m", api_key="k", wire="chat"))
 
 
+def test_what_is_no_config_is_told_by_the_arguments_name() -> None:
+    """Without being shown: it may be a key."""
+    for provider in (AnthropicProvider, penstock.OpenAIProvider):
+        with pytest.raises(ConfigError, match=r"^`config` is of type str, expected ProviderConfig\(model_id=...\)$"):
+            provider("sk-secret")  # type: ignore[arg-type]
+
+
 def test_a_config_does_not_show_its_key() -> None:
     """Nor its headers' values, which may hold one."""
     config = ProviderConfig(model_id="m", api_key="sk-canary-123456", headers={"x-key": "sk-canary-123456"})

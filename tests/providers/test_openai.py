@@ -43,6 +43,7 @@ from penstock import (
     TokenLimitError,
     Tool,
     ToolCallChunk,
+    tool,
 )
 from penstock.core.dialect import Dialect, Wire
 from penstock.testing import (
@@ -229,6 +230,11 @@ async def test_nothing_is_sent_before_the_first_chunk_is_asked_for() -> None:
         assert len(emulator.requests) == 1
 
 
+@tool
+def noop() -> None:
+    """Nothing."""
+
+
 WRONG: Any = {"role": "user", "content": "x"}
 
 
@@ -240,7 +246,12 @@ WRONG: Any = {"role": "user", "content": "x"}
         pytest.param([WRONG], None, r"messages\[0\] is a dict", id="a dictionary for a message"),
         pytest.param([Message("user", [ImagePart()])], None, r"messages\[0\].content\[0\]: give either", id="a part"),
         pytest.param(ASK, Options(top_k=1), "option `top_k`", id="an option that the API has not"),
-        pytest.param(ASK, Options(max_tokens="many"), "of a wrong type", id="a word for a number"),  # type: ignore[arg-type]
+        pytest.param(ASK, Options(max_tokens="5"), "option `max_tokens` is '5'", id="a text for a number"),  # type: ignore[arg-type]
+        pytest.param(ASK, Options(max_tokens=[5]), "of a wrong type", id="a list for a number"),  # type: ignore[arg-type]
+        pytest.param(ASK, {"max_tokens": 5}, "`options` is of type dict, expected Options", id="a dict for options"),
+        pytest.param("Hi", None, "`messages` is of type str, expected a list", id="a text for a history"),
+        pytest.param(ASK[0], None, "`messages` is of type Message, expected a list", id="a message for a history"),
+        pytest.param(ASK, Options(tools=[noop]), "give it to run_tools", id="a tool to run"),  # type: ignore[list-item]
         pytest.param(ASK, Options(tools=5), "expected a list", id="a number for tools"),  # type: ignore[arg-type]
         pytest.param(ASK, Options(extra=[1]), "of a wrong type", id="a list for fields"),  # type: ignore[arg-type]
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from penstock import (
-    InvalidRequestError,
+    ConfigError,
     Options,
     OverloadedError,
     ServerError,
@@ -40,9 +40,15 @@ async def test_it_repeats_when_it_is_told_to() -> None:
     once = ScriptedProvider(HI)
     await collect(once)
     _, error = await outcome(once)
-    assert isinstance(error, InvalidRequestError)
-    assert "this is call 2, and there are 1 scripts" in str(error)
+    assert isinstance(error, ConfigError)
+    assert str(error) == "ScriptedProvider has 1 script and this is call 2: give another script, or `repeat=True`"
     assert not error.retryable
+
+
+def test_a_chunk_in_place_of_a_script_is_refused() -> None:
+    """When it is built, with what to write."""
+    with pytest.raises(ConfigError, match=r"a script is of type TextChunk, expected a list of steps for each call"):
+        ScriptedProvider(TextChunk("Hi"), STOP)  # type: ignore[arg-type]
 
 
 async def test_errors_are_copies_with_the_usage_so_far() -> None:

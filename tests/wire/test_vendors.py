@@ -369,9 +369,12 @@ def test_a_vendor_and_a_model_of_anthropic() -> None:
         pytest.param("olama/qwen3:8b", "did you mean 'ollama/qwen3:8b'?", id="a vendor nearly right"),
         pytest.param("deepsek", "did you mean 'deepseek'?", id="an alias nearly right"),
         pytest.param("gpt-5.5-prp", "did you mean 'gpt-5.5-pro'?", id="a model nearly right"),
-        pytest.param("ollama/", "a model of the catalogue, or PROVIDER/MODEL-ID", id="no model"),
-        pytest.param("/qwen3", "or PROVIDER/MODEL-ID", id="no vendor"),
-        pytest.param("nobody/qwen3", "or PROVIDER/MODEL-ID", id="nobody's model"),
+        pytest.param("ollama/", "the model is missing after the slash, write ollama/MODEL-ID", id="no model"),
+        pytest.param("vllm", "vllm is a provider, write vllm/MODEL-ID", id="a vendor alone"),
+        pytest.param("GPT-Mini", "did you mean 'gpt-mini'?", id="capital letters"),
+        pytest.param("", "leave it out for the active model", id="an empty word"),
+        pytest.param("/qwen3", "and PROVIDER/MODEL-ID names any model", id="no vendor"),
+        pytest.param("nobody/qwen3", "and PROVIDER/MODEL-ID names any model", id="nobody's model"),
     ],
 )
 def test_a_name_that_opens_nothing(name: str, said: str) -> None:

@@ -27,7 +27,7 @@ from penstock.core.chunks import (
 )
 from penstock.core.errors import ConfigError, ProviderError, StreamInterruptedError
 from penstock.core.messages import Message, OpaquePart, Options, Part, ReasoningPart, TextPart, ToolCallPart
-from penstock.core.provider import ENTER_IT, BaseProvider
+from penstock.core.provider import ENTER_IT, BaseProvider, check_provider
 
 __all__ = ["Collector", "Reply", "coalesce", "collect", "generate_text", "history_of", "text_of"]
 
@@ -92,7 +92,7 @@ class Collector:
         """Add the next chunk. Raises TypeError for what is none of a provider's."""
         fold = _FOLDS.get(type(chunk))
         if fold is None:
-            raise TypeError(f"a {type(chunk).__name__} is no chunk of an answer")
+            raise TypeError(f"a {type(chunk).__name__} is not a chunk of an answer")
         fold(self, chunk)
 
     def reply(self) -> Reply:
@@ -217,6 +217,7 @@ async def generate_text(
 
     prompt: text, the parts of one message, or the history. Whoever wants the usage or the stop reason uses `collect`.
     """
+    check_provider("provider", provider)
     reply = await collect(provider.create_message(system_prompt, history_of(prompt), options))
     return reply.text
 
@@ -225,6 +226,8 @@ def history_of(prompt: str | Sequence[Part] | Sequence[Message]) -> list[Message
     """The history that a prompt stands for: text or parts are one message of the user."""
     if isinstance(prompt, str):
         return [Message("user", prompt)]
+    if isinstance(prompt, type):
+        raise ConfigError(f"`prompt` is the class {prompt.__name__}, expected text: the type comes before the prompt")
     if isinstance(prompt, Message) or not isinstance(prompt, Sequence):
         raise ConfigError(f"`prompt` is a {type(prompt).__name__}, expected text, or a list of parts or of messages")
     parts = [part for part in prompt if isinstance(part, Part)]

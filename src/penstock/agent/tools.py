@@ -6,7 +6,7 @@ Whatever goes wrong inside a tool, or with its arguments, is a result that tells
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import update_wrapper
 from typing import Any, Final, Generic, TypeAlias, TypeVar, overload
 
@@ -136,12 +136,14 @@ def tool(
 
 
 def tool_table(tools: Sequence[FunctionTool] | Mapping[str, FunctionTool]) -> dict[str, FunctionTool]:
-    """The tools by name. Raises ConfigError for two of one name, a wrong key, and what is no tool."""
+    """The tools by name. Raises ConfigError for two of one name, a wrong key, and what is not a tool."""
+    if isinstance(tools, FunctionTool) or not isinstance(tools, Iterable):
+        raise ConfigError(f"`tools` is {tools!r}, expected a list of tools")
     table: dict[str, FunctionTool] = {}
     keys = list(tools) if isinstance(tools, Mapping) else None
     for place, each in enumerate(tools.values() if isinstance(tools, Mapping) else tools):
         if not isinstance(each, FunctionTool):
-            raise ConfigError(f"{each!r} is no tool: decorate it with @tool, or make it a FunctionTool")
+            raise ConfigError(f"{each!r} is not a tool: decorate it with @tool, or make it a FunctionTool")
         name = each.definition.name
         if keys is not None and keys[place] != name:
             raise ConfigError(f"the tool under {keys[place]!r} is called {name!r}, and the model knows it as that")

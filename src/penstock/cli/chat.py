@@ -18,7 +18,7 @@ from penstock.config.catalog import catalog
 from penstock.config.models_file import find_models_file, load_models
 from penstock.config.open import open_provider, resolve
 from penstock.core.chunks import StopChunk, TextChunk, UsageChunk
-from penstock.core.errors import ConfigError, ProviderError
+from penstock.core.errors import AuthenticationError, ConfigError, InvalidRequestError, ProviderError
 from penstock.core.messages import Message, Options
 from penstock.core.models import ModelInfo
 from penstock.core.provider import BaseProvider
@@ -35,23 +35,25 @@ _to_json = msgspec.json.Encoder(decimal_format="number").encode
 def add(commands: Commands) -> None:
     """Add it to the command line."""
     chat = commands.add_parser("chat", help="ask a model and see the answer stream in, with its tokens and its price")
-    chat.add_argument("prompt", nargs="?", help="without it: standard input, or several turns at a terminal")
+    chat.add_argument("prompt", nargs="*", help="without it: standard input, or several turns at a terminal")
     chat.add_argument("-m", "--model", metavar="ALIAS", help="of models.json or of the catalogue; or PROVIDER/MODEL-ID")
     chat.add_argument("--system", default="", help="the system prompt")
-    chat.add_argument("--max-tokens", type=int, help="most tokens of the answer")
+    chat.add_argument("--max-tokens", type=_count, help="most tokens of the answer")
     chat.add_argument("--json", action="store_true", help="one chunk a line, as JSON")
     chat.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """The command; the result is the exit status."""
+    if len(arguments.prompt) > 1:
+        raise ConfigError(f'put the question in quotes: penstock chat "{" ".join(arguments.prompt)}"')
     demo = None
     if _is_demo(arguments.model):
         demo = DemoModel(pause=0.02)
         print(f"No models.json and no {KEYS[0]}: this is the emulator, nothing is billed. {_other()}", file=sys.stderr)
     chat = _Chat(arguments, demo)
-    if arguments.prompt is not None or not sys.stdin.isatty():
-        prompt = arguments.prompt if arguments.prompt is not None else _piped()
+    if arguments.prompt or not sys.stdin.isatty():
+        prompt = arguments.prompt[0] if arguments.prompt else _piped()
         anyio.run(chat.turn, prompt)
         return 0
     if demo is None:
@@ -73,6 +75,13 @@ def run(arguments: argparse.Namespace) -> int:
             raise
         except ProviderError as error:
             print(f"penstock: {error}", file=sys.stderr)
+
+
+def _count(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return number
 
 
 def _is_demo(alias: str | None) -> bool:
@@ -118,6 +127,7 @@ class _Chat:
         answer: list[str] = []
         first: float | None = None
         stopped = ""
+        sent = True
         async with self._provider() as provider:
             start = time.monotonic()
             try:
@@ -131,10 +141,14 @@ class _Chat:
                         elif isinstance(chunk, StopChunk) and chunk.reason != "stop":
                             stopped = f"; stopped: {chunk.reason}"
                         self._show(chunk)
+            except (AuthenticationError, InvalidRequestError) as error:
+                sent = error.status is not None
+                raise
             finally:
                 if answer and not self._arguments.json:
                     print(flush=True)
-                print(_summary(usage, start, first) + stopped, file=sys.stderr)
+                if sent:
+                    print(_summary(usage, start, first) + stopped, file=sys.stderr)
         if answer:
             self._history = [*asked, Message("assistant", "".join(answer))]
 

@@ -175,7 +175,7 @@ def _tools(call: _Call, refused: ProviderError | None) -> Finding:
 
 def add(commands: Commands) -> None:
     """Add it to the command line."""
-    doctor = commands.add_parser("doctor", help="make one tiny call to a model and say what of it works")
+    doctor = commands.add_parser("doctor", help="make one tiny call to a model and report what works")
     doctor.add_argument("model", nargs="?", metavar="ALIAS", help="as for chat; the active one if none is named")
     doctor.set_defaults(run=run)
 

@@ -39,7 +39,7 @@ _WIDTH: Final = 100
 def add(commands: Commands) -> None:
     """Add the command to those of `penstock`."""
     parser = commands.add_parser("guide", help="the manual: its pages, or one of them")
-    parser.add_argument("topic", nargs="?", metavar="TOPIC", help="a page, or a word it is about: caching, ollama")
+    parser.add_argument("topic", nargs="?", metavar="TOPIC", help="a page, or a word it is about: caching, timeout")
     parser.set_defaults(run=run)
 
 

@@ -44,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     save_models(ModelsConfig(active=catalog().active, models=models), path)
     variables = dict.fromkeys(own_variables(entry.provider)[0] for entry in models.values())
     print(f"Wrote {path} with {', '.join(models)}; the keys come from {', '.join(variables)}.", file=sys.stderr)
+    print("With this file, `penstock chat` asks a model, and no emulator.", file=sys.stderr)
     return 0
 
 

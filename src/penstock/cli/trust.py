@@ -16,7 +16,7 @@ __all__ = ["add", "run"]
 
 def add(commands: Commands) -> None:
     """Add it to the command line."""
-    parser = commands.add_parser("trust", help="let a models.json that is found choose hosts and keys")
+    parser = commands.add_parser("trust", help="let a models.json in a folder choose servers and keys")
     parser.add_argument("path", nargs="?", type=Path, help="the file or its folder; without it, the one that is found")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--list", action="store_true", help="print the files that are trusted")

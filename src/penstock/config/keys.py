@@ -14,12 +14,16 @@ __all__ = ["VARIABLE", "key_value"]
 
 VARIABLE: Final = re.compile(r"\$\{([A-Za-z_]\w*)\}")
 """An environment variable in a key."""
+_BARE: Final = re.compile(r"\$[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 
 
 def key_value(text: str, file: Path | None, where: str) -> str:
     """The key that *text* stands for; it is in no message."""
     if text.startswith("keyring:"):
         return _from_keyring(text, file, where)
+
+    if _BARE.fullmatch(text):
+        raise mistake(file, where, f"a variable is written in braces: `${{{text[1:]}}}`")
 
     def value(match: re.Match[str]) -> str:
         found = os.environ.get(match[1])

@@ -21,6 +21,8 @@ _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[(\.\.\.)\]")
 _UNKNOWN: Final = re.compile(r"unknown field `(.*)`", re.DOTALL)
 _MISSING: Final = re.compile(r"missing required field `(.*)`")
 _REFUSED: Final = re.compile(r"^`(\w+)` is (.*)")  # by a struct's own check, which knows its Python names only
+_NUMBER: Final = re.compile(r"^Expected `(?:int|float)\b")
+_DIGITS: Final = re.compile(r"-?\d+(?:\.\d+)?")
 _LIKE_A_KEY: Final = re.compile(r"\bsk-|[\w-]{24,}")
 _SECRET: Final = re.compile(r"apiKey|headers")
 
@@ -48,8 +50,7 @@ def explained(data: bytes, type_: type[msgspec.Struct], error: Exception) -> tup
         return _written(path), f"unknown key {quoted(word)}, expected one of: {', '.join(known)}{near(word, known)}"
     missing = _MISSING.search(said)
     if missing is not None and isinstance(value, dict):
-        there = ", ".join(map(quoted, value)) or "nothing"
-        return _written(path), f"the key `{missing[1]}` is missing; found {there}"
+        return _written(path), f"the key `{missing[1]}` is missing"
     refused = _REFUSED.search(said)
     if refused is not None:
         head, *tail = refused[1].split("_")
@@ -57,6 +58,8 @@ def explained(data: bytes, type_: type[msgspec.Struct], error: Exception) -> tup
     allowed = [str(word) for word in _words(type_, path)]
     if allowed:
         said = f"expected one of: {', '.join(allowed)}{near(str(value), allowed)}"
+    if isinstance(value, str) and _NUMBER.search(said) and _DIGITS.fullmatch(value):
+        return _written(path), f"{said}: write the number without quotes; found {quoted(value)}"
     if isinstance(value, dict | list) or _SECRET.search(_written(path)):
         return _written(path), said
     return _written(path), f"{said}; found {quoted(value)}"

@@ -98,6 +98,8 @@ def load_models(path: str | os.PathLike[str] | None = None) -> ModelsConfig:
     Raises ConfigError, which names the file, the path in it, what was found and what was expected. Variables such as
     `${ANTHROPIC_API_KEY}` are looked up only when their model is opened.
     """
+    if path is not None and not isinstance(path, str | os.PathLike):
+        raise ConfigError(f"the models are of type {type(path).__name__}, expected a path or a ModelsConfig")
     file = Path(path) if path is not None else find_models_file()
     if file is None:
         return catalog()
@@ -221,12 +223,15 @@ def check_fallback(config: ModelsConfig, alias: str) -> None:
 
 
 def unknown_alias(config: ModelsConfig, alias: str, where: str = "$.models") -> ConfigError:
-    """The error for an alias that nobody knows, with what there is and the nearest of it."""
+    """The error for an alias that nobody knows, with what to write instead."""
+    provider, slash, model_id = alias.partition("/")
+    said = f"no model has the alias {quoted(alias)}"
+    if not alias and where == "$.models":
+        return mistake(config.source, where, f"{said}: leave it out for the active model")
+    if provider in PROVIDERS and not model_id:
+        why = "the model is missing after the slash" if slash else f"{provider} is a provider"
+        return mistake(config.source, where, f"{said}: {why}, write {provider}/MODEL-ID")
     names = list(dict.fromkeys((*config.models, *catalog().models)))
-    short = [
-        name for name in names if (config.models.get(name) or catalog().models[name]).provider_config.model_id != name
-    ]
-    said = f"no model has the alias {quoted(alias)}, expected one of: {', '.join(short)}, a model of the catalogue, or "
-    _, slash, model_id = alias.partition("/")
     likely = [*names, *(f"{provider}/{model_id}" for provider in PROVIDERS if slash)]
-    return mistake(config.source, where, f"{said}PROVIDER/MODEL-ID{near(alias, likely)}")
+    there = "`penstock models --all` lists them, and PROVIDER/MODEL-ID names any model"
+    return mistake(config.source, where, f"{said}{near(alias, likely)}; {there}")

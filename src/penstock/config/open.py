@@ -30,7 +30,7 @@ def open_provider(
     key: then nothing is looked up or sent. `penstock trust` accepts such a file. Raises ConfigError.
     """
     config = models if isinstance(models, ModelsConfig) else load_models(models)
-    name = alias or config.active
+    name = config.active if alias is None else alias
     entry = resolve(name, models=config)
     check_fallback(config, name)
     return _opened(config, entry)
@@ -41,7 +41,7 @@ def resolve(alias: str | None = None, *, models: ModelsConfig | str | os.PathLik
     config = models if isinstance(models, ModelsConfig) else load_models(models)
     if config.untrusted is not None:
         raise mistake(config.source, None, config.untrusted)
-    name = alias or config.active
+    name = config.active if alias is None else alias
     entry = find_entry(config, name)
     if entry is None:
         raise unknown_alias(config, name)

@@ -15,7 +15,7 @@ from penstock.core.errors import ConfigError
 from penstock.core.messages import Message, Options
 from penstock.core.models import Model, ModelInfo
 
-__all__ = ["ENTER_IT", "BaseProvider"]
+__all__ = ["ENTER_IT", "BaseProvider", "check_provider"]
 
 ENTER_IT: Final = (
     "the context manager of provider.stream(...): write `async with provider.stream(...) as chunks`, "
@@ -86,6 +86,15 @@ class BaseProvider(ABC):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def check_provider(name: str, value: object) -> BaseProvider:
+    """*value*, a provider, or ConfigError. The value is not shown: it may be a key in the wrong place."""
+    if not isinstance(value, BaseProvider):
+        raise ConfigError(
+            f"`{name}` is of type {type(value).__name__}, expected a provider: what open_provider(ALIAS) returns"
+        )
+    return value
 
 
 class _Stream(AbstractAsyncContextManager[AsyncGenerator[Chunk, None]]):

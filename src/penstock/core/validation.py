@@ -26,11 +26,12 @@ def check_count(name: str, value: object) -> int:
 
 
 def near(word: object, known: Iterable[str]) -> str:
-    """The end of a message: the nearest known word, if there is a near one."""
+    """The end of a message: the nearest known word, if there is a near one, in whatever case."""
     from difflib import get_close_matches  # for those who have mistaken a word
 
-    found = get_close_matches(str(word), list(known), 1)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    words = {str(each).lower(): each for each in known}
+    found = get_close_matches(str(word).lower(), words, 1)
+    return f"; did you mean {words[found[0]]!r}?" if found else ""
 
 
 def unicode_fault(data: bytes, error: Exception) -> Exception:

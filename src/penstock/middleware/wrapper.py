@@ -8,19 +8,11 @@ from decimal import Decimal
 import msgspec
 
 from penstock.core.chunks import Chunk, UsageChunk
-from penstock.core.errors import ConfigError
 from penstock.core.messages import Options, ResponseHead
 from penstock.core.models import Model
-from penstock.core.provider import BaseProvider
+from penstock.core.provider import BaseProvider, check_provider
 
 __all__ = ["Wrapper", "check_provider", "hearing", "is_visible"]
-
-
-def check_provider(name: str, value: object) -> BaseProvider:
-    """*value*, a provider, or ConfigError. The value is not shown: it may be a key that stands in the wrong place."""
-    if not isinstance(value, BaseProvider):
-        raise ConfigError(f"`{name}` is of type {type(value).__name__}, expected a provider")
-    return value
 
 
 def is_visible(chunk: Chunk) -> bool:

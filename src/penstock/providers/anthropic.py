@@ -13,6 +13,7 @@ from penstock.core.errors import AuthenticationError, ConfigError
 from penstock.core.messages import Message, Options
 from penstock.core.models import Model, ModelInfo, ProviderConfig
 from penstock.core.provider import BaseProvider
+from penstock.providers.arguments import check_call, check_config
 from penstock.providers.redaction import config_secrets
 from penstock.providers.transport import Exchange, Transport
 from penstock.wire.answer_reader import AnswerReader
@@ -32,6 +33,7 @@ class AnthropicProvider(BaseProvider):
     """
 
     def __init__(self, config: ProviderConfig) -> None:
+        check_config(config)
         if config.wire is not None:
             raise ConfigError(f"`wire` is {config.wire!r}, but Anthropic has only its own: leave it out")
         import anthropic  # here and not above: `import penstock` loads no SDK
@@ -81,6 +83,7 @@ class AnthropicProvider(BaseProvider):
         await self._transport.aclose()
 
     def _prepare(self, system_prompt: str, messages: Sequence[Message], options: Options) -> Exchange:
+        check_call(messages, options)
         meter = Meter(self._model.info, dt.datetime.now(dt.UTC))
         headers = option_headers(options)
         betas = [value for name, value in self._config.headers.items() if name.lower() == "anthropic-beta"]

@@ -16,6 +16,7 @@ from penstock.core.messages import Message, Options
 from penstock.core.models import Model, ModelInfo, ProviderConfig
 from penstock.core.provider import BaseProvider
 from penstock.core.validation import near
+from penstock.providers.arguments import check_call, check_config
 from penstock.providers.redaction import config_secrets
 from penstock.providers.transport import Exchange, Transport
 from penstock.wire.answer_reader import AnswerReader
@@ -41,6 +42,7 @@ class OpenAIProvider(BaseProvider):
     """
 
     def __init__(self, config: ProviderConfig, dialect: str | Dialect = "openai") -> None:
+        check_config(config)
         self._dialect = row = _row(dialect)
         self._wire = _wire(config, row)
         if config.base_url is None and row.base_url is None:
@@ -105,6 +107,7 @@ class OpenAIProvider(BaseProvider):
         await self._transport.aclose()
 
     def _prepare(self, system_prompt: str, messages: Sequence[Message], options: Options) -> Exchange:
+        check_call(messages, options)
         meter = Meter(self._model.info, dt.datetime.now(dt.UTC))
         chat = self._wire == "chat"
         encode = chat_request.encode if chat else responses_request.encode

@@ -15,7 +15,7 @@ import anyio
 import anyio.lowlevel
 
 from penstock.core.chunks import Chunk, StopChunk, UsageChunk
-from penstock.core.errors import InvalidRequestError, ProviderError, StreamInterruptedError
+from penstock.core.errors import ConfigError, ProviderError, StreamInterruptedError
 from penstock.core.messages import Message, Options
 from penstock.core.models import Model, ModelInfo
 from penstock.core.provider import BaseProvider
@@ -49,6 +49,13 @@ class ScriptedProvider(BaseProvider):
     """
 
     def __init__(self, *scripts: Sequence[ScriptedStep], repeat: bool = False, model: str = "scripted") -> None:
+        given: Sequence[object] = scripts
+        for script in given:
+            if not isinstance(script, Sequence) or isinstance(script, str):
+                raise ConfigError(
+                    f"a script is of type {type(script).__name__}, expected a list of steps for each call: "
+                    "[TextChunk(...), StopChunk(...)]"
+                )
         self._scripts = scripts
         self._repeat = repeat
         self._model = Model(model, ModelInfo())
@@ -97,7 +104,9 @@ class ScriptedProvider(BaseProvider):
         number = len(self.calls)
         if self._scripts and (self._repeat or number <= len(self._scripts)):
             return self._scripts[(number - 1) % len(self._scripts)]
-        return [InvalidRequestError(f"this is call {number}, and there are {len(self._scripts)} scripts")]
+        count = f"{len(self._scripts)} script{'' if len(self._scripts) == 1 else 's'}"
+        said = f"ScriptedProvider has {count} and this is call {number}: give another script, or `repeat=True`"
+        return [ConfigError(said)]
 
     def _raised(self, error: Exception, usage: UsageChunk) -> Exception:
         if not isinstance(error, ProviderError):

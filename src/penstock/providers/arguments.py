@@ -1,0 +1,36 @@
+"""What a provider and its calls are given: a wrong type is told by the argument's name, with what to write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from penstock.core.errors import ConfigError, InvalidRequestError
+from penstock.core.messages import Message, Options
+from penstock.core.models import ProviderConfig
+
+__all__ = ["check_call", "check_config"]
+
+_NUMBERS: Final = ("max_tokens", "temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "seed")
+
+
+def check_config(config: object) -> None:
+    """Raise ConfigError for what is not a config. The value is not shown: it may be a key in the wrong place."""
+    if not isinstance(config, ProviderConfig):
+        raise ConfigError(f"`config` is of type {type(config).__name__}, expected ProviderConfig(model_id=...)")
+
+
+def check_call(messages: object, options: object) -> None:
+    """Raise InvalidRequestError for a history that is not a list, and for options that people mistake."""
+    if not isinstance(messages, list) and isinstance(messages, str | Message | Mapping):
+        said = f"`messages` is of type {type(messages).__name__}, expected a list: [Message('user', ...)]"
+        raise InvalidRequestError(said)
+    if not isinstance(options, Options):
+        raise InvalidRequestError(f"`options` is of type {type(options).__name__}, expected Options(...)")
+    for name in _NUMBERS:
+        if isinstance(value := getattr(options, name), str):
+            raise InvalidRequestError(f"option `{name}` is {value!r}, expected a number without quotes")
+    tools: object = options.tools
+    if tools and isinstance(tools, Sequence) and any(hasattr(tool, "definition") for tool in tools):
+        said = "option `tools` holds a tool that can be run: give it to run_tools, or give its `definition` here"
+        raise InvalidRequestError(said)
