@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import penstock
+from places import unmeasured
 
 ROOT = Path(penstock.__file__).parent
 
@@ -195,7 +196,8 @@ def test_importing_it_loads_no_sdk_and_no_http_client(asked: str) -> None:
 def test_to_open_a_provider_loads_no_middleware_and_no_provider_before_one_is_opened() -> None:
     """Nor what only a found file's owner, or a mistake, needs."""
     code = "import sys; from penstock import open_provider; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    command = [sys.executable, "-c", code]
+    loaded = subprocess.run(command, capture_output=True, text=True, env=unmeasured(), check=True).stdout.split()
     unwanted = {"hashlib", "json", "tempfile", "shlex", "importlib.resources"}
     assert [name for name in loaded if name in unwanted or name.startswith(("penstock.m", "penstock.providers"))] == []
 

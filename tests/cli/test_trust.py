@@ -15,7 +15,7 @@ import pytest
 
 from penstock.cli.main import main
 from penstock.config.trust import store_path
-from places import ROOT
+from places import ROOT, unmeasured
 
 SECRET = "sk-secret-0123456789"
 KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "VLLM_API_KEY", "AWS_SECRET_ACCESS_KEY")
@@ -222,7 +222,7 @@ def test_a_folder_without_rights(tmp_path: Path) -> None:
         "print(main(['trust', sys.argv[1] + '/models.json']), main(['trust']))"
     )
     command = [sys.executable, "-c", script, str(closed)]
-    environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path / "data")}
+    environment = {**unmeasured(), "XDG_DATA_HOME": str(tmp_path / "data")}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     closed.chmod(0o700)
     assert "Traceback" not in done.stderr
