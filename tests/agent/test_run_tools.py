@@ -649,6 +649,7 @@ async def test_a_vendors_own_tools_go_along() -> None:
             {"options": Options(tools=[{"type": "x", "name": "echo"}])}, "two tools are called 'echo'", id="a vendor's"
         ),
         pytest.param({"options": Options(tools=[Tool(name="f")])}, "nothing runs the tool 'f'", id="no function"),
+        pytest.param({"provider": "sonnet"}, "`provider` is of type str, expected a provider", id="a name"),
         pytest.param({"max_turns": 0}, "`max_turns` is 0, expected a whole number of 1 or more", id="no turns"),
         pytest.param({"max_turns": -1}, "`max_turns` is -1", id="less than no turns"),
         pytest.param({"tool_timeout": 0}, "`tool_timeout` is 0, expected a number", id="no time"),
@@ -659,9 +660,9 @@ async def test_a_vendors_own_tools_go_along() -> None:
 def test_what_is_refused_before_anything_is_sent(arguments: dict[str, Any], why: str) -> None:
     """When it is called, not when it is iterated."""
     provider = Scripted()
-    given: dict[str, Any] = {"messages": [HI], "tools": TOOLS} | arguments
+    given: dict[str, Any] = {"provider": provider, "system_prompt": "", "messages": [HI], "tools": TOOLS} | arguments
     with pytest.raises(ConfigError, match=why):
-        run_tools(provider, "", **given)
+        run_tools(**given)
     assert not provider.histories
 
 

@@ -558,6 +558,7 @@ async def test_a_type_without_a_schema(type_: Any, why: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
+        pytest.param({"provider": City}, "`provider` is of type StructMeta, expected a provider", id="the type first"),
         pytest.param({"repairs": -1}, "`repairs` is -1, expected 0 or more", id="less than no repairs"),
         pytest.param({"mode": "json"}, "`mode` is 'json', expected one of schema, tool, text", id="no way"),
         pytest.param({"name": "an answer"}, "tool `an answer`: the name may have", id="a name that no vendor takes"),
@@ -568,10 +569,12 @@ async def test_a_type_without_a_schema(type_: Any, why: str) -> None:
 )
 async def test_what_is_refused_before_anything_is_sent(arguments: dict[str, Any], why: str) -> None:
     """When it is called."""
+    options = dict(arguments)
+    provider = options.pop("provider", ScriptedProvider())
     with pytest.raises(ConfigError, match=why):
-        await generate_object(ScriptedProvider(), City, "Which?", **arguments)
+        await generate_object(provider, City, "Which?", **options)
     with pytest.raises(ConfigError, match=why):
-        stream_object(ScriptedProvider(), City, "Which?", **arguments)
+        stream_object(provider, City, "Which?", **options)
 
 
 @pytest.mark.parametrize("mode", ["schema", "tool", "text"])

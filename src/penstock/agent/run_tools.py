@@ -24,7 +24,7 @@ from penstock.agent.tools import FunctionTool, ToolContent, report_failure, tool
 from penstock.core.chunks import Chunk, StopChunk, ToolCallChunk, UsageChunk
 from penstock.core.errors import ConfigError, ProviderError, TurnLimitError
 from penstock.core.messages import Message, Options, ReasoningPart, Tool, ToolResultPart
-from penstock.core.provider import BaseProvider
+from penstock.core.provider import BaseProvider, check_provider
 from penstock.core.validation import check_count, check_seconds
 
 __all__ = ["Approve", "LoopChunk", "OnTurn", "ToolResultChunk", "run_tools"]
@@ -84,6 +84,7 @@ def run_tools(
     A ProviderError that gets out has the turn's `partial` Reply and the `usage` of the whole run. Raises ConfigError
     at once for what is wrong with the arguments, as two tools of one name, or a Tool in the options that nothing runs.
     """
+    check_provider("provider", provider)
     if not isinstance(messages, MutableSequence):
         raise ConfigError(f"`messages` is a {type(messages).__name__}, expected a list: it is extended")
     check_count("max_turns", max_turns)

@@ -19,7 +19,7 @@ from penstock.agent.schema.tool_schema import check_definition
 from penstock.core.chunks import Chunk, StopChunk, TextChunk, ToolCallDeltaChunk, UsageChunk
 from penstock.core.errors import ConfigError, InvalidRequestError, ProviderError, StructuredOutputError
 from penstock.core.messages import Message, Options, Part, Tool, ToolResultPart
-from penstock.core.provider import BaseProvider
+from penstock.core.provider import BaseProvider, check_provider
 
 __all__ = ["Answer", "Mode", "Partial", "generate_object", "stream_object"]
 
@@ -202,7 +202,7 @@ class _Asking:
         mode: Mode | None,
     ) -> None:
         self._options = _checked(options, repairs, mode)
-        self._provider = provider
+        self._provider = check_provider("provider", provider)
         self._system_prompt = system_prompt
         self._messages = history_of(prompt)
         self._repairs = repairs
