@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from penstock.core.chunks import ToolCallDeltaChunk as ToolCallDeltaChunk
     from penstock.core.chunks import UsageChunk as UsageChunk
     from penstock.core.cost import calculate_cost as calculate_cost
+    from penstock.core.cost import format_dollars as format_dollars
     from penstock.core.dialect import Dialect as Dialect
     from penstock.core.errors import AuthenticationError as AuthenticationError
     from penstock.core.errors import CircuitOpenError as CircuitOpenError
@@ -121,7 +122,7 @@ else:
                 "ToolCallDeltaChunk",
                 "UsageChunk",
             ),
-            "core.cost": ("calculate_cost",),
+            "core.cost": ("calculate_cost", "format_dollars"),
             "core.dialect": ("Dialect",),
             "core.errors": (
                 "AuthenticationError",

@@ -109,6 +109,18 @@ class Dialect(
     """The cached tokens that it reports are a part of the prompt, with a price of their own."""
     output_is_rest: bool = False
     """Output is what the total has beyond the prompt, as reasoning is in no other count."""
+    audio_is_rest: bool = False
+    """What the total has beyond prompt and output is sound in the prompt."""
+    states_cost: bool = False
+    """The dollars that its answers state are the bill. Elsewhere nobody looks at them: a gateway may guess."""
+    is_free: bool = False
+    """Nothing is billed unless the model has prices, as for a server of one's own."""
+    regional_hosts: Sequence[str] = ()
+    """Hosts, with `*` for any letters, at which a model's prices are `ModelInfo.regional_factor` times as high."""
+    fee_items: Sequence[str] = ("file_search_call", "code_interpreter_call", "image_generation_call")
+    """Items of an answer of the Responses API with a fee that no count shows: the cost is unknown then."""
+    fee_models: Sequence[str] = ()
+    """Models, with `*` for any letters, with a fee that no count shows: their cost is never known."""
     says_end: bool = True
     """A stream ends with a finish reason or `[DONE]`; False where a plain end of the stream is an end too."""
     says_cut: bool = True
