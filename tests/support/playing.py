@@ -35,7 +35,7 @@ class Clock:
 
 def used(tokens: int) -> UsageChunk:
     """Usage that can be told from other usage, and costs something."""
-    return UsageChunk(input_tokens=tokens, output_tokens=1, cost=Decimal(tokens) / 1000)
+    return UsageChunk(input_tokens=tokens, output_tokens=1, known_cost=Decimal(tokens) / 1000)
 
 
 def bill(chunks: list[Chunk]) -> UsageChunk:
