@@ -64,6 +64,11 @@ class UsageState:
         self._variant: dict[str, str] = {}
         self._iterations: list[_Iteration | None] = []
 
+    @property
+    def reported(self) -> bool:
+        """The vendor has said what it counts, or what it bills."""
+        return self._meter.reported
+
     def answered(self, model: str) -> None:
         """The vendor says which model answers."""
         self._meter.answered(model)

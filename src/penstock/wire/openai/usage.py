@@ -78,6 +78,11 @@ class UsageState:
         self.tier: str | None = None
         """The service tier that was used; None as long as nobody has said."""
 
+    @property
+    def reported(self) -> bool:
+        """The vendor has said what it counts, or what it bills."""
+        return self._meter.reported
+
     def answered(self, model: str) -> None:
         """The vendor says which model answers."""
         self.has_fee = self.has_fee or _matches(model, self._dialect.fee_models)
