@@ -84,6 +84,8 @@ if TYPE_CHECKING:
     from penstock.core.models import PriceTier as PriceTier
     from penstock.core.models import ProviderConfig as ProviderConfig
     from penstock.core.provider import BaseProvider as BaseProvider
+    from penstock.core.scope import run as run
+    from penstock.core.scope import tags as tags
     from penstock.histories import Note as Note
     from penstock.histories import Repaired as Repaired
     from penstock.histories import dump_messages as dump_messages
@@ -175,6 +177,7 @@ else:
                 "ProviderConfig",
             ),
             "core.provider": ("BaseProvider",),
+            "core.scope": ("run", "tags"),
             "histories": ("Note", "Repaired", "dump_messages", "fit", "fit_with_summary", "load_messages", "repair"),
             "middleware.cache_watch.events": ("BlockChange", "CacheMiss"),
             "middleware.cache_watch.watch": ("CacheWatch",),

@@ -17,7 +17,7 @@ __all__ = ["Dialect", "Wire", "check_base_url", "userinfo", "without_userinfo"]
 Wire: TypeAlias = Literal["chat", "responses"]
 
 # What has no field of its own: those of the history, of the tools, and those that are no part of the body.
-_ELSEWHERE: Final = ("tools", "tool_choice", "cache", "deadlines", "extra")
+_ELSEWHERE: Final = ("tools", "tool_choice", "cache", "deadlines", "extra", "tags", "scope")
 _OPTIONS: Final = (*(name for name in Options.__struct_fields__ if name not in _ELSEWHERE), "reasoning_budget")
 
 

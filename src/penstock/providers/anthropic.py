@@ -79,6 +79,11 @@ class AnthropicProvider(BaseProvider):
         """See BaseProvider."""
         return self._model
 
+    @property
+    def vendor(self) -> str:
+        """See BaseProvider."""
+        return VENDOR
+
     async def aclose(self) -> None:
         """See BaseProvider."""
         await self._transport.aclose()

@@ -114,6 +114,11 @@ class OpenAIProvider(BaseProvider):
         """See BaseProvider."""
         return self._model
 
+    @property
+    def vendor(self) -> str:
+        """See BaseProvider."""
+        return self._dialect.name
+
     async def aclose(self) -> None:
         """See BaseProvider."""
         await self._transport.aclose()
