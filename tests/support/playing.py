@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from typing import Final
 
 import anyio
 import anyio.lowlevel
+import msgspec
 
 from penstock import BaseProvider, Chunk, Message, ProviderError, StopChunk, TextChunk, UsageChunk
+from penstock.middleware import Event
 
 ASK = [Message("user", "Hi")]
 STOP = StopChunk(reason="stop")
 HI: list[Chunk] = [TextChunk("Hi"), STOP]
+NOON: Final = dt.datetime(2026, 11, 30, 12, tzinfo=dt.UTC)
+OPEN: Final = UsageChunk(unsettled=1)
+"""How an answer begins, whose bill is not known yet."""
+SETTLED: Final = UsageChunk(unsettled=-1)
+"""How it ends, once it is."""
 
 
 class Clock:
@@ -31,6 +40,12 @@ class Clock:
         self.slept.append(seconds)
         self.now += seconds
         await anyio.lowlevel.checkpoint()
+
+
+def at_noon(event: Event) -> Event:
+    """The event without what is another in each run of a test."""
+    assert event.at.tzinfo is dt.UTC
+    return msgspec.structs.replace(event, call="c", at=NOON)
 
 
 def used(tokens: int) -> UsageChunk:
