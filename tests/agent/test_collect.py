@@ -52,7 +52,7 @@ from playing import cancelled_while_waiting
 from reading import read
 
 STOP = StopChunk(reason="stop")
-USAGE = UsageChunk(output_tokens=1, cost=Decimal("0.000015"))
+USAGE = UsageChunk(output_tokens=1, known_cost=Decimal("0.000015"))
 CALL = ToolCallChunk(id="c1", name="f", arguments='{"a": 1.50}')
 CALL_PART = ToolCallPart(id="c1", name="f", arguments='{"a": 1.50}')
 DELTA = ToolCallDeltaChunk(id="c1", name="f", arguments='{"a"')
@@ -209,7 +209,7 @@ async def test_collect_returns_the_whole() -> None:
         text="a",
         reasoning="hm",
         tool_calls=(CALL,),
-        usage=UsageChunk(output_tokens=2, cost=Decimal("0.000030")),
+        usage=UsageChunk(output_tokens=2, known_cost=Decimal("0.000030")),
         stop=StopChunk(reason="tool_calls"),
         message=Message("assistant", [kept("hm"), TextPart("a"), CALL_PART]),
     )

@@ -139,7 +139,7 @@ PARIS = City(name="Paris", people=2_000_000)
 JSON = '{"name": "Paris", "people": 2000000, "tags": null}'
 WRONG = '{"name": "Paris", "people": -1, "tags": null}'
 WHY = "Expected `int` >= 0 - at `$.people`"
-USAGE = UsageChunk(input_tokens=10, output_tokens=3, cost=Decimal("0.000075"))
+USAGE = UsageChunk(input_tokens=10, output_tokens=3, known_cost=Decimal("0.000075"))
 NO_SCHEMA = InvalidRequestError("option `response_schema`: the chat wire of x has none; it works with y")
 NO_CHOICE = InvalidRequestError("option `tool_choice`: x would ignore 'answer'; it takes auto")
 

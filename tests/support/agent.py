@@ -2,7 +2,17 @@ import asyncio
 import sys
 from pathlib import Path
 
-from penstock import BaseProvider, CacheWatch, Message, TextChunk, UsageChunk, open_provider, run_tools, tool
+from penstock import (
+    BaseProvider,
+    CacheWatch,
+    Message,
+    TextChunk,
+    UsageChunk,
+    format_dollars,
+    open_provider,
+    run_tools,
+    tool,
+)
 
 
 async def agent(provider: BaseProvider, folder: Path, history: list[Message], requests: list[str]) -> None:
@@ -33,7 +43,10 @@ async def agent(provider: BaseProvider, folder: Path, history: list[Message], re
                     total += chunk
                 elif isinstance(chunk, TextChunk):
                     print(chunk.text, end="", flush=True)
-    print(f"\n{total.prompt_tokens} tokens in, {total.output_tokens} out: ${total.cost}; caching saved ${watch.saved}")
+    saved = format_dollars(watch.saved)
+    print(
+        f"\n{total.prompt_tokens} tokens in, {total.output_tokens} out: {format_dollars(total)}; caching saved {saved}"
+    )
 
 
 if __name__ == "__main__":

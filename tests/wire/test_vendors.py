@@ -74,7 +74,7 @@ def test_the_vendors_are_the_promised_ones() -> None:
     """Those of the design, in models.json beside Anthropic."""
     promised = """
         openai openrouter xai mistral deepseek groq google ollama vllm llamacpp lmstudio together fireworks cerebras
-        azure openai-compatible
+        azure perplexity vercel venice inception openai-compatible
     """
     assert set(promised.split()) == set(DIALECTS)
     assert set(PROVIDERS) == {"anthropic", *DIALECTS}
@@ -97,6 +97,11 @@ FACTS: dict[str, tuple[str | None, str | None, str, bool]] = {
     "together": ("https://api.together.xyz/v1", "TOGETHER_API_KEY", "max_tokens", True),
     "fireworks": ("https://api.fireworks.ai/inference/v1", "FIREWORKS_API_KEY", "max_tokens", True),
     "cerebras": ("https://api.cerebras.ai/v1", "CEREBRAS_API_KEY", "max_completion_tokens", True),
+    # Read on 2026-11-29 in their documentation; each says something of money in its own way.
+    "perplexity": ("https://api.perplexity.ai", "PERPLEXITY_API_KEY", "max_tokens", True),
+    "vercel": ("https://ai-gateway.vercel.sh/v1", "AI_GATEWAY_API_KEY", "max_tokens", True),
+    "venice": ("https://api.venice.ai/api/v1", "VENICE_API_KEY", "max_tokens", True),
+    "inception": ("https://api.inceptionlabs.ai/v1", "INCEPTION_API_KEY", "max_tokens", True),
     OWN: (None, None, "max_tokens", True),
 }
 
@@ -353,7 +358,7 @@ def test_a_name_opens_its_model(name: str, vendor: str, wire: str, model_id: str
     assert (provider._dialect.name, provider._wire, provider.get_model().id) == (vendor, wire, model_id)
     by_id = catalog().models.get(model_id)
     known = by_id is not None and by_id.provider == vendor
-    assert (provider.get_model().info.input_price is not None) == known
+    assert (provider.get_model().info.input_price is not None) == (known or DIALECTS[vendor].is_free)
 
 
 def test_a_vendor_and_a_model_of_anthropic() -> None:

@@ -25,6 +25,7 @@ from penstock.core.chunks import Chunk, StopChunk, ToolCallChunk, UsageChunk
 from penstock.core.errors import ConfigError, ProviderError, TurnLimitError
 from penstock.core.messages import Message, Options, ReasoningPart, Tool, ToolResultPart
 from penstock.core.provider import BaseProvider
+from penstock.core.scope import Scope, in_run, next_call, running_tools
 from penstock.core.validation import check_count, check_seconds
 
 __all__ = ["Approve", "LoopChunk", "OnTurn", "ToolResultChunk", "run_tools"]
@@ -98,11 +99,12 @@ async def _loop(
     provider: BaseProvider, system_prompt: str, options: Options, turns: _Turns, max_turns: int
 ) -> AsyncGenerator[LoopChunk, None]:
     usage = UsageChunk()
+    scope = in_run(options)
     for _ in range(max_turns):
         collector = Collector()
         try:
             # A copy: whoever keeps what it was sent keeps what it was sent.
-            stream = provider.create_message(system_prompt, list(turns.messages), options)
+            stream = provider.create_message(system_prompt, list(turns.messages), next_call(options, scope))
             async with aclosing(stream):
                 async for chunk in stream:
                     collector.feed(chunk)
@@ -119,7 +121,7 @@ async def _loop(
             options = msgspec.structs.replace(options, tool_choice=None)
         if stop.reason == "tool_calls" and reply.tool_calls:
             yield stop
-            results = await turns.run(reply)
+            results = await turns.run(reply, scope)
             going_on = not await turns.told(reply)
         else:
             results = turns.settle(reply, stop)
@@ -159,17 +161,18 @@ class _Turns:
             self._take(reply, results)
         return results
 
-    async def run(self, reply: Reply) -> list[ToolResultChunk]:
+    async def run(self, reply: Reply, scope: Scope) -> list[ToolResultChunk]:
         """Run the calls of an answer and take it, with a result for each call, also if this is cancelled."""
         results = [_failed(call, "Not run: the turn was broken off.") for call in reply.tool_calls]
         try:
             refusals = [await self._refusal(call) for call in reply.tool_calls]
-            async with anyio.create_task_group() as group:
-                for place, (call, refusal) in enumerate(zip(reply.tool_calls, refusals, strict=True)):
-                    if refusal is None:
-                        group.start_soon(self._call, call, results, place)
-                    else:
-                        results[place] = _failed(call, refusal)
+            with running_tools(scope):
+                async with anyio.create_task_group() as group:
+                    for place, (call, refusal) in enumerate(zip(reply.tool_calls, refusals, strict=True)):
+                        if refusal is None:
+                            group.start_soon(self._call, call, results, place)
+                        else:
+                            results[place] = _failed(call, refusal)
         finally:
             self._take(reply, results)
         return results

@@ -17,7 +17,7 @@ __all__ = ["Dialect", "Wire", "check_base_url", "userinfo", "without_userinfo"]
 Wire: TypeAlias = Literal["chat", "responses"]
 
 # What has no field of its own: those of the history, of the tools, and those that are no part of the body.
-_ELSEWHERE: Final = ("tools", "tool_choice", "cache", "deadlines", "extra")
+_ELSEWHERE: Final = ("tools", "tool_choice", "cache", "deadlines", "extra", "tags", "scope")
 _OPTIONS: Final = (*(name for name in Options.__struct_fields__ if name not in _ELSEWHERE), "reasoning_budget")
 
 
@@ -111,6 +111,18 @@ class Dialect(
     """The cached tokens that it reports are a part of the prompt, with a price of their own."""
     output_is_rest: bool = False
     """Its count of output tokens leaves out reasoning, so output is counted as the total less the prompt."""
+    audio_is_rest: bool = False
+    """What the total has beyond prompt and output is sound in the prompt."""
+    states_cost: bool = False
+    """The dollars that its answers state are the bill. Elsewhere nobody looks at them: a gateway may guess."""
+    is_free: bool = False
+    """Nothing is billed unless the model has prices, as for a server of one's own."""
+    regional_hosts: Sequence[str] = ()
+    """Hosts, with `*` for any letters, at which a model's prices are `ModelInfo.regional_factor` times as high."""
+    fee_items: Sequence[str] = ("file_search_call", "code_interpreter_call", "image_generation_call")
+    """Items of an answer of the Responses API with a fee that no count shows: the cost is unknown then."""
+    fee_models: Sequence[str] = ()
+    """Models, with `*` for any letters, with a fee that no count shows: their cost is never known."""
     says_end: bool = True
     """A stream ends with a finish reason or `[DONE]`; False where a plain end of the stream is an end too."""
     says_cut: bool = True

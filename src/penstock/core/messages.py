@@ -8,6 +8,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from penstock.core.errors import ConfigError
+from penstock.core.scope import Scope, check_tags
 from penstock.core.validation import check_seconds
 
 __all__ = [
@@ -191,7 +192,7 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
     """
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
+class Options(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What one call wants. None leaves it to the vendor; what a wire or a model cannot do is refused, by name."""
 
     max_tokens: int | None = None
@@ -239,8 +240,27 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     the call.
     """
     extra: Mapping[str, object] = msgspec.field(default_factory=dict)
-    """Raw fields of the request body; objects are merged, all else is replaced."""
+    """Raw fields of the request body; objects are merged, all else is replaced. Not `model`: that has prices."""
+    tags: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """Whom or what the call is booked on, as `{"user": "ann"}`: events have them, and no vendor is told."""
+    scope: Scope | None = None
+    """Which call this is; for Penstock's own use, and neither compared nor shown."""
 
     def __post_init__(self) -> None:
         if self.deadlines is not None and not isinstance(self.deadlines, Deadlines):
             raise ConfigError(f"`deadlines` is {self.deadlines!r}, expected Deadlines(...)")
+        if self.tags:
+            check_tags(self.tags)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Options):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__struct_fields__ if name != "scope")
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        """What is not left to the vendor."""
+        plain = Options()
+        said = ((name, getattr(self, name)) for name in self.__struct_fields__ if name != "scope")
+        return f"Options({', '.join(f'{name}={value!r}' for name, value in said if value != getattr(plain, name))})"

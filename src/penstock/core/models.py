@@ -67,18 +67,22 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_u
     """Dollars per thousand web searches."""
 
     def __post_init__(self) -> None:
-        for name in Prices.__struct_fields__:
-            value = getattr(self, name)
-            if value is None:
-                continue
-            try:
-                price = value if isinstance(value, Decimal) else Decimal(str(value))
-            except InvalidOperation:
-                raise ConfigError(f"`{name}` is {value!r}, expected a number of dollars") from None
-            if not price.is_finite() or price < 0 or abs(price.adjusted()) > _LARGEST:
-                raise ConfigError(f"`{name}` is {value}, expected a price of 0 or more")
-            if price is not value:
-                msgspec.structs.force_setattr(self, name, price)
+        _check_prices(self, Prices.__struct_fields__)
+
+
+def _check_prices(prices: Prices, names: Sequence[str]) -> None:
+    for name in names:
+        value = getattr(prices, name)
+        if value is None:
+            continue
+        try:
+            price = value if isinstance(value, Decimal) else Decimal(str(value))
+        except InvalidOperation:
+            raise ConfigError(f"`{name}` is {value!r}, expected a number of dollars") from None
+        if not price.is_finite() or price < 0 or abs(price.adjusted()) > _LARGEST:
+            raise ConfigError(f"`{name}` is {value}, expected a price of 0 or more")
+        if price is not value:
+            msgspec.structs.force_setattr(prices, name, price)
 
 
 class PriceTier(Prices, frozen=True, kw_only=True):
@@ -128,6 +132,14 @@ class ModelInfo(PriceSheet, frozen=True, kw_only=True):
     """
     changes: Sequence[PriceChange] = ()
     """Prices that are announced for a later date."""
+    audio_input_price: Decimal | None = None
+    """Dollars per million tokens of sound in the prompt. Image and video tokens there have `input_price`."""
+    audio_output_price: Decimal | None = None
+    """Dollars per million tokens of sound in the answer."""
+    image_output_price: Decimal | None = None
+    """Dollars per million tokens of images in the answer."""
+    regional_factor: Decimal = Decimal(1)
+    """What the token prices are multiplied with at the vendor's regional hosts, which the dialect's row names."""
     prices_as_of: dt.date | None = None
     """The day on which somebody read these prices; None when nobody has noted it."""
     max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
@@ -152,6 +164,10 @@ class ModelInfo(PriceSheet, frozen=True, kw_only=True):
     """What turns reasoning on and off; empty: the model cannot reason."""
     efforts: Sequence[Literal["minimal", "low", "medium", "high", "xhigh", "max"]] | None = None
     """The efforts of reasoning that it takes."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_prices(self, ("audio_input_price", "audio_output_price", "image_output_price", "regional_factor"))
 
 
 class Model(msgspec.Struct, frozen=True):

@@ -35,8 +35,9 @@ class BaseProvider(ABC):
 
         1. Calling it sends nothing; the first `__anext__` sends.
         2. Text chunks come in order and are never empty.
-        3. Usage chunks are increments: add them all up, over a call or over a month, and the sum is the bill. A vendor
-           that reports nothing yields none: unknown is never zero.
+        3. Usage chunks are increments: add them all up, over a call or over a month, and the sum is the bill. Unknown
+           is never zero: an answer begins with an increment that has only `unsettled=1`, and the last one before the
+           StopChunk takes it back if all that is billed is known.
         4. StopChunk comes exactly once, last, and only if the vendor said that the message is complete. A stream that
            ends without it raises StreamInterruptedError.
         5. Failures are raised, never yielded, and always as a ProviderError, which carries the usage so far.
@@ -68,6 +69,11 @@ class BaseProvider(ABC):
     def get_model(self) -> Model:
         """The model that is asked, and what is known of it; a provider that does not say has an empty id."""
         return Model("", ModelInfo())
+
+    @property
+    def vendor(self) -> str:
+        """Who is asked: the name of a dialect; empty where a provider does not say."""
+        return ""
 
     def calculate_cost(self, usage: UsageChunk) -> Decimal | None:
         """What one call's usage costs in US dollars at this model's standard prices; None when a price is not known.

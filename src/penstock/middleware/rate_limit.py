@@ -79,7 +79,11 @@ class RateLimit(Wrapper):
             hears = hearing(options, self._heard)
             async with aclosing(self._inner.create_message(system_prompt, messages, hears)) as chunks:
                 async for chunk in chunks:
-                    if type(chunk) is UsageChunk and tokens is not None:
+                    if (
+                        type(chunk) is UsageChunk
+                        and tokens is not None
+                        and (chunk.prompt_tokens or chunk.output_tokens)
+                    ):
                         self._report(tokens, charge, chunk, first=not reported)
                         reported = True
                     yield chunk

@@ -14,6 +14,7 @@ from penstock.core.chunks import Chunk, UsageChunk
 from penstock.core.errors import ProviderError
 from penstock.core.messages import Message, Options
 from penstock.core.provider import BaseProvider
+from penstock.core.scope import in_attempt, in_scope
 from penstock.core.validation import check_count, check_seconds
 from penstock.middleware.events import AttemptFailed, Listener, RetryScheduled
 from penstock.middleware.listeners import Telling, check_listener, facts
@@ -52,17 +53,17 @@ class Retry(Wrapper):
         self._clock = clock
         self._sleep = sleep
         self._random = random
-        self._numbers = count(1)
 
     async def create_message(
         self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
     ) -> AsyncGenerator[Chunk, None]:
         """See BaseProvider."""
-        tell = Telling(self._listener, next(self._numbers), self._clock).tell
-        model = self._inner.get_model().id
+        options, scope = in_scope(options or Options())
+        tell = Telling(self._listener, scope, self._inner, self._clock).tell
         spent = UsageChunk()
         for attempt in count(1):
             shown = False
+            options = in_attempt(options, attempt)
             try:
                 async with aclosing(self._inner.create_message(system_prompt, messages, options)) as chunks:
                     async for chunk in chunks:
@@ -74,14 +75,14 @@ class Retry(Wrapper):
                         yield chunk
                 return
             except ProviderError as error:
-                tell(AttemptFailed, model, attempt=attempt, **facts(error))
+                tell(AttemptFailed, attempt=attempt, **facts(error))
                 spent += error.usage
                 # After the first visible chunk a second try would repeat what the user has already read.
                 pause = None if shown else self._pause(attempt, error)
                 if pause is None:
                     error.usage = spent
                     raise
-                tell(RetryScheduled, model, attempt=attempt + 1, seconds=pause)
+                tell(RetryScheduled, attempt=attempt + 1, seconds=pause)
             await self._sleep(pause)
 
     def _pause(self, attempt: int, error: ProviderError) -> float | None:

@@ -46,6 +46,11 @@ class Wrapper(BaseProvider):
         """See BaseProvider."""
         return self._inner.get_model()
 
+    @property
+    def vendor(self) -> str:
+        """See BaseProvider."""
+        return self._inner.vendor
+
     def calculate_cost(self, usage: UsageChunk) -> Decimal | None:
         """See BaseProvider."""
         return self._inner.calculate_cost(usage)

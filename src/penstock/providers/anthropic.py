@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -29,9 +29,11 @@ class AnthropicProvider(BaseProvider):
 
     The key is the config's, or what the SDK finds: ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, its profiles.
     `/v1/messages` is appended to the config's base_url. Building the first one imports the SDK: about a second.
+
+    find_info: what is known of another of the vendor's models, which may answer in place of the one that is asked.
     """
 
-    def __init__(self, config: ProviderConfig) -> None:
+    def __init__(self, config: ProviderConfig, *, find_info: Callable[[str], ModelInfo | None] | None = None) -> None:
         if config.wire is not None:
             raise ConfigError(f"`wire` is {config.wire!r}, but Anthropic has only its own: leave it out")
         import anthropic  # here and not above: `import penstock` loads no SDK
@@ -51,6 +53,7 @@ class AnthropicProvider(BaseProvider):
             return client
 
         self._config = config
+        self._find_info = find_info
         self._model = Model(config.model_id, config.model_info or ModelInfo())
         self._transport = Transport(
             anthropic,
@@ -76,12 +79,18 @@ class AnthropicProvider(BaseProvider):
         """See BaseProvider."""
         return self._model
 
+    @property
+    def vendor(self) -> str:
+        """See BaseProvider."""
+        return VENDOR
+
     async def aclose(self) -> None:
         """See BaseProvider."""
         await self._transport.aclose()
 
     def _prepare(self, system_prompt: str, messages: Sequence[Message], options: Options) -> Exchange:
-        meter = Meter(self._model.info, dt.datetime.now(dt.UTC))
+        now = dt.datetime.now(dt.UTC)
+        meter = Meter(self._model.info, now, model_id=self._model.id, find_info=self._find_info)
         headers = option_headers(options)
         betas = [value for name, value in self._config.headers.items() if name.lower() == "anthropic-beta"]
         if betas and "anthropic-beta" in headers:

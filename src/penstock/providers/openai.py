@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 from penstock.core.chunks import Chunk
-from penstock.core.cost import Meter
+from penstock.core.cost import Meter, prices_at
 from penstock.core.dialect import Dialect, Wire
 from penstock.core.errors import AuthenticationError, ConfigError
 from penstock.core.messages import Message, Options
@@ -38,9 +38,17 @@ class OpenAIProvider(BaseProvider):
     None the vendor's best one. `/chat/completions` or `/responses` is appended to the base URL. The key is the
     config's, or that of the row's environment variables; local servers need none. Raises ConfigError for an unknown
     dialect or wire, and where there is no base URL. Building the first one imports the SDK: about a second.
+
+    find_info: what is known of another of the vendor's models, which may answer in place of the one that is asked.
     """
 
-    def __init__(self, config: ProviderConfig, dialect: str | Dialect = "openai") -> None:
+    def __init__(
+        self,
+        config: ProviderConfig,
+        dialect: str | Dialect = "openai",
+        *,
+        find_info: Callable[[str], ModelInfo | None] | None = None,
+    ) -> None:
         self._dialect = row = _row(dialect)
         self._wire = _wire(config, row)
         if config.base_url is None and row.base_url is None:
@@ -59,7 +67,9 @@ class OpenAIProvider(BaseProvider):
         bare = row.key_header is not None and not _authorized(config.headers)
         self._headers: dict[str, Any] = {"Authorization": openai.Omit()} if bare else {}
         self._config = config
-        self._model = Model(config.model_id, config.model_info or ModelInfo())
+        at = partial(prices_at, row=row, url=self._base_url())
+        self._model = Model(config.model_id, at(config.model_info or ModelInfo()))
+        self._find_info = None if find_info is None else _placed(find_info, at)
         self._transport = Transport(
             openai,
             make_client,
@@ -78,12 +88,16 @@ class OpenAIProvider(BaseProvider):
         omitted: dict[str, Any] = {} if ours else dict.fromkeys(_sdk_headers(), openai.Omit())
         return openai.AsyncOpenAI(
             api_key=credentials.key,
-            base_url=self._config.base_url or (os.environ.get(_BASE_URL) if ours else None) or self._dialect.base_url,
+            base_url=self._base_url(),
             http_client=http_client,
             max_retries=0,
             # The first in so many words, as the SDK would prefer one of OPENAI_CUSTOM_HEADERS to the key it is given.
             default_headers={**omitted, "Authorization": f"Bearer {credentials.key}", **credentials.headers},
         )
+
+    def _base_url(self) -> str | None:
+        ours = self._dialect.name == Dialect().name
+        return self._config.base_url or (os.environ.get(_BASE_URL) if ours else None) or self._dialect.base_url
 
     def create_message(
         self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
@@ -100,12 +114,18 @@ class OpenAIProvider(BaseProvider):
         """See BaseProvider."""
         return self._model
 
+    @property
+    def vendor(self) -> str:
+        """See BaseProvider."""
+        return self._dialect.name
+
     async def aclose(self) -> None:
         """See BaseProvider."""
         await self._transport.aclose()
 
     def _prepare(self, system_prompt: str, messages: Sequence[Message], options: Options) -> Exchange:
-        meter = Meter(self._model.info, dt.datetime.now(dt.UTC))
+        now = dt.datetime.now(dt.UTC)
+        meter = Meter(self._model.info, now, model_id=self._model.id, find_info=self._find_info)
         chat = self._wire == "chat"
         encode = chat_request.encode if chat else responses_request.encode
         decoder = ChatDecoder if chat else ResponsesDecoder
@@ -141,6 +161,18 @@ def _credentials(config: ProviderConfig, row: Dialect) -> _Credentials:
     needs_key = row.needs_key if row.needs_key is not None else bool(row.key_variables)
     own = {row.key_header: key} if key is not None and row.key_header is not None else {}
     return _Credentials(key or _NO_KEY, {**own, **config.headers}, missing=key is None and needs_key and not authorized)
+
+
+def _placed(
+    find_info: Callable[[str], ModelInfo | None], at: Callable[[ModelInfo], ModelInfo]
+) -> Callable[[str], ModelInfo | None]:
+    """What is known of other models, with the prices of this place."""
+
+    def find(model_id: str) -> ModelInfo | None:
+        found = find_info(model_id)
+        return None if found is None else at(found)
+
+    return find
 
 
 def _authorized(headers: Mapping[str, str]) -> bool:

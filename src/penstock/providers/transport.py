@@ -23,10 +23,12 @@ from penstock.core.cost import Meter
 from penstock.core.errors import (
     AuthenticationError,
     ConfigError,
+    ConnectTimeoutError,
     InvalidRequestError,
     MalformedResponseError,
     NetworkError,
     ProviderError,
+    ProviderTimeoutError,
     StreamInterruptedError,
 )
 from penstock.core.messages import Deadlines, ResponseHead
@@ -139,11 +141,14 @@ class Transport:
         watch: Watch | None = None
         response: httpx2.Response | None = None
         body: AsyncGenerator[bytes, None] | None = None
+        shown = False
         try:
             call = self._prepared(prepare)
             watch = Watch(call.deadlines)
             response = await self._send(call, watch)
             self._tell(call, response.status_code, response.headers)
+            if opening := call.meter.open():
+                yield opening
             # Without compression the raw bytes are the same, and one generator cheaper for each read.
             compressed = "content-encoding" in response.headers
             body = response.aiter_bytes() if compressed else response.aiter_raw()
@@ -152,22 +157,18 @@ class Transport:
                 held, content = call.reader.held, False
                 for chunk in call.reader.close() if data is None else call.reader.feed(data):
                     content = content or type(chunk) is not UsageChunk
+                    shown = shown or content
                     yield chunk
                 if content or call.reader.held != held:
                     watch.got_content()
-        except ProviderError as error:
+        except (ProviderError, *self._failures) as theirs:
             data = None  # it may echo the key, and this frame is on the traceback
+            began = response is not None
+            error = self._ours(theirs, call, watch, began=began)
+            if call is not None and (correction := self._correction(error, call, began=began, shown=shown)):
+                yield correction
             self._complete(error, call, response)
-            raise error
-        except self._failures as theirs:
-            data = None
-            cause = theirs.__cause__ if isinstance(theirs, self._sdk.APIConnectionError) else theirs
-            if call is not None and isinstance(cause, RefusedError):
-                self._tell(call, cause.status, cause.headers)
-            ours = self._translated(theirs, cause, watch, began=response is not None)
-            ours.__cause__ = theirs
-            self._complete(ours, call, response)
-            raise ours from theirs
+            raise error from error.__cause__
         except GeneratorExit:  # first, as there may be no loop any more to ask for its word
             raise
         except anyio.get_cancelled_exc_class() as cancelled:
@@ -286,6 +287,17 @@ class Transport:
             wait = wait_of_buckets(headers, dt.datetime.now(dt.UTC))
             call.on_head(ResponseHead(status=status, request_id=request_id, wait=wait))
 
+    def _ours(self, theirs: Exception, call: Exchange | None, watch: Watch | None, *, began: bool) -> ProviderError:
+        """*theirs* as an error of ours, which it may be already."""
+        if isinstance(theirs, ProviderError):
+            return theirs
+        cause = theirs.__cause__ if isinstance(theirs, self._sdk.APIConnectionError) else theirs
+        if call is not None and isinstance(cause, RefusedError):
+            self._tell(call, cause.status, cause.headers)
+        ours = self._translated(theirs, cause, watch, began=began)
+        ours.__cause__ = theirs
+        return ours
+
     def _translated(
         self, theirs: Exception, cause: BaseException | None, watch: Watch | None, *, began: bool
     ) -> ProviderError:
@@ -306,6 +318,22 @@ class Transport:
         if isinstance(cause, httpx.RemoteProtocolError):
             said = f"the connection was closed before an answer, as can happen to one that was kept open; {said}"
         return NetworkError(f"no answer from {self._asked()} ({said})")
+
+    def _correction(self, error: ProviderError, call: Exchange, *, began: bool, shown: bool) -> UsageChunk | None:
+        """What a failure changes in the bill: one is open where the request was written and nobody answered it.
+
+        None is where nothing was written, or where the vendor said no: by its status, or before anything came.
+        """
+        if began:
+            ours = isinstance(error, MalformedResponseError | StreamInterruptedError | ProviderTimeoutError)
+            return None if ours or shown or call.reader.held or call.meter.reported else call.meter.cancel()
+        if error.status is not None or not isinstance(error, NetworkError | ProviderTimeoutError):
+            return None
+        httpx, theirs = self._httpx, error.__cause__
+        cause = theirs.__cause__ if isinstance(theirs, self._sdk.APIConnectionError) else theirs
+        refused = httpx.ConnectError, httpx.ProxyError, httpx.UnsupportedProtocol, httpx.InvalidURL
+        unsent = *refused, httpx.WriteError, httpx.WriteTimeout, httpx.LocalProtocolError
+        return None if isinstance(error, ConnectTimeoutError) or isinstance(cause, unsent) else call.meter.open()
 
     def _asked(self) -> str:
         """The server's address, for a message; passwords in it are taken out with the other secrets."""

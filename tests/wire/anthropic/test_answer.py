@@ -356,8 +356,29 @@ USAGES = [
             {"input_tokens": 5, "cache_creation_input_tokens": 70, "cache_read_input_tokens": 9},
             {"input_tokens": 84, "output_tokens": 2},
         ],
-        (84, 2, 0, 0, 0),
-        id="the group is replaced whole",
+        (84, 2, 70, 9, 0),
+        id="what a later report leaves out stands",
+    ),
+    pytest.param(
+        [
+            {"input_tokens": 10, "cache_read_input_tokens": 1000, "output_tokens": 1},
+            {"input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 0},
+        ],
+        (10, 1, 0, 1000, 0),
+        id="zeros that cannot be true replace nothing",
+    ),
+    pytest.param(
+        [
+            {"input_tokens": 10, "cache_read_input_tokens": 1000, "output_tokens": 1},
+            {
+                "input_tokens": 300,
+                "cache_read_input_tokens": 0,
+                "cache_creation_input_tokens": None,
+                "output_tokens": 7,
+            },
+        ],
+        (300, 7, 0, 0, 0),
+        id="a zero beside other counts is true",
     ),
     pytest.param(
         [
@@ -423,9 +444,9 @@ def test_the_sum_of_the_increments_is_the_last_report(
     ) == counts
 
 
-def test_a_vendor_that_reports_nothing_yields_no_usage() -> None:
+def test_a_vendor_that_reports_nothing_leaves_the_bill_open() -> None:
     """Unknown is not zero."""
-    assert not any(isinstance(chunk, UsageChunk) for chunk in read([begin() + TEXT + end()]))
+    assert usage_of(read([begin() + TEXT + end()])) == UsageChunk(unsettled=1)
 
 
 COSTS = [
@@ -472,8 +493,9 @@ def test_cost(first: Mapping[str, Any], last: Mapping[str, Any], dollars: str | 
         PRICED,
         variants={"fast": PriceSheet(input_price=Decimal(6)), "fast+us": PriceSheet(input_price=Decimal("6.6"))},
     )
-    body = event("message_start", message={"usage": first}) + TEXT
-    body += event("message_delta", delta={"stop_reason": "end_turn"}, usage=last) + event("message_stop")
+    body = event("message_start", message={"usage": {"input_tokens": 0, **first}})
+    body += event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 0, **last})
+    body += event("message_stop")
     cost = usage_of(read([body], info)).cost
     assert cost == (None if dollars is None else Decimal(dollars))
 
@@ -631,10 +653,11 @@ def test_what_a_compaction_cost_stays_in_the_bill() -> None:
     """Also when a later report does not repeat it; and a nonsense count earns no money."""
     compaction = {"type": "compaction", "input_tokens": 10**6}
     reports: list[dict[str, Any]] = [{"output_tokens": 1, "iterations": [compaction, None]}, {"output_tokens": 2}]
-    body = begin() + b"".join(event("message_delta", delta={"stop_reason": "end_turn"}, usage=one) for one in reports)
-    assert usage_of(read([body + event("message_stop")])).cost == 3 + 2 * Decimal(15) / 10**6
+    deltas = (event("message_delta", delta={"stop_reason": "end_turn"}, usage=one) for one in reports)
+    body = begin(input_tokens=1) + b"".join(deltas)
+    assert usage_of(read([body + event("message_stop")])).cost == 3 + Decimal(3 + 2 * 15) / 10**6
     body = begin() + event("message_delta", usage={"iterations": [{"type": "compaction", "input_tokens": -(10**9)}]})
-    assert usage_of(read([body + event("message_stop")])).cost == 0
+    assert usage_of(read([body + event("message_stop")])) == UsageChunk(unsettled=1)
 
 
 def test_a_swallowed_last_blank_line_loses_nothing() -> None:
@@ -703,9 +726,11 @@ def test_the_sum_of_the_usage_chunks_is_the_vendors_final_usage(
     reports = [dict(zip(names, counts, strict=True)) for counts in (first, last)]
     body = b"".join(anthropic_events(usage=reports[0], final_usage=reports[1]))
     usage = usage_of(read([body]))
+    last = (*(last if any(last[:3]) else first)[:3], last[3])  # no prompt has no tokens
     assert (usage.input_tokens, usage.cache_write_tokens, usage.cache_read_tokens, usage.output_tokens) == last
     priced = 3 * last[0] + Decimal("3.75") * last[1] + Decimal("0.3") * last[2] + 15 * last[3]
-    assert usage.cost == priced / 1_000_000
+    assert usage.known_cost == priced / 1_000_000
+    assert usage.unsettled == int(not any(last[:3]) and last[3] > 0)
 
 
 @pytest.mark.parametrize("body", [

@@ -655,7 +655,6 @@ SEARCHES = [
     pytest.param([{**SEARCH, "action": {"type": "find_in_page"}}], 0, id="nor is looking for something in it"),
     pytest.param([{"type": "web_search_call", "id": "ws"}], 1, id="no action"),
     pytest.param([{**SEARCH, "action": "search"}], 1, id="an action that is a word"),
-    pytest.param([{"type": "file_search_call", "id": "fs"}], 0, id="a search in files"),
 ]
 
 
@@ -675,8 +674,8 @@ COSTS = [
     pytest.param(None, {}, "3", id="no word of it"),
     pytest.param("priority", {}, "6", id="priority"),
     pytest.param("flex", {}, None, id="a tier without a price"),
-    pytest.param("flex", {"cost": 0.5}, "0.5", id="the vendor's own cost"),
-    pytest.param("default", {"cost_in_usd_ticks": 20_000_000}, "0.002", id="xAI's ticks"),
+    pytest.param("flex", {"cost": 0.5}, None, id="a cost that is somebody's guess"),
+    pytest.param("default", {"cost_in_usd_ticks": 20_000_000}, "3", id="another vendor's ticks"),
     pytest.param("default", {"input_tokens_details": {"cached_tokens": 1_000_000}}, "0.3", id="all from the cache"),
     pytest.param(
         "default",
@@ -702,11 +701,48 @@ def test_cost(tier: str | None, usage: dict[str, Any], dollars: str | None) -> N
     assert cost == (None if dollars is None else Decimal(dollars))
 
 
+@pytest.mark.parametrize(
+    ("vendor", "usage", "dollars"),
+    [
+        pytest.param("openrouter", {"cost": 0.5}, "0.5", id="OpenRouter's own cost"),
+        pytest.param("vercel", {"cost": 0.5}, "0.5", id="Vercel's"),
+        pytest.param("xai", {"cost_in_usd_ticks": 20_000_000}, "0.002", id="xAI's ticks"),
+        pytest.param("groq", {"cost": 0.5}, "3", id="one that is not the bill"),
+    ],
+)
+def test_whose_own_cost_is_the_bill(vendor: str, usage: dict[str, Any], dollars: str) -> None:
+    """Its row says so; elsewhere the model's prices count."""
+    body = end(usage={"input_tokens": 1_000_000, "output_tokens": 0, **usage})
+    assert usage_of(read_openai([body], vendor, "responses", TIERS)).cost == Decimal(dollars)
+
+
+FEES: list[Any] = [
+    pytest.param("file_search_call", True, id="a search in files"),
+    pytest.param("code_interpreter_call", True, id="a container"),
+    pytest.param("image_generation_call", True, id="an image"),
+    pytest.param("web_search_call", False, id="a search of the web, which is counted"),
+    pytest.param("mcp_call", False, id="another server's tool"),
+    pytest.param("weather_call", False, id="nobody knows what"),
+]
+
+
+@pytest.mark.parametrize(("kind", "has_fee"), FEES)
+def test_a_fee_that_no_count_shows_leaves_the_bill_open(kind: str, has_fee: bool) -> None:
+    """What the tokens cost is sure all the same, and where the vendor states the cost, that is all of it."""
+    items = [{"type": kind, "id": "i"}, {"type": "message", "content": [{"type": "output_text", "text": "Hi"}]}]
+    for body in (responses(*items), responses_document(*items)):
+        found = usage_of(read(body))
+        assert found.unsettled == int(has_fee)
+        assert found.known_cost == Decimal(10 * 3 + 10 * 15) / 10**6 + Decimal(kind == "web_search_call") / 100
+        stated = body.replace(b'"usage":{', b'"usage":{"cost":0.5,')
+        assert usage_of(read_openai([stated], "openrouter", "responses")).cost == Decimal("0.5")
+
+
 def test_no_usage_is_unknown_and_not_zero() -> None:
     """Neither null nor empty is a report."""
     reports: list[dict[str, int] | None] = [None, {}]
     for usage in reports:
-        assert not any(isinstance(chunk, UsageChunk) for chunk in read(end(usage=usage)))
+        assert usage_of(read(end(usage=usage))) == UsageChunk(unsettled=1)
 
 
 def test_what_has_no_chunk_yet_counts_as_content() -> None:

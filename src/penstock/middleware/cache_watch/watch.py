@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from decimal import Decimal
-from itertools import count
 from typing import Final, TypeAlias
 
 import msgspec
@@ -15,6 +14,7 @@ import msgspec
 from penstock.core.chunks import EXACT, Chunk, StopChunk, UsageChunk
 from penstock.core.messages import Message, Options
 from penstock.core.provider import BaseProvider
+from penstock.core.scope import in_scope
 from penstock.core.validation import check_count
 from penstock.middleware.cache_watch.blocks import Block, Chain
 from penstock.middleware.cache_watch.events import BlockChange, CacheMiss, MissCause, find_change
@@ -66,7 +66,6 @@ class CacheWatch(Wrapper):
         self._listener = None if listener is None else check_listener(listener)  # type: ignore[arg-type]
         self._books = _Books(inner, check_count("conversations", conversations))
         self._clock = clock
-        self._numbers = count(1)
         self.reports: deque[CacheMiss] = deque(maxlen=100)
 
     @property
@@ -88,8 +87,9 @@ class CacheWatch(Wrapper):
     ) -> AsyncGenerator[Chunk, None]:
         """See BaseProvider."""
         begun = self._clock()
-        tell = Telling(self._take, next(self._numbers), self._clock).tell
-        call = self._books.open(system_prompt, messages, options or Options(), begun, tell)
+        options, scope = in_scope(options or Options())
+        tell = Telling(self._take, scope, self._inner, self._clock).tell
+        call = self._books.open(system_prompt, messages, options, begun, tell)
         try:
             async with aclosing(self._inner.create_message(system_prompt, messages, options)) as chunks:
                 async for chunk in chunks:
@@ -227,7 +227,7 @@ class _Call:
         missed = tokens - usage.cache_read_tokens
         self._tell(
             CacheMiss,
-            self._model.id,
+            answered=answered,
             causes=self._causes(expected, since, answered, seconds, small=small),
             expected_tokens=tokens,
             read_tokens=usage.cache_read_tokens,

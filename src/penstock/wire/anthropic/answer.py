@@ -7,7 +7,7 @@ Blocks come one after the other, each with an index. llama.cpp ends them all onl
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -24,7 +24,7 @@ from penstock.core.chunks import (
 from penstock.core.cost import Meter
 from penstock.core.errors import MalformedResponseError, StreamInterruptedError
 from penstock.wire.anthropic.errors import stream_error
-from penstock.wire.anthropic.usage import Usage, UsageState
+from penstock.wire.anthropic.usage import UsageState
 from penstock.wire.event_json import UNDECODABLE, broken_call, decode, event_type, is_object, repaired, shown
 from penstock.wire.sse import Event
 
@@ -76,6 +76,10 @@ class _BlockType(msgspec.Struct):
     type: str | None = None
 
 
+class _Called(msgspec.Struct):
+    caller: Any = None
+
+
 class _BlockStart(msgspec.Struct):
     """The fields of the blocks that have a neutral form. Other blocks may use the same names for other things."""
 
@@ -101,7 +105,7 @@ class _BlockStopEvent(msgspec.Struct):
 class _Message(msgspec.Struct):
     id: str | None = None
     model: str | None = None
-    usage: Usage | None = None
+    usage: msgspec.Raw = msgspec.Raw()
 
 
 class _MessageStartEvent(msgspec.Struct):
@@ -115,7 +119,7 @@ class _MessageEnd(msgspec.Struct):
 
 class _MessageDeltaEvent(msgspec.Struct):
     delta: _MessageEnd | None = None
-    usage: Usage | None = None
+    usage: msgspec.Raw = msgspec.Raw()
 
 
 class _WholeMessage(_Message):
@@ -129,6 +133,7 @@ _decode_delta = msgspec.json.Decoder(_DeltaEvent).decode
 _rare_delta = msgspec.json.Decoder(_RareDeltaEvent)
 _block_type = msgspec.json.Decoder(_BlockType)
 _block_start = msgspec.json.Decoder(_BlockStart)
+_caller = msgspec.json.Decoder(_Called)
 _block_start_event = msgspec.json.Decoder(_BlockStartEvent)
 _block_stop_event = msgspec.json.Decoder(_BlockStopEvent)
 _message_start_event = msgspec.json.Decoder(_MessageStartEvent)
@@ -163,6 +168,7 @@ class AnthropicDecoder:
         self.held = 0
         """How many deltas have brought content that waits for the end of its block."""
         self._usage = UsageState(meter)
+        self._counts = self._usage.counts
         self._blocks: dict[int | None, _Block] = {}  # that have not ended
         self._latest: _Block | None = None
         self._calls: list[_Block] = []  # not delivered yet, in order
@@ -191,6 +197,7 @@ class AnthropicDecoder:
             if delta is None:
                 continue
             if delta.type == "text_delta" and delta.text:
+                self._counts.content = True
                 yield TextChunk(delta.text)
                 block = self._blocks.get(event.index)
                 if block is not None and block.text is not None:
@@ -208,6 +215,8 @@ class AnthropicDecoder:
             yield from self._begin(index, bytes(block))
             yield from self._end_block(self._blocks.pop(index))
         self._end = _MessageEnd(message.stop_reason, message.stop_sequence)
+        if message.model:
+            self._usage.answered(message.model)
         yield from self._usage.report(message.usage)
         yield from self._finish(b"")
 
@@ -232,6 +241,8 @@ class AnthropicDecoder:
 
     def _message_start(self, data: bytes) -> Iterator[Chunk]:
         self._message = decode(_message_start_event, b"message_start", data).message or self._message
+        if self._message.model:
+            self._usage.answered(self._message.model)
         return self._usage.report(self._message.usage)
 
     def _block_start(self, data: bytes) -> Iterator[Chunk]:
@@ -247,6 +258,9 @@ class AnthropicDecoder:
         self._blocks[index] = self._latest = block = _Block(raw)
         yield from self._deliver()
         kind = decode(_block_type, b"content_block_start", raw).type
+        # What a program has called was counted with the program; what servers bring is no output.
+        if (kind or "").endswith(("thinking", "tool_use")) and not _called_by_program(raw):
+            self._counts.content = True
         if kind not in _NEUTRAL:
             block.kept = True
             return
@@ -256,6 +270,7 @@ class AnthropicDecoder:
                 block.text = [start.text or ""]
                 block.citations = start.citations
             if start.text:
+                self._counts.content = True
                 yield TextChunk(start.text)
         elif kind == "thinking":
             if start.thinking:
@@ -366,6 +381,7 @@ class AnthropicDecoder:
         yield from self._deliver(final=True)
         self.done = True
         reason = _REASONS.get(self._end.stop_reason, "other")
+        yield from self._usage.end()
         yield StopChunk(
             reason="tool_calls" if self._delivered and not self._cut else reason,
             raw_reason=self._end.stop_reason,
@@ -376,6 +392,13 @@ class AnthropicDecoder:
 
     def _error(self, data: bytes) -> Iterator[Chunk]:
         raise stream_error(data)
+
+
+def _called_by_program(raw: bytes) -> bool:
+    if b'"caller"' not in raw:
+        return False
+    caller = decode(_caller, b"content_block_start", raw).caller
+    return isinstance(caller, dict) and caller.get("type") not in (None, "direct")
 
 
 def _with(raw: bytes, fields: dict[str, object]) -> str:

@@ -25,7 +25,7 @@ from penstock.core.errors import (
 from penstock.wire.event_json import UNDECODABLE, decode, repaired
 from penstock.wire.openai.errors import decode_whole, stream_error
 from penstock.wire.openai.tool_calls import CallPiece, Calls, merged_details
-from penstock.wire.openai.usage import Usage, UsageState
+from penstock.wire.openai.usage import UsageState
 from penstock.wire.sse import Event
 
 __all__ = ["ChatDecoder"]
@@ -60,6 +60,7 @@ class _Delta(msgspec.Struct, gc=False):
     reasoning_details: list[msgspec.Raw] | None = None
     function_call: msgspec.Raw = msgspec.Raw()
     extra_content: msgspec.Raw = msgspec.Raw()
+    executed_tools: msgspec.Raw = msgspec.Raw()  # Groq's own, for a fee
 
 
 class _Choice(msgspec.Struct, gc=False):
@@ -67,18 +68,19 @@ class _Choice(msgspec.Struct, gc=False):
     delta: _Delta | None = None
     message: _Delta | None = None
     finish_reason: str | None = None
-    usage: Usage | None = None  # Moonshot
+    usage: msgspec.Raw = msgspec.Raw()  # Moonshot
     error: msgspec.Raw = msgspec.Raw()  # OpenRouter
 
 
 class _Groq(msgspec.Struct):
-    usage: Usage | None = None
+    usage: msgspec.Raw = msgspec.Raw()
     error: msgspec.Raw = msgspec.Raw()
 
 
 class _Event(msgspec.Struct, gc=False):
     choices: list[_Choice | None] | None = None
-    usage: Usage | None = None
+    usage: msgspec.Raw = msgspec.Raw()
+    cost: msgspec.Raw = msgspec.Raw()  # Venice
     service_tier: str | None = None
     error: msgspec.Raw = msgspec.Raw()
     x_groq: _Groq | None = None
@@ -109,6 +111,7 @@ _call_piece = msgspec.json.Decoder(CallPiece)
 _PROOFS: Final = ("text", "summary", "data", "signature")  # of OpenRouter's details
 _DONE: Final = b"[DONE]"
 _NOTHING: Final = (b"", b"null", b"false", b'""', b"{}", b"[]")
+_NULL: Final = len(b"null")
 
 
 class ChatDecoder:
@@ -127,6 +130,7 @@ class ChatDecoder:
         self._calls = Calls(dialect.name if echo == "extra_content" else "")
         self._extra = b""
         self._usage = UsageState(meter, dialect)
+        self._counts = self._usage.counts
         self._finish_reason: str | None = None
         self._refused = False
         self._seen = self._has_deltas = False
@@ -164,11 +168,16 @@ class ChatDecoder:
                 if (
                     delta.reasoning_content or delta.reasoning or delta.reasoning_details or delta.tool_calls
                     or delta.refusal or delta.function_call or delta.extra_content or isinstance(content, list)
+                    or delta.executed_tools
                 ):  # fmt: skip
                     yield from self._delta(delta)
                 elif content:
+                    self._counts.content = True
                     yield TextChunk(content)
-            if choice.finish_reason or event.usage is not None or choice.usage is not None or choice.error:
+            if (
+                choice.finish_reason or (event.usage and len(event.usage) > _NULL)
+                or (choice.usage and len(choice.usage) > _NULL) or choice.error
+            ):  # fmt: skip
                 yield from self._ending(event, choice)
 
     def feed_whole(self, body: bytes) -> Iterator[Chunk]:
@@ -176,7 +185,8 @@ class ChatDecoder:
         event = decode_whole(_event, b"chat.completion", body)
         choice = next((choice for choice in event.choices or () if choice is not None), None)
         if choice is None or bytes(event.error) not in _NOTHING:
-            yield from self._usage.report(event.usage, event.service_tier)
+            yield from self._report(event)
+            yield from self._usage.fail()
             raise stream_error(body)
         self._identify(body)
         self._is_stream = False
@@ -211,7 +221,13 @@ class ChatDecoder:
         self._model = self._model or head.model or None
         self._calls.response_id = self._id or ""
         self._usage.tier = self._usage.tier or head.service_tier
+        if head.model:
+            self._usage.answered(head.model)
         self._seen = True
+
+    def _report(self, event: _Event, choice: _Choice | None = None) -> Iterator[Chunk]:
+        usage = event.usage if len(event.usage) > _NULL or choice is None else choice.usage
+        return self._usage.report(usage, event.service_tier, cost=event.cost)
 
     def _rare(self, name: bytes, data: bytes, event: _Event) -> Generator[Chunk, None, _Choice | None]:
         """Errors, and events without the choice, which is the only one that we ask for."""
@@ -219,14 +235,15 @@ class ChatDecoder:
         if bytes(groq.error) not in _NOTHING:
             raise stream_error(b'{"error":' + bytes(groq.error) + b"}")
         if bytes(event.error) not in _NOTHING or name == b"error":
-            yield from self._usage.report(event.usage, event.service_tier)
+            yield from self._report(event)
+            yield from self._usage.fail()
             raise stream_error(data)
         yield from self._usage.report(groq.usage, event.service_tier)
-        if event.usage is None and event.choices is None:
+        if not event.usage and event.choices is None:
             self._check(data)
         choice = next((choice for choice in event.choices or () if choice is not None and not choice.index), None)
         if choice is None:
-            yield from self._usage.report(event.usage, event.service_tier)
+            yield from self._report(event)
         return choice
 
     def _check(self, data: bytes) -> None:
@@ -271,6 +288,13 @@ class ChatDecoder:
                 yield TextChunk(part.text)
 
     def _delta(self, delta: _Delta) -> Iterator[Chunk]:
+        for chunk in self._chunks(delta):
+            self._counts.content = True
+            yield chunk
+
+    def _chunks(self, delta: _Delta) -> Iterator[Chunk]:
+        if bytes(delta.executed_tools) not in _NOTHING:
+            self._usage.has_fee = True
         yield from self._reasoning(delta)
         if isinstance(delta.content, list):
             yield from self._parts(delta.content)
@@ -291,13 +315,14 @@ class ChatDecoder:
 
     def _ending(self, event: _Event, choice: _Choice) -> Iterator[Chunk]:
         """A finish reason, and the usage that may come with it."""
-        yield from self._usage.report(event.usage or choice.usage, event.service_tier)
+        yield from self._report(event, choice)
         if bytes(choice.error) not in _NOTHING:
             raise stream_error(b'{"error":' + bytes(choice.error) + b"}")
         reason = choice.finish_reason
         if not reason:
             return
-        if reason.lower() in _FAILURES and (event.usage or choice.usage):
+        if reason.lower() in _FAILURES and max(len(event.usage), len(choice.usage)) > _NULL:
+            yield from self._usage.fail()
             raise self._failure(reason)
         if self._finish_reason is None:  # some servers say it again on each event that follows
             yield from self._calls.deliver()
@@ -310,6 +335,7 @@ class ChatDecoder:
     def _finish(self, *, plain_end: bool = False) -> Iterator[Chunk]:
         """The end. plain_end: of the bytes only, without a word of the vendor."""
         if (self._finish_reason or "").lower() in _FAILURES:  # only now: what it has cost may come after it
+            yield from self._usage.fail()
             raise self._failure(self._finish_reason or "")
         reason = _REASONS.get((self._finish_reason or "").lower(), "other")
         yield from self._calls.deliver(final=True, cut=plain_end or reason in ("length", "refusal"))
@@ -324,6 +350,7 @@ class ChatDecoder:
         self.done = True
         if self._refused and reason in ("stop", "other"):
             reason = "refusal"
+        yield from self._usage.end()
         yield StopChunk(
             reason="tool_calls" if self._calls.delivered and not self._calls.cut else reason,
             raw_reason=self._finish_reason,

@@ -20,7 +20,7 @@ from penstock.core.errors import MalformedResponseError, StreamInterruptedError
 from penstock.wire.event_json import UNDECODABLE, decode, event_type, repaired
 from penstock.wire.openai.errors import decode_whole, stream_error
 from penstock.wire.openai.tool_calls import Arguments, Calls, Place
-from penstock.wire.openai.usage import Usage, UsageState
+from penstock.wire.openai.usage import UsageState
 from penstock.wire.sse import Event
 
 __all__ = ["ResponsesDecoder"]
@@ -85,7 +85,8 @@ class _Response(msgspec.Struct):
     model: str | None = None
     status: str | None = None
     output: list[msgspec.Raw] | None = None
-    usage: Usage | None = None
+    usage: msgspec.Raw = msgspec.Raw()
+    cost: msgspec.Raw = msgspec.Raw()
     service_tier: str | None = None
     incomplete_details: _Incomplete | None = None
     error: msgspec.Raw = msgspec.Raw()
@@ -145,6 +146,8 @@ class ResponsesDecoder:
         self._vendor = dialect.name
         self._says_cut = dialect.says_cut
         self._usage = UsageState(meter, dialect)
+        self._counts = self._usage.counts
+        self._fee_items = dialect.fee_items
         self._calls = Calls()
         self._text, self._thought = _Said(), _Said()
         self._ended: set[int | str | None] = set()  # items, by place and by id
@@ -171,6 +174,7 @@ class ResponsesDecoder:
                 text = repaired(_decode_delta, name, data, error).delta
             if text:
                 self._text.text += len(text)
+                self._counts.content = True
                 yield TextChunk(text)
 
     def feed_whole(self, body: bytes) -> Iterator[Chunk]:
@@ -207,6 +211,8 @@ class ResponsesDecoder:
     def _created(self, data: bytes) -> Iterator[Chunk]:
         self._answer = decode(_response_event, b"response.created", data).response
         self._calls.response_id = self._answer.id or ""
+        if self._answer.model:
+            self._usage.answered(self._answer.model)
         return iter(())
 
     def _text_done(self, data: bytes) -> Iterator[Chunk]:
@@ -267,9 +273,11 @@ class ResponsesDecoder:
         self._ended |= {index, kind.id} - {None}
         self._item_count += 1
         reader = _ITEMS.get(kind.type or "")
+        self._counts.content = self._counts.content or kind.type != "reasoning"
         if reader is not None:
             yield from reader(self, raw, decode(_item, b"response.output_item.done", raw), (index, kind.id))
             return
+        self._usage.has_fee = self._usage.has_fee or kind.type in self._fee_items
         if kind.type == "web_search_call":
             # It opens pages and searches in them as well, which is not billed.
             did = kind.action.get("type") if isinstance(kind.action, dict) else None
@@ -325,10 +333,14 @@ class ResponsesDecoder:
             for place, raw in enumerate(items):
                 if place not in ended and decode(_item_type, b"response", raw).id not in ended:
                     yield from self._finished(raw, place)
-        yield from self._usage.report(response.usage, response.service_tier, self._searches)
+        if response.model and response.model != self._answer.model:
+            self._usage.answered(response.model)
+        yield from self._usage.report(response.usage, response.service_tier, self._searches, cost=response.cost)
         if bytes(response.error) not in (b"", b"null", b"{}"):
+            yield from self._usage.fail()
             raise stream_error(data)
         if response.status in (*_FAILURES, "queued", "in_progress"):
+            yield from self._usage.fail()
             raise StreamInterruptedError(f"the vendor ended the answer with the status {response.status!r}")
         why = response.incomplete_details.reason if response.incomplete_details is not None else None
         reason: StopReason = "stop"
@@ -342,6 +354,7 @@ class ResponsesDecoder:
         self.done = True
         if self._refused and reason == "stop":
             reason = "refusal"
+        yield from self._usage.end()
         yield StopChunk(
             reason="tool_calls" if self._calls.delivered and not self._calls.cut else reason,
             raw_reason=why or response.status,
