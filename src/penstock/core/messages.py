@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from penstock.core.errors import ConfigError
+from penstock.core.errors import ConfigError, ProviderError
 from penstock.core.validation import check_seconds
 
 __all__ = [
@@ -225,6 +225,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     on_head: Callable[[ResponseHead], object] | None = None
     """Called with the ResponseHead of each answer as soon as it is there, also of a refusal. What it raises ends the
     call.
+    """
+    on_resend: Callable[[ProviderError], object] | None = None
+    """Called with the error that it would have been when the request is sent once more, because the server had closed
+    the connection that it was sent on. What it raises ends the call.
     """
     extra: Mapping[str, object] = msgspec.field(default_factory=dict)
     """Raw fields of the request body; objects are merged, all else is replaced."""

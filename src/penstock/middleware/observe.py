@@ -9,6 +9,7 @@ from functools import partial
 from itertools import count
 
 from penstock.core.chunks import Chunk, StopChunk, UsageChunk
+from penstock.core.errors import ProviderError
 from penstock.core.messages import Message, Options, ResponseHead
 from penstock.core.provider import BaseProvider
 from penstock.middleware.events import (
@@ -18,6 +19,7 @@ from penstock.middleware.events import (
     FirstChunk,
     HeadersSeen,
     Listener,
+    Resent,
     Started,
     UsageReported,
 )
@@ -28,7 +30,8 @@ __all__ = ["Observe"]
 
 
 class Observe(Wrapper):
-    """Calls *listener* with Started, HeadersSeen, FirstChunk, UsageReported, and then Completed, Failed or Abandoned.
+    """Calls *listener* with Started, Resent, HeadersSeen, FirstChunk, UsageReported, and then Completed, Failed or
+    Abandoned.
 
     The last comes exactly once for each call that began, whatever way it ends, with all the usage seen. Around Retry or
     Fallback it tells of the call as the caller sees it; inside, of each try.
@@ -50,7 +53,7 @@ class Observe(Wrapper):
         waiting, over = True, False
         try:
             tell(Started, model)
-            hears = hearing(options, partial(_tell_head, tell, model))
+            hears = hearing(options, partial(_tell_head, tell, model), partial(_tell_resent, tell, model))
             async with aclosing(self._inner.create_message(system_prompt, messages, hears)) as chunks:
                 async for chunk in chunks:
                     if type(chunk) is UsageChunk:
@@ -76,3 +79,7 @@ class Observe(Wrapper):
 
 def _tell_head(tell: Callable[..., None], model: str, head: ResponseHead) -> None:
     tell(HeadersSeen, model, status=head.status, request_id=head.request_id, wait=head.wait)
+
+
+def _tell_resent(tell: Callable[..., None], model: str, error: ProviderError) -> None:
+    tell(Resent, model, error=error)

@@ -13,7 +13,7 @@ from penstock.core.errors import AuthenticationError, ConfigError
 from penstock.core.messages import Message, Options
 from penstock.core.models import Model, ModelInfo, ProviderConfig
 from penstock.core.provider import BaseProvider
-from penstock.providers.redaction import config_secrets
+from penstock.providers.redaction import check_headers, config_secrets
 from penstock.providers.transport import Exchange, Transport
 from penstock.wire.answer_reader import AnswerReader
 from penstock.wire.anthropic.answer import VENDOR, AnthropicDecoder
@@ -34,6 +34,7 @@ class AnthropicProvider(BaseProvider):
     def __init__(self, config: ProviderConfig) -> None:
         if config.wire is not None:
             raise ConfigError(f"`wire` is {config.wire!r}, but Anthropic has only its own: leave it out")
+        check_headers(config.headers)
         import anthropic  # here and not above: `import penstock` loads no SDK
 
         def make_client(http_client: Any) -> Any:
@@ -60,6 +61,7 @@ class AnthropicProvider(BaseProvider):
             model=config.model_id,
             secrets=config_secrets(config),
             key_names=("ANTHROPIC_API_KEY",),
+            max_connections=config.max_connections,
         )
 
     def create_message(
@@ -92,6 +94,7 @@ class AnthropicProvider(BaseProvider):
             headers=headers,
             deadlines=options.deadlines or self._config.deadlines,
             on_head=options.on_head,
+            on_resend=options.on_resend,
             reader=AnswerReader(AnthropicDecoder(meter)),
             meter=meter,
         )

@@ -16,7 +16,7 @@ from penstock.core.messages import Message, Options
 from penstock.core.models import Model, ModelInfo, ProviderConfig
 from penstock.core.provider import BaseProvider
 from penstock.core.validation import near
-from penstock.providers.redaction import config_secrets
+from penstock.providers.redaction import check_headers, config_secrets
 from penstock.providers.transport import Exchange, Transport
 from penstock.wire.answer_reader import AnswerReader
 from penstock.wire.openai import chat_request, responses_request
@@ -45,6 +45,7 @@ class OpenAIProvider(BaseProvider):
         self._wire = _wire(config, row)
         if config.base_url is None and row.base_url is None:
             raise ConfigError(f"`base_url` is not set, and {row.name} has no usual one: give it, with its /v1")
+        check_headers(config.headers)
         credentials = _credentials(config, row)
         import openai  # here and not above: `import penstock` loads no SDK
 
@@ -68,6 +69,7 @@ class OpenAIProvider(BaseProvider):
             model=config.model_id,
             secrets=config_secrets(config).plus([credentials.key]),
             key_names=row.key_variables,
+            max_connections=config.max_connections,
         )
 
     def _client(self, http_client: Any, credentials: _Credentials) -> Any:
@@ -115,6 +117,7 @@ class OpenAIProvider(BaseProvider):
             headers=self._headers,
             deadlines=options.deadlines or self._config.deadlines,
             on_head=options.on_head,
+            on_resend=options.on_resend,
             reader=AnswerReader(decoder(meter, self._dialect)),
             meter=meter,
         )

@@ -25,12 +25,12 @@ from penstock.core.errors import (
     ConfigError,
     InvalidRequestError,
     MalformedResponseError,
-    NetworkError,
     ProviderError,
     StreamInterruptedError,
 )
 from penstock.core.messages import Deadlines, ResponseHead
 from penstock.providers.deadlines import Watch
+from penstock.providers.failures import RefusedError, no_answer, pool_full, refusal
 from penstock.providers.redaction import (
     Secrets,
     check_secrets,
@@ -41,10 +41,12 @@ from penstock.providers.redaction import (
     watch_logs,
 )
 from penstock.wire.answer_reader import AnswerReader
-from penstock.wire.retry_after import said_in_headers, said_of_buckets, wait_of_buckets
+from penstock.wire.retry_after import wait_of_buckets
 
 if TYPE_CHECKING:
     import httpx2
+
+    from penstock.providers.connections import Sending
 
 __all__ = ["Exchange", "Transport"]
 
@@ -57,16 +59,6 @@ _CLOSE: Final = 1.0
 """Seconds that closing may take, cancelled or not."""
 
 
-class RefusedError(Exception):
-    """An answer with a failing status: the beginning of its body, as far as that came. Stays inside this module."""
-
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        super().__init__(f"status {status}")
-        self.status = status
-        self.headers = headers
-        self.body = body
-
-
 class SDKClient(Protocol):
     """What is used of AsyncAnthropic and AsyncOpenAI."""
 
@@ -77,6 +69,8 @@ class SDKClient(Protocol):
 
     async def close(self) -> None: ...
 
+    def is_closed(self) -> bool: ...
+
 
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     """One request, ready to be sent, and what its answer is read with."""
@@ -86,6 +80,9 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str]
     deadlines: Deadlines
     on_head: Callable[[ResponseHead], object] | None = None
+    on_resend: Callable[[ProviderError], object] | None = None
+    creates: bool = False
+    """Whether the server would do it twice if it came twice, as with a batch: then it is never sent once more."""
     reader: AnswerReader
     meter: Meter
 
@@ -103,11 +100,18 @@ class Transport:
         model: str,
         secrets: Secrets,
         key_names: Sequence[str],
+        max_connections: int,
     ) -> None:
-        """secrets: what no error may show; what only the client knows is added. key_names: variables for the key."""
+        """secrets: what no error may show; what only the client knows is added. key_names: variables for the key.
+
+        max_connections: at the same time, in each event loop.
+        """
         import httpx2  # here and not above: `import penstock` loads no HTTP client
 
+        from penstock.providers import connections
+
         self._httpx = httpx2
+        self._connections = connections
         self._sdk = sdk
         self._sdk_error: type[Exception] = getattr(sdk, "AnthropicError", None) or sdk.OpenAIError
         self._make_client = make_client
@@ -116,6 +120,7 @@ class Transport:
         self._model = model
         self._secrets = secrets
         self._key_names = key_names
+        self._max_connections = max_connections
         # The client of the loop that ran last in this thread. It is let go of with its loop's successor: a table of
         # loops would keep each loop alive, as its client knows it.
         self._local = threading.local()
@@ -137,12 +142,15 @@ class Transport:
         """Prepare the request, send it, and yield the chunks of the answer. Raises a ProviderError."""
         call: Exchange | None = None
         watch: Watch | None = None
+        sending: Sending | None = None
         response: httpx2.Response | None = None
         body: AsyncGenerator[bytes, None] | None = None
         try:
             call = self._prepared(prepare)
             watch = Watch(call.deadlines)
-            response = await self._send(call, watch)
+            # What became of the request, whichever way out is taken: what the server may bill hangs on it.
+            sending = self._connections.Sending(call.deadlines.connect)
+            response = await self._send(call, watch, sending)
             self._tell(call, response.status_code, response.headers)
             # Without compression the raw bytes are the same, and one generator cheaper for each read.
             compressed = "content-encoding" in response.headers
@@ -161,10 +169,10 @@ class Transport:
             raise error
         except self._failures as theirs:
             data = None
-            cause = theirs.__cause__ if isinstance(theirs, self._sdk.APIConnectionError) else theirs
+            cause = self._cause(theirs)
             if call is not None and isinstance(cause, RefusedError):
                 self._tell(call, cause.status, cause.headers)
-            ours = self._translated(theirs, cause, watch, began=response is not None)
+            ours = self._translated(theirs, cause, watch, sending, began=response is not None)
             ours.__cause__ = theirs
             self._complete(ours, call, response)
             raise ours from theirs
@@ -205,11 +213,12 @@ class Transport:
 
         self._secrets = self._secrets.plus(url_secrets(*getproxies().values()))
         try:
-            client = self._make_client(self._sdk.DefaultAsyncHttpxClient(event_hooks={"response": [self._refuse]}))
-        except (ImportError, TypeError, ValueError, AttributeError, OSError) as error:
+            hooks: dict[str, list[Callable[..., Any]]] = {"response": [self._refuse]}
+            client = self._make_client(self._connections.http_client(self._max_connections, hooks))
+        except (ImportError, TypeError, ValueError, AttributeError, OSError, self._httpx.InvalidURL) as error:
             if isinstance(error, ProviderError):
                 raise
-            # A proxy of an unknown kind, a certificate file that is not there: wrong again at every try.
+            # Wrong again at every try.
             raise ConfigError(f"the HTTP client cannot be made ({type(error).__name__}: {error})") from error
         self._secrets = self._secrets.plus([client.api_key, getattr(client, "auth_token", None)])
         watch_logs(self._secrets)
@@ -238,13 +247,31 @@ class Transport:
             said = f"{type(error).__name__}: {error}"
             raise InvalidRequestError(f"a message or an option holds a value of a wrong type ({said})") from error
 
-    async def _send(self, call: Exchange, watch: Watch) -> httpx2.Response:
+    async def _send(self, call: Exchange, watch: Watch, sending: Sending) -> httpx2.Response:
         client = self._client()
         if client is None:
             await self._let_go()
             client = self._new_client()
         keys = (client.api_key, getattr(client, "auth_token", None))
         check_secrets([key for key in keys if key is not None], self._secrets)
+        with watch.sending():
+            try:
+                response = await self._post(client, call, sending)
+            except self._failures as theirs:
+                if call.creates or client.is_closed() or not sending.found_closed(self._cause(theirs)):
+                    raise
+                found = theirs
+            else:
+                found = None
+            if found is not None:
+                self._tell_resent(call, watch, sending, found)
+                sending.once_more()
+                response = await self._post(client, call, sending)
+        # httpx2 reads this once, when the body is first asked for.
+        response.request.extensions["timeout"]["read"] = watch.body_timeout()
+        return response
+
+    async def _post(self, client: SDKClient, call: Exchange, sending: Sending) -> httpx2.Response:
         limits = call.deadlines
         options = {
             "headers": call.headers,
@@ -252,19 +279,17 @@ class Transport:
             "follow_redirects": False,
         }
         stream_cls = self._sdk.AsyncStream[Any]
-        with watch.sending():
-            try:
+        try:
+            with self._connections.followed(sending):
                 stream = await client.post(
                     call.path, cast_to=object, content=call.body, stream=True, stream_cls=stream_cls, options=options
                 )
-            except self._failures:
-                raise
-            except Exception as error:
-                # A header that is no text, say, or one that lies about the body's length: nothing has been sent.
-                raise InvalidRequestError(f"the request cannot be built ({type(error).__name__}: {error})") from error
+        except self._failures:
+            raise
+        except Exception as error:
+            # A header that is no text, say, or one that lies about the body's length: nothing has been sent.
+            raise InvalidRequestError(f"the request cannot be built ({type(error).__name__}: {error})") from error
         response: httpx2.Response = stream.response
-        # httpx2 reads this once, when the body is first asked for.
-        response.request.extensions["timeout"]["read"] = watch.body_timeout()
         return response
 
     async def _close(self, response: httpx2.Response, body: AsyncGenerator[bytes, None] | None, *, drain: bool) -> None:
@@ -286,16 +311,35 @@ class Transport:
             wait = wait_of_buckets(headers, dt.datetime.now(dt.UTC))
             call.on_head(ResponseHead(status=status, request_id=request_id, wait=wait))
 
+    def _tell_resent(self, call: Exchange, watch: Watch, sending: Sending, theirs: Exception) -> None:
+        """The error that it would have been, for whoever wants to hear."""
+        if call.on_resend is not None:
+            ours = self._translated(theirs, self._cause(theirs), watch, sending, began=False)
+            ours.__cause__ = theirs
+            self._complete(ours, call, None)
+            call.on_resend(ours)
+
+    def _cause(self, theirs: Exception) -> BaseException | None:
+        """What the SDK has wrapped, or that itself."""
+        return theirs.__cause__ if isinstance(theirs, self._sdk.APIConnectionError) else theirs
+
     def _translated(
-        self, theirs: Exception, cause: BaseException | None, watch: Watch | None, *, began: bool
+        self,
+        theirs: Exception,
+        cause: BaseException | None,
+        watch: Watch | None,
+        sending: Sending | None,
+        *,
+        began: bool,
     ) -> ProviderError:
         """cause: what the SDK has wrapped into *theirs*, or that itself."""
         sdk, httpx = self._sdk, self._httpx
         if isinstance(cause, RefusedError):
-            return self._refused(cause)
+            return refusal(self._response_error(cause.status, cause.headers, cause.body), cause, self._asked(sending))
+        if isinstance(cause, httpx.PoolTimeout) and watch is not None:
+            return pool_full(watch.expired("connect"), self._max_connections)
         if isinstance(cause, httpx.TimeoutException) and watch is not None:
-            connecting = isinstance(cause, httpx.ConnectTimeout | httpx.PoolTimeout)
-            return watch.expired("connect" if connecting else None)
+            return watch.expired("connect" if isinstance(cause, httpx.ConnectTimeout) else None)
         said = f"{type(cause).__name__}: {cause}".rstrip(": ")
         if isinstance(cause, httpx.DecodingError):
             return MalformedResponseError(f"the answer's compression is broken ({said})")
@@ -303,28 +347,14 @@ class Transport:
             return StreamInterruptedError(f"the connection broke before the message was complete ({said})")
         if isinstance(theirs, self._sdk_error) and not isinstance(theirs, sdk.APIError):
             return AuthenticationError(f"the SDK found no usable credentials ({said})")
-        if isinstance(cause, httpx.RemoteProtocolError):
-            said = f"the connection was closed before an answer, as can happen to one that was kept open; {said}"
-        return NetworkError(f"no answer from {self._asked()} ({said})")
+        if isinstance(cause, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
+            return InvalidRequestError(f"the request cannot be sent as it is ({said})")
+        return no_answer(self._asked(sending), cause, sending, said)
 
-    def _asked(self) -> str:
+    def _asked(self, sending: Sending | None = None) -> str:
         """The server's address, for a message; passwords in it are taken out with the other secrets."""
-        return str(getattr(self._client(), "base_url", None) or "the server").rstrip("/")
-
-    def _refused(self, refused: RefusedError) -> ProviderError:
-        error = self._response_error(refused.status, refused.headers, refused.body)
-        if refused.status == 404:
-            error.hint = f"{error.hint} What was asked begins with {self._asked()}."
-        place = refused.headers.get("location")
-        if 300 <= refused.status < 400 and place:
-            error.args = (f"the server redirects to {place}, which is not followed: the key would go along",)
-        now = dt.datetime.now(dt.UTC)
-        said = said_in_headers(refused.headers, now)
-        error.retry_after = error.retry_after if said is None else said
-        if error.retry_after is None and error.retryable:
-            error.retry_after = said_of_buckets(refused.status, refused.headers, now)
-        refused.headers, refused.body = {}, b""  # it hangs on the error that the caller sees, and may echo the key
-        return error
+        server = str(getattr(self._client(), "base_url", None) or "the server").rstrip("/")
+        return server if sending is None or sending.proxy is None else f"{server} through the proxy {sending.proxy}"
 
     def _complete(self, error: ProviderError, call: Exchange | None, response: httpx2.Response | None) -> None:
         """Add what only the border knows, and take the key out of everything that hangs on the error."""
