@@ -150,11 +150,11 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbi
     """
 
     connect: float = 10.0
-    """For the connection."""
+    """For a free connection, and as long again for opening a new one, what a proxy takes for it included."""
     first_chunk: float = 600.0
     """From sending to the first content."""
     stall: float = 600.0
-    """From content to content. Pings are not content, and the time that the consumer takes is not counted."""
+    """From content to content. Pings are not content; the time that the consumer takes is not counted, all else is."""
     total: float | None = None
     """For the whole call, the consumer's time included; None for no limit. With a limit each read costs some
     microseconds more.

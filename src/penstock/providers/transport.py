@@ -159,8 +159,13 @@ class Transport:
                 data = await watch.read(body)
                 held, content = call.reader.held, False
                 for chunk in call.reader.close() if data is None else call.reader.feed(data):
-                    content = content or type(chunk) is not UsageChunk
-                    yield chunk
+                    if type(chunk) is UsageChunk:
+                        watch.leave()
+                        yield chunk
+                        watch.come_back()
+                    else:
+                        content = True
+                        yield chunk
                 if content or call.reader.held != held:
                     watch.got_content()
         except ProviderError as error:
