@@ -20,6 +20,7 @@ from penstock.wire.anthropic.answer import VENDOR, AnthropicDecoder
 from penstock.wire.anthropic.errors import response_error
 from penstock.wire.anthropic.options import option_headers
 from penstock.wire.anthropic.request import encode
+from penstock.wire.sse import MAX_EVENT
 
 __all__ = ["AnthropicProvider"]
 
@@ -95,6 +96,6 @@ class AnthropicProvider(BaseProvider):
             deadlines=options.deadlines or self._config.deadlines,
             on_head=options.on_head,
             on_resend=options.on_resend,
-            reader=AnswerReader(AnthropicDecoder(meter)),
+            reader=AnswerReader(AnthropicDecoder(meter), self._config.max_event_bytes or MAX_EVENT),
             meter=meter,
         )

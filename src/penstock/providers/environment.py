@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from functools import lru_cache
 from importlib.util import find_spec
@@ -16,6 +17,7 @@ from penstock.core.errors import ConfigError
 __all__ = ["proxies", "tls_context"]
 
 _SCHEMES: Final = ("http", "https", "socks5", "socks5h")
+_BRACKETS: Final = re.compile(r"^\[([^\[\]]+)\](/\d+)?$")
 _HINT: Final = "Correct the environment variable, or unset it."
 
 
@@ -54,7 +56,7 @@ def _pattern(host: str) -> str:
     """The pattern for an entry of NO_PROXY: a name with all below it, an address, or a network."""
     import httpx2  # here and not above: `import penstock` loads no HTTP client
 
-    bare = host.replace("[", "").replace("]", "")
+    bare = _BRACKETS.sub(r"\1\2", host)
     try:
         version = ip_network(bare, strict=False).version
     except ValueError:

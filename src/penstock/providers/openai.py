@@ -23,6 +23,7 @@ from penstock.wire.openai import chat_request, responses_request
 from penstock.wire.openai.chat_answer import ChatDecoder
 from penstock.wire.openai.errors import response_error
 from penstock.wire.openai.responses_answer import ResponsesDecoder
+from penstock.wire.sse import MAX_EVENT
 from penstock.wire.vendors import DIALECTS, completed
 
 __all__ = ["OpenAIProvider"]
@@ -118,7 +119,7 @@ class OpenAIProvider(BaseProvider):
             deadlines=options.deadlines or self._config.deadlines,
             on_head=options.on_head,
             on_resend=options.on_resend,
-            reader=AnswerReader(decoder(meter, self._dialect)),
+            reader=AnswerReader(decoder(meter, self._dialect), self._config.max_event_bytes or MAX_EVENT),
             meter=meter,
         )
 

@@ -23,6 +23,7 @@ __all__ = [
     "check_secrets",
     "config_secrets",
     "redact",
+    "request_secrets",
     "shown_url",
     "strip_tracebacks",
     "url_secrets",
@@ -64,6 +65,10 @@ class Secrets:
         """These and more."""
         return Secrets([*self._keys, *keys], fit_headers=self.fit_headers)
 
+    def unknown(self, keys: Iterable[str]) -> list[str]:
+        """Those of *keys* that are secrets and none of these."""
+        return [key for key in keys if len(key) >= _MIN and key not in self._keys]
+
     def cleaned(self, text: str) -> str:
         """*text* with `***` for each key: as it is, as an URL, JSON or HTML has it, and where "…" cuts it off."""
         if self._patterns is None:
@@ -90,6 +95,13 @@ def url_secrets(*urls: object) -> Iterator[str]:
     for user, _, password in (userinfo(url).partition(":") for url in urls):
         yield from (password or user, unquote(password or user))
         yield b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+
+
+def request_secrets(url: str, headers: Mapping[str, str]) -> list[str]:
+    """The keys that a request carries: one may be newer than all that the config and the client know."""
+    query = (part.partition("=") for part in url.partition("?")[2].split("&"))
+    asked = [value for name, _, value in query if _SECRET_HEADER.search(name)]
+    return [*asked, *_header_secrets(headers), *url_secrets(url)]
 
 
 def shown_url(url: str, secrets: Secrets) -> str:

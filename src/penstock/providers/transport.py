@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -35,6 +36,7 @@ from penstock.providers.redaction import (
     Secrets,
     check_secrets,
     redact,
+    request_secrets,
     shown_url,
     strip_tracebacks,
     url_secrets,
@@ -55,6 +57,8 @@ _DRAIN: Final = 0.1
 _ERROR_BODY: Final = 64 * 1024
 """Most bytes that are read of an error's body, and below it the seconds: what it is, its status has said already."""
 _ERROR_SECONDS: Final = 2.0
+_LEARNED: Final = 16
+"""Keys of earlier requests that are remembered: a server echoes what it has just been sent."""
 _CLOSE: Final = 1.0
 """Seconds that closing may take, cancelled or not."""
 
@@ -118,7 +122,10 @@ class Transport:
         self._response_error = response_error
         self._vendor = vendor
         self._model = model
-        self._secrets = secrets
+        self._secrets = self._given = secrets
+        # What requests have carried beside it, the newest last: a token is refreshed every hour, say.
+        self._learned: deque[str] = deque(maxlen=_LEARNED)
+        self._learning = threading.Lock()
         self._key_names = key_names
         self._max_connections = max_connections
         # The client of the loop that ran last in this thread. It is let go of with its loop's successor: a table of
@@ -216,19 +223,32 @@ class Transport:
     def _new_client(self) -> SDKClient:
         from urllib.request import getproxies  # a third of what `import penstock` would cost
 
-        self._secrets = self._secrets.plus(url_secrets(*getproxies().values()))
+        self._know(given=url_secrets(*getproxies().values()))
         try:
-            hooks: dict[str, list[Callable[..., Any]]] = {"response": [self._refuse]}
+            hooks: dict[str, list[Callable[..., Any]]] = {"request": [self._learn], "response": [self._refuse]}
             client = self._make_client(self._connections.http_client(self._max_connections, hooks))
         except (ImportError, TypeError, ValueError, AttributeError, OSError, self._httpx.InvalidURL) as error:
             if isinstance(error, ProviderError):
                 raise
             # Wrong again at every try.
             raise ConfigError(f"the HTTP client cannot be made ({type(error).__name__}: {error})") from error
-        self._secrets = self._secrets.plus([client.api_key, getattr(client, "auth_token", None)])
-        watch_logs(self._secrets)
+        self._know(given=[client.api_key, getattr(client, "auth_token", None)])
         self._local.held = (anyio.lowlevel.current_token(), client)
         return client
+
+    async def _learn(self, request: httpx2.Request) -> None:
+        """Called by the HTTP client for each request, before it is sent: a token may have been refreshed for it."""
+        new = self._secrets.unknown(request_secrets(str(request.url), request.headers))
+        if new:
+            self._know(learned=new)
+
+    def _know(self, given: Iterable[object] = (), learned: Iterable[str] = ()) -> None:
+        """Keep these out of errors and logs too."""
+        with self._learning:
+            self._given = self._given.plus(given)
+            self._learned.extend(learned)
+            self._secrets = self._given.plus(self._learned)
+        watch_logs(self._secrets)
 
     async def _refuse(self, response: httpx2.Response) -> None:
         """Called by the HTTP client for each answer, before its body: a body that breaks must not hide the status."""
