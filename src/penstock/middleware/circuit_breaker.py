@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -63,13 +64,15 @@ class CircuitBreaker(Wrapper):
         self._until: float | None = None
         self._trial: object = None
         self._why = ""
+        self._lock = threading.Lock()  # calls may run in several threads; never around an await
 
     async def create_message(
         self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
     ) -> AsyncGenerator[Chunk, None]:
         """See BaseProvider."""
         call = object()
-        self._admit(call)
+        with self._lock:
+            self._admit(call)
         shown = False
         try:
             async with aclosing(self._inner.create_message(system_prompt, messages, options)) as chunks:
@@ -83,7 +86,8 @@ class CircuitBreaker(Wrapper):
                 async for chunk in chunks:
                     yield chunk
         except ProviderError as error:
-            self._count(call, error)
+            with self._lock:
+                self._count(call, error)
             raise
         finally:
             if call is self._trial:
