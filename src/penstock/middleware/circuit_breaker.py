@@ -79,7 +79,8 @@ class CircuitBreaker(Wrapper):
                 async for chunk in chunks:
                     shown = is_visible(chunk)
                     if shown and call is self._trial:
-                        self._until = None
+                        with self._lock:
+                            self._until = None
                     yield chunk
                     if shown:
                         break
@@ -90,10 +91,11 @@ class CircuitBreaker(Wrapper):
                 self._count(call, error)
             raise
         finally:
-            if call is self._trial:
-                self._trial = None
-                if not shown:
-                    self._until = self._clock()
+            with self._lock:
+                if call is self._trial:
+                    self._trial = None
+                    if not shown:
+                        self._until = self._clock()
 
     def _admit(self, call: object) -> None:
         if self._until is None:
