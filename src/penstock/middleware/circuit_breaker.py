@@ -6,10 +6,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
 from typing import Final
 
 from penstock.core.chunks import Chunk
+from penstock.core.closing import aclosing
 from penstock.core.errors import (
     AuthenticationError,
     CircuitOpenError,

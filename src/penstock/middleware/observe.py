@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
 from functools import partial
 from itertools import count
 
 from penstock.core.chunks import Chunk, StopChunk, UsageChunk
+from penstock.core.closing import aclosing
 from penstock.core.errors import ProviderError
 from penstock.core.messages import Message, Options, ResponseHead
 from penstock.core.provider import BaseProvider

@@ -10,12 +10,12 @@ import math
 import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
 from typing import Final
 
 import anyio
 
 from penstock.core.chunks import Chunk, UsageChunk
+from penstock.core.closing import aclosing
 from penstock.core.errors import (
     FirstChunkTimeoutError,
     ProviderError,

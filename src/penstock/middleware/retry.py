@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
 from itertools import count
 
 import anyio
 
 from penstock.core.chunks import Chunk, UsageChunk
+from penstock.core.closing import aclosing
 from penstock.core.errors import ProviderError
 from penstock.core.messages import Message, Options
 from penstock.core.provider import BaseProvider

@@ -6,7 +6,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
 from decimal import Decimal
 from itertools import count
 from typing import Final, TypeAlias
@@ -14,6 +13,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from penstock.core.chunks import EXACT, Chunk, StopChunk, UsageChunk
+from penstock.core.closing import aclosing
 from penstock.core.messages import Message, Options
 from penstock.core.provider import BaseProvider
 from penstock.core.validation import check_count
