@@ -31,35 +31,35 @@ class Stream(AsyncGenerator[T, None], Generic[T]):
     That one gets a StreamInterruptedError, which is not retryable and has the usage of all chunks until then.
     """
 
-    __slots__ = ("__weakref__", "_cancelled", "_closed", "_generator", "_on_asyncio", "_reader", "_usage")
+    __slots__ = ("__weakref__", "_ask", "_cancelled", "_closed", "_generator", "_loop", "_next", "_reader", "_usage")
 
     def __init__(self, generator: AsyncGenerator[T, None]) -> None:
         self._generator = generator
+        self._next = generator.__anext__
         self._usage = UsageChunk()
-        self._on_asyncio: bool | None = None
+        # asyncio's own function for the task that runs in a loop; None before the first step and elsewhere.
+        self._ask: Callable[[Any], asyncio.Task[Any] | None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._cancelled = 0  # how often the task that began had been cancelled before
         # Who waits for the next chunk: a task of asyncio, elsewhere a scope around the wait.
         self._reader: asyncio.Task[Any] | anyio.CancelScope | None = None
         self._closed: anyio.Event | None = None  # set once the reader has left, after somebody else wanted it to
-        self._cancelled = 0  # how often that task had been cancelled before it waited
 
     async def __anext__(self) -> T:
-        if self._reader is not None:
-            return await self._generator.__anext__()  # which says that it is running already
-        if self._on_asyncio is None:
-            self._on_asyncio = _current_task() is not None
-        if not self._on_asyncio:
+        """The next chunk. All is written out here, as every chunk pays for it."""
+        if self._ask is None and not self._begin():
             return await self._scoped_step()
-        self._reader = task = _current_task()
-        if task is not None:
-            self._cancelled = task.cancelling()
+        if self._reader is not None:
+            return await self._next()  # which says that it is running already
+        self._reader = self._ask(self._loop)  # type: ignore[misc]
         try:
-            chunk = await self._generator.__anext__()
+            chunk = await self._next()
         except BaseException as error:
+            self._reader = None
             if self._closed is not None and self._is_ours(error):
                 raise self._interrupted() from None
             raise
-        finally:
-            self._reader = None
+        self._reader = None
         if type(chunk) is UsageChunk:
             self._usage += chunk  # type: ignore[operator]
         if self._closed is not None and self._is_ours(None):
@@ -67,14 +67,32 @@ class Stream(AsyncGenerator[T, None], Generic[T]):
             raise self._interrupted()
         return chunk
 
+    def _begin(self) -> bool:
+        """Look where we are; whether that is asyncio."""
+        import asyncio
+
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:  # another library's loop
+            return False
+        if task is None:
+            return False
+        self._loop, self._cancelled = task.get_loop(), task.cancelling()
+        # Until 3.12 the function is not written in C, and the table that it looks into is five times as fast.
+        table = getattr(asyncio.tasks, "_current_tasks", None)
+        self._ask = table.get if isinstance(table, dict) and table.get(self._loop) is task else asyncio.current_task
+        return True
+
     async def _scoped_step(self) -> T:
+        if self._reader is not None:
+            return await self._next()
         import anyio
 
         with anyio.CancelScope() as scope:
             self._reader = scope
             left = False
             try:
-                chunk = await self._generator.__anext__()
+                chunk = await self._next()
             finally:
                 self._reader = None
                 left = self._leave()
@@ -111,7 +129,7 @@ class Stream(AsyncGenerator[T, None], Generic[T]):
     async def aclose(self) -> None:
         """Close it, whoever reads it: when this returns, its connection is closed."""
         reader = self._reader
-        if reader is None or (self._on_asyncio and not _may_cancel(reader)):
+        if reader is None or (self._ask is not None and not _may_cancel(reader)):
             await self._generator.aclose()
             return
         closed = self._closed
@@ -133,15 +151,6 @@ class Stream(AsyncGenerator[T, None], Generic[T]):
     def bare(self) -> AsyncGenerator[T, None]:
         """The generator itself, for a middleware that reads it: closing the outermost reaches all inside."""
         return self._generator
-
-
-def _current_task() -> asyncio.Task[Any] | None:
-    import asyncio
-
-    try:
-        return asyncio.current_task()
-    except RuntimeError:  # another library's loop
-        return None
 
 
 def _may_cancel(reader: Any) -> bool:
