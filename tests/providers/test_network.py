@@ -220,6 +220,7 @@ async def test_why_there_is_no_connection(root: Exception, retryable: bool) -> N
     error = no_answer("https://model.invalid", outer, None, "no connection")
     assert error.retryable is retryable
     assert ("SSL_CERT_FILE" in error.hint) is not retryable
+    assert (str(root) in str(error)) is not retryable
 
 
 @each_wire

@@ -43,8 +43,11 @@ def no_answer(asked: str, cause: BaseException | None, sending: Sending | None, 
     if sending is not None and sending.begun and hung_up(cause):
         kept = ", which had been used before," if sending.reused else ""
         said = f"the connection{kept} was closed {sending.age:.1f} s after the request was sent; {said}"
+    untrusted = caused_by(cause, ssl.SSLCertVerificationError)
+    if untrusted is not None and str(untrusted) not in said:  # on trio it lies deeper
+        said = f"{said}: {untrusted}"
     error = NetworkError(f"no answer from {asked} ({said})")
-    if caused_by(cause, ssl.SSLCertVerificationError) is not None:
+    if untrusted is not None:
         error.retryable, error.hint = False, _CERTIFICATE_HINT
     elif isinstance(cause, httpx2.ProxyError):
         # Its words begin with the status of the proxy's answer, if it gave one.
