@@ -13,7 +13,6 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableSequence, Sequence
-from contextlib import aclosing
 from typing import TypeAlias, TypeVar
 
 import anyio
@@ -22,6 +21,7 @@ import msgspec
 from penstock.agent.collect import Collector, Reply
 from penstock.agent.tools import FunctionTool, ToolContent, report_failure, tool_table
 from penstock.core.chunks import Chunk, StopChunk, ToolCallChunk, UsageChunk
+from penstock.core.closing import Stream, aclosing
 from penstock.core.errors import ConfigError, ProviderError, TurnLimitError
 from penstock.core.messages import Message, Options, ReasoningPart, Tool, ToolResultPart
 from penstock.core.provider import BaseProvider
@@ -92,7 +92,7 @@ def run_tools(
         check_seconds("tool_timeout", tool_timeout)
     table = tool_table(tools)
     turns = _Turns(messages, table, approve, tool_timeout, on_turn)
-    return _loop(provider, system_prompt, _with_tools(options, table), turns, max_turns)
+    return Stream(_loop(provider, system_prompt, _with_tools(options, table), turns, max_turns))
 
 
 async def _loop(
@@ -105,8 +105,8 @@ async def _loop(
         try:
             # A copy: whoever keeps what it was sent keeps what it was sent.
             stream = provider.create_message(system_prompt, list(turns.messages), next_call(options, scope))
-            async with aclosing(stream):
-                async for chunk in stream:
+            async with aclosing(stream) as chunks:
+                async for chunk in chunks:
                     collector.feed(chunk)
                     if not isinstance(chunk, StopChunk):  # it comes below: until then the connection is in use
                         yield chunk

@@ -63,7 +63,7 @@ FREE: Final[Mapping[type, frozenset[str]]] = {
     ModelEntry: frozenset(
         {"enabled", "provider_config", "retry", "circuit_breaker", "rate_limit", "concurrency", "fallback"}
     ),
-    ProviderConfig: frozenset({"model_id", "model_info", "deadlines"}),
+    ProviderConfig: frozenset({"model_id", "model_info", "deadlines", "max_connections", "max_event_bytes"}),
     Deadlines: frozenset({"connect", "first_chunk", "stall", "total"}),
     RetryTable: frozenset({"attempts", "max_wait", "base"}),
     CircuitBreakerTable: frozenset({"failures", "window", "pause"}),

@@ -7,7 +7,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from penstock.core.errors import ConfigError
+from penstock.core.errors import ConfigError, ProviderError
 from penstock.core.scope import Scope, check_tags
 from penstock.core.validation import check_seconds
 
@@ -161,11 +161,11 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbi
     """
 
     connect: float = 10.0
-    """For the connection."""
+    """For a free connection, and as long again for opening a new one, what a proxy takes for it included."""
     first_chunk: float = 600.0
     """From sending to the first content."""
     stall: float = 600.0
-    """From content to content. Pings are not content, and the time that the consumer takes is not counted."""
+    """From content to content. Pings are not content; the time that the consumer takes is not counted, all else is."""
     total: float | None = None
     """For the whole call, the consumer's time included; None for no limit. With a limit each read costs some
     microseconds more.
@@ -238,6 +238,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     on_head: Callable[[ResponseHead], object] | None = None
     """Called with the ResponseHead of each answer as soon as it is there, even of a refusal. An exception in it ends
     the call.
+    """
+    on_resend: Callable[[ProviderError], object] | None = None
+    """Called with the error that it would have been when the request is sent once more, because the server had closed
+    the connection that it was sent on. What it raises ends the call.
     """
     extra: Mapping[str, object] = msgspec.field(default_factory=dict)
     """Raw fields of the request body; objects are merged, all else is replaced. Not `model`: that has prices."""

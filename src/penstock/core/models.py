@@ -200,9 +200,20 @@ class ProviderConfig(
     """How long to wait, in seconds; `Options.deadlines` replaces them for one call."""
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     """HTTP headers that are sent with every request."""
+    max_connections: int = 1000
+    """The most connections at the same time, in each event loop: as many streams can run. One more waits for
+    `Deadlines.connect` and then fails.
+    """
+    max_event_bytes: int | None = None
+    """The most bytes of one event of a stream, or of an answer in one document; None for what the reader takes. A
+    generated image comes as one event.
+    """
 
     def __post_init__(self) -> None:
         check_base_url(self.base_url)
+        check_count("max_connections", self.max_connections)
+        if self.max_event_bytes is not None:
+            check_count("max_event_bytes", self.max_event_bytes)
         if not isinstance(self.deadlines, Deadlines):
             raise ConfigError(f"`deadlines` is {self.deadlines!r}, expected Deadlines(...)")
 

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Final, NoReturn, Self
 
 from penstock.core.chunks import Chunk, UsageChunk
+from penstock.core.closing import closable
 from penstock.core.cost import calculate_cost
 from penstock.core.errors import ConfigError
 from penstock.core.messages import Message, Options
@@ -27,6 +28,12 @@ ENTER_IT: Final = (
 class BaseProvider(ABC):
     """A pipe to one model. Only `create_message` must be written; a wrapper forwards the rest as it likes."""
 
+    def __init_subclass__(cls) -> None:
+        """Every provider's stream can be closed by any task, whoever wrote it."""
+        super().__init_subclass__()
+        if "create_message" in vars(cls):
+            cls.create_message = closable(cls.create_message)  # type: ignore[method-assign]
+
     @abstractmethod
     def create_message(
         self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
@@ -41,8 +48,10 @@ class BaseProvider(ABC):
         4. StopChunk comes exactly once, last, and only if the vendor said that the message is complete. A stream that
            ends without it raises StreamInterruptedError.
         5. Failures are raised, never yielded, and always as a ProviderError, which carries the usage so far.
-        6. `aclose()`, cancellation and a dropped generator close the connection, within a second, on asyncio and trio.
-        7. It does not retry: that is a middleware's work.
+        6. `aclose()` in any task, cancellation and a dropped generator close the connection, within a second, on
+           asyncio and trio. Who waits for a chunk while another task closes gets a StreamInterruptedError.
+        7. It does not retry: that is a middleware's work. But a request that finds the kept connection closed, within a
+           second and without an answer, is sent once more on a new one.
         8. An unknown event, field, block or stop reason is tolerated; what can be kept for the next turn is kept.
         9. The API key appears in no repr, error or log line, and is not sent to another host.
         """

@@ -25,6 +25,7 @@ __all__ = [
     "FirstChunk",
     "HeadersSeen",
     "Listener",
+    "Resent",
     "RetryScheduled",
     "Started",
     "UsageReported",
@@ -58,6 +59,13 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 
 class Started(Event, frozen=True, kw_only=True, tag="started"):
     """The first chunk was asked for. What is inside may wait before it sends."""
+
+
+class Resent(Event, frozen=True, kw_only=True, tag="resent"):
+    """The server had closed the connection that the request was sent on, so it is sent once more on a new one."""
+
+    error: ProviderError
+    """What would have been raised."""
 
 
 class HeadersSeen(Event, frozen=True, kw_only=True, tag="headers_seen"):

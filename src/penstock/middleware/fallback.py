@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack
 
 from penstock.core.chunks import Chunk, UsageChunk
+from penstock.core.closing import aclosing
 from penstock.core.errors import ConfigError, InvalidRequestError, ProviderError
 from penstock.core.messages import Message, Options
 from penstock.core.provider import BaseProvider

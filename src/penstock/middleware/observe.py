@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
 from functools import partial
 
 from penstock.core.chunks import Chunk, StopChunk, UsageChunk
+from penstock.core.closing import aclosing
+from penstock.core.errors import ProviderError
 from penstock.core.messages import Message, Options, ResponseHead
 from penstock.core.provider import BaseProvider
 from penstock.core.scope import in_scope
@@ -18,6 +19,7 @@ from penstock.middleware.events import (
     FirstChunk,
     HeadersSeen,
     Listener,
+    Resent,
     Started,
     UsageReported,
 )
@@ -28,7 +30,8 @@ __all__ = ["Observe"]
 
 
 class Observe(Wrapper):
-    """Calls *listener* with Started, HeadersSeen, FirstChunk, UsageReported, and then Completed, Failed or Abandoned.
+    """Calls *listener* with Started, Resent, HeadersSeen, FirstChunk, UsageReported, and then Completed, Failed or
+    Abandoned.
 
     The last comes exactly once for each call that began, whatever way it ends, with all the usage seen. Around Retry or
     Fallback it tells of the call as the caller sees it; inside, of each try.
@@ -49,7 +52,7 @@ class Observe(Wrapper):
         waiting, over = True, False
         try:
             tell(Started)
-            hears = hearing(options, partial(_tell_head, tell))
+            hears = hearing(options, partial(_tell_head, tell), partial(_tell_resent, tell))
             async with aclosing(self._inner.create_message(system_prompt, messages, hears)) as chunks:
                 async for chunk in chunks:
                     if type(chunk) is UsageChunk:
@@ -75,3 +78,7 @@ class Observe(Wrapper):
 
 def _tell_head(tell: Callable[..., None], head: ResponseHead) -> None:
     tell(HeadersSeen, status=head.status, request_id=head.request_id, wait=head.wait)
+
+
+def _tell_resent(tell: Callable[..., None], error: ProviderError) -> None:
+    tell(Resent, error=error)

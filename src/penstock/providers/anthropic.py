@@ -13,13 +13,14 @@ from penstock.core.errors import AuthenticationError, ConfigError
 from penstock.core.messages import Message, Options
 from penstock.core.models import Model, ModelInfo, ProviderConfig
 from penstock.core.provider import BaseProvider
-from penstock.providers.redaction import config_secrets
+from penstock.providers.redaction import check_headers, config_secrets
 from penstock.providers.transport import Exchange, Transport
 from penstock.wire.answer_reader import AnswerReader
 from penstock.wire.anthropic.answer import VENDOR, AnthropicDecoder
 from penstock.wire.anthropic.errors import response_error
 from penstock.wire.anthropic.options import option_headers
 from penstock.wire.anthropic.request import encode
+from penstock.wire.sse import MAX_EVENT
 
 __all__ = ["AnthropicProvider"]
 
@@ -36,6 +37,7 @@ class AnthropicProvider(BaseProvider):
     def __init__(self, config: ProviderConfig, *, find_info: Callable[[str], ModelInfo | None] | None = None) -> None:
         if config.wire is not None:
             raise ConfigError(f"`wire` is {config.wire!r}, but Anthropic has only its own: leave it out")
+        check_headers(config.headers)
         import anthropic  # here and not above: `import penstock` loads no SDK
 
         def make_client(http_client: Any) -> Any:
@@ -63,6 +65,7 @@ class AnthropicProvider(BaseProvider):
             model=config.model_id,
             secrets=config_secrets(config),
             key_names=("ANTHROPIC_API_KEY",),
+            max_connections=config.max_connections,
         )
 
     def create_message(
@@ -101,6 +104,7 @@ class AnthropicProvider(BaseProvider):
             headers=headers,
             deadlines=options.deadlines or self._config.deadlines,
             on_head=options.on_head,
-            reader=AnswerReader(AnthropicDecoder(meter)),
+            on_resend=options.on_resend,
+            reader=AnswerReader(AnthropicDecoder(meter), self._config.max_event_bytes or MAX_EVENT),
             meter=meter,
         )

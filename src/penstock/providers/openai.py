@@ -16,13 +16,14 @@ from penstock.core.messages import Message, Options
 from penstock.core.models import Model, ModelInfo, ProviderConfig
 from penstock.core.provider import BaseProvider
 from penstock.core.validation import near
-from penstock.providers.redaction import config_secrets
+from penstock.providers.redaction import check_headers, config_secrets
 from penstock.providers.transport import Exchange, Transport
 from penstock.wire.answer_reader import AnswerReader
 from penstock.wire.openai import chat_request, responses_request
 from penstock.wire.openai.chat_answer import ChatDecoder
 from penstock.wire.openai.errors import response_error
 from penstock.wire.openai.responses_answer import ResponsesDecoder
+from penstock.wire.sse import MAX_EVENT
 from penstock.wire.vendors import DIALECTS, completed
 
 __all__ = ["OpenAIProvider"]
@@ -53,6 +54,7 @@ class OpenAIProvider(BaseProvider):
         self._wire = _wire(config, row)
         if config.base_url is None and row.base_url is None:
             raise ConfigError(f"`base_url` is not set, and {row.name} has no usual one: give it, with its /v1")
+        check_headers(config.headers)
         credentials = _credentials(config, row)
         import openai  # here and not above: `import penstock` loads no SDK
 
@@ -78,6 +80,7 @@ class OpenAIProvider(BaseProvider):
             model=config.model_id,
             secrets=config_secrets(config).plus([credentials.key]),
             key_names=row.key_variables,
+            max_connections=config.max_connections,
         )
 
     def _client(self, http_client: Any, credentials: _Credentials) -> Any:
@@ -135,7 +138,8 @@ class OpenAIProvider(BaseProvider):
             headers=self._headers,
             deadlines=options.deadlines or self._config.deadlines,
             on_head=options.on_head,
-            reader=AnswerReader(decoder(meter, self._dialect)),
+            on_resend=options.on_resend,
+            reader=AnswerReader(decoder(meter, self._dialect), self._config.max_event_bytes or MAX_EVENT),
             meter=meter,
         )
 

@@ -10,12 +10,14 @@ import msgspec
 from penstock.core.chunks import Chunk
 from penstock.core.errors import MalformedResponseError, StreamInterruptedError
 from penstock.wire.event_json import UNDECODABLE, shown
-from penstock.wire.sse import Event, SSEDecoder
+from penstock.wire.sse import MAX_EVENT, Event, SSEDecoder, too_large
 
 __all__ = ["AnswerReader", "EventDecoder"]
 
 _MAX_WHOLE: Final = 64 * 1024 * 1024
-"""Most bytes of an answer that came as one document; the largest of 1,200 recorded ones has under 2 MB."""
+"""Most bytes of an answer that came as one document, if an event may not be larger; the largest of 1,200 recorded ones
+has under 2 MB.
+"""
 
 
 _BLANK: Final = b"\xef\xbb\xbf \t\r\n"  # a byte order mark and white space may come first, in any pieces
@@ -48,13 +50,15 @@ class EventDecoder(Protocol):
 class AnswerReader:
     """Reads one answer. The first byte tells what it is: recorded answers show that a header does not."""
 
-    def __init__(self, decoder: EventDecoder) -> None:
+    def __init__(self, decoder: EventDecoder, max_event: int = MAX_EVENT) -> None:
+        """max_event: most bytes of one event."""
         self._decoder = decoder
-        self._sse = SSEDecoder()
+        self._sse = SSEDecoder(max_event)
         self._is_stream = False
         self._start = b""
         self._whole: list[bytes] = []
         self._whole_size = 0
+        self._max_whole = max(_MAX_WHOLE, max_event)
 
     @property
     def done(self) -> bool:
@@ -95,8 +99,8 @@ class AnswerReader:
             body = b"".join(self._whole)
             self._whole.clear()
             yield from self._decoder.feed(self._sse.feed(body))
-        elif self._whole_size > _MAX_WHOLE:
-            raise MalformedResponseError(f"the answer is one document of more than the bound of {_MAX_WHOLE} bytes")
+        elif self._whole_size > self._max_whole:
+            raise too_large("the answer, which is one document,", self._max_whole)
 
 
 def _is_whole(data: bytes) -> bool:
