@@ -444,9 +444,14 @@ def test_every_vendor_takes_what_is_mended(wire: str, history: list[Message]) ->
 
 @pytest.mark.parametrize("wire", ENCODERS)
 def test_the_strict_reader_is_strict(wire: str) -> None:
-    """It sees what the encoders let through."""
-    for history in ([ASK, assistant(call("a"))], [ASK, assistant(call("a")), ASK, assistant(call("b")), ASK]):
-        assert strict.faults(wire, ENCODERS[wire](history), begins=True)
+    """It sees what no encoder lets through: two calls of one id, and calls that have no result."""
+    first, second = "a" * 9, "b" * 9
+    body = ENCODERS[wire]([ASK, assistant(call(first), call(second)), user(result(first), result(second))])
+    assert strict.faults(wire, body, begins=True) == []
+    assert strict.faults(wire, body.replace(first.encode(), second.encode()), begins=True)
+    request = msgspec.json.decode(body)
+    del request["input" if "input" in request else "messages"][-1]
+    assert strict.faults(wire, msgspec.json.encode(request), begins=True)
 
 
 # To another vendor

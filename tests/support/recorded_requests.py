@@ -39,7 +39,6 @@ REFUSALS: Final = {
     "the text is empty": "refused: the text is empty",
     "are not a JSON object": "refused: the arguments are not a JSON object",
     "which no message before it makes": "refused: a result for a call that no message makes",
-    "wait for the model's answer": "refused: the dialect has no user's message after a result",
 }
 _SYSTEM: Final = "a system prompt that is not one text at the beginning"
 _DIRECT: Final = {"type": "direct"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from penstock import Message, Model, ModelInfo, Options
+from penstock import Message, Model, ModelInfo, Options, ToolCallPart, ToolResultPart
 from penstock.core.dialect import Dialect
 from penstock.wire.anthropic import request as anthropic_request
 from penstock.wire.openai import chat_request, responses_request
@@ -29,3 +29,16 @@ def encode(
         return anthropic_request.encode(system, messages, options, model)
     write = chat_request.encode if wire == "chat" else responses_request.encode
     return write(system, messages, options, model, DIALECTS[vendor] if isinstance(vendor, str) else vendor)
+
+
+def closed(history: Sequence[Message]) -> list[Message]:
+    """The history with a result, in a message of its own at the end, for each call that has none."""
+    waiting: list[str] = []
+    for message in history:
+        for part in message.content if not isinstance(message.content, str) else ():
+            if isinstance(part, ToolCallPart):
+                waiting.append(part.id)
+            elif isinstance(part, ToolResultPart) and part.id in waiting:
+                waiting.remove(part.id)
+    results = [ToolResultPart(id=id_, content="r") for id_ in waiting]
+    return [*history, Message("user", results)] if results else list(history)

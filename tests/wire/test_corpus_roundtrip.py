@@ -367,13 +367,12 @@ REQUESTS: Final[dict[tuple[str, bool], dict[str, int]]] = {
     },
     ("messages", False): {"equal": 544, SYSTEM_INSIDE: 2, NOT_RECORDED: 28},
     ("chat", True): {
-        "equal": 111,
+        "equal": 112,
         SYSTEM: 1,
         FILE: 1,
         "a part of the type document_url": 1,
         BLANK: 3,
         "different: what a result shows beside its text comes after it": 5,  # xAI and Ollama take an image in it
-        "refused: the dialect has no user's message after a result": 1,  # Mistral took it in 2026
     },
     ("chat", False): {
         "equal": 561,

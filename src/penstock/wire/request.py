@@ -15,6 +15,7 @@ from penstock.core.messages import (
     DocumentPart,
     ImagePart,
     Message,
+    OpaquePart,
     Options,
     Part,
     TextPart,
@@ -23,7 +24,9 @@ from penstock.core.messages import (
     ToolResultPart,
 )
 from penstock.core.models import Model
+from penstock.core.tool_definition import LONGEST_TOOL_NAME, definition_mistake, own_tool_name
 from penstock.core.validation import near
+from penstock.wire.call_ids import CallIds
 from penstock.wire.event_json import is_object, shown
 
 __all__ = [
@@ -63,6 +66,16 @@ def _plain(value: object) -> object:
 to_json = msgspec.json.Encoder(enc_hook=_plain).encode
 
 
+class _Answer(msgspec.Struct):
+    """The fields that say which call a block or an item of a vendor's own answers."""
+
+    tool_use_id: str | None = None
+    call_id: str | None = None
+
+
+_answer: Final = msgspec.json.Decoder(_Answer)
+
+
 class _RefusedError(Exception):
     """Why a part cannot be sent; where it stands is added on the way out."""
 
@@ -76,25 +89,66 @@ class HistoryWriter:
     """Walks over the messages of one request and checks them on the way, as each depends on those before it.
 
     A wire's own writer says in `writers` what becomes of each kind of part, for each role, and in `in_results` of those
-    in a tool's result. foreign: what the id of a tool call may not hold; other vendors' do.
+    in a tool's result. foreign: what the id of a tool call may not hold; other vendors' do. thoughts: what reasoning is
+    written as, where the API refuses it with nothing after it. longest_name: characters of a tool's name.
     """
 
     writers: ClassVar[Mapping[str, Writers]]
     in_results: ClassVar[Writers]
     foreign: ClassVar[re.Pattern[str]] = re.compile(r"[^a-zA-Z0-9_-]")
+    thoughts: ClassVar[tuple[type, ...]] = ()
+    longest_name: ClassVar[int] = LONGEST_TOOL_NAME
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, tools: Sequence[Tool | Mapping[str, object]] = ()) -> None:
         self.model = model
-        self._calls: dict[str, str] = {}  # ids of tool calls as they came, and as this API takes them
-        self._taken: set[str] = set()
+        self._calls = CallIds(self.own_id)
+        self._tools = tools
         self.place = 0
         """The number of the message that is being written."""
 
     def walk(self, messages: Sequence[Message]) -> Iterator[tuple[str, list[Any]]]:
-        """The role of each message and what is written for its parts, which may be nothing."""
+        """The role of each message that anything is written of, and what is.
+
+        An answer may end in its reasoning, as one that was cut off. What nothing follows is left out.
+        """
         empty = True
+        held: list[list[Any]] = []  # the assistant's last messages, if they end in reasoning
+        for role, content in self._written(messages):
+            if role == "assistant" and type(content[-1]) in self.thoughts:
+                held.append(content)
+                continue
+            if held:
+                followed = held if role == "assistant" else self._without_end(held)
+                held = []
+                for earlier in followed:
+                    yield "assistant", earlier
+            empty = False
+            yield role, content
+        for earlier in self._without_end(held):
+            empty = False
+            yield "assistant", earlier
+        if empty:
+            raise InvalidRequestError(EMPTY)
+
+    def _without_end(self, contents: Sequence[list[Any]]) -> list[list[Any]]:
+        """What messages in a row hold, without the reasoning at their end."""
+        kept = list(contents)
+        while kept:
+            last = list(kept.pop())
+            while last and type(last[-1]) in self.thoughts:
+                last.pop()
+            if last:
+                return [*kept, last]
+        return []
+
+    def _written(self, messages: Sequence[Message]) -> Iterator[tuple[str, list[Any]]]:
+        """The same with all reasoning. Refuses calls that have no result in the message after them."""
+        last_role = ""
         for self.place, message in enumerate(messages):
             try:
+                role = message.role
+                if role == "assistant" and last_role == "user":
+                    self._check_answered()
                 content = self._content(message)
             except _RefusedError as refused:
                 raise InvalidRequestError(f"messages[{self.place}]{refused}") from None
@@ -103,11 +157,19 @@ class HistoryWriter:
                 raise InvalidRequestError(
                     f"messages[{self.place}] is a {kind} that is no Message of text or parts"
                 ) from None
+            last_role = role
             if content:
-                empty = False
-                yield message.role, content
-        if empty:
-            raise InvalidRequestError(EMPTY)
+                yield role, content
+        self._check_answered()
+
+    def _check_answered(self) -> None:
+        waiting = self._calls.unanswered()
+        if waiting is not None:
+            id_, place = waiting
+            raise InvalidRequestError(
+                f"{place}: the tool call {id_!r} has no result in the message after it; run_tools runs it, and "
+                "repair(messages) gives it a result that says that it has none"
+            )
 
     def _content(self, message: Message) -> list[Any]:
         writers = self.writers.get(message.role)
@@ -128,28 +190,27 @@ class HistoryWriter:
         """What is written for *parts*."""
         if not isinstance(parts, list | tuple):
             parts = list(parts)
+        blocks = []
+        number = 0
         try:
-            return [block for part in parts if (block := writers[type(part)](self, part)) is not None]
-        except (_RefusedError, KeyError, TypeError, AttributeError):
-            # Once more, and slowly, for the place: most histories have nothing to refuse.
-            for number, part in enumerate(parts):
-                self._place(number, part, writers)
-            raise
+            for number, part in enumerate(parts):  # noqa: B007 - for the place of what is refused
+                block = writers[type(part)](self, part)
+                if block is not None:
+                    blocks.append(block)
+        except (_RefusedError, KeyError, TypeError, AttributeError) as error:
+            self._refuse_part(number, parts[number], writers, error)
+        return blocks
 
-    def _place(self, number: int, part: Part, writers: Writers) -> None:
-        write = writers.get(type(part))
-        if write is None:
+    def _refuse_part(self, number: int, part: Part, writers: Writers, error: Exception) -> NoReturn:
+        if type(part) not in writers:
             owner = next(
                 (f"a message of the {role}" for role in self.writers if self.writers[role] is writers), "a tool result"
             )
             refuse(f".content[{number}]: a {type(part).__name__} has no place in {owner}")
-        try:
-            write(self, part)
-        except (TypeError, AttributeError) as error:
-            refuse(f".content[{number}]: the {type(part).__name__} holds a value of a wrong type ({error})")
-        except _RefusedError as refused:
-            why = str(refused)
-            refuse(f".content[{number}]{why}" if why.startswith(".") else f".content[{number}]: {why}")
+        why = str(error)
+        if not isinstance(error, _RefusedError):
+            refuse(f".content[{number}]: the {type(part).__name__} holds a value of a wrong type ({why})")
+        refuse(f".content[{number}]{why}" if why.startswith(".") else f".content[{number}]: {why}")
 
     def text(self, part: TextPart) -> str:
         """The user's text, which must not be empty."""
@@ -170,26 +231,35 @@ class HistoryWriter:
                 raise TypeError("id, name and arguments are text")
         if not is_object(part.arguments):
             refuse(f"the arguments of the call {part.id} are not a JSON object: {shown(part.arguments)}")
-        known = self._calls.get(part.id)
-        if known is not None:
-            return known
-        attempt = 0
-        while (id_ := self.own_id(part.id, attempt)) in self._taken:
-            attempt += 1
-        self._taken.add(id_)
-        self._calls[part.id] = id_
-        return id_
+        return self._calls.call(part.id, f"messages[{self.place}]")
+
+    def call_name(self, part: ToolCallPart) -> str:
+        """The name of the tool that a call is for, as this API takes it; other vendors take more."""
+        own = own_tool_name(part.name, self.longest_name)
+        return part.name if own != part.name and part.name in _tool_names(self._tools) else own
 
     def own_id(self, foreign: str, attempt: int) -> str:
         """What this API could take for the id of a call that some vendor has made; another one at each attempt."""
-        return (self.foreign.sub("_", foreign) or "call") + "_" * attempt
+        id_ = self.foreign.sub("_", foreign) or "call"
+        return f"{id_}_{attempt + 1}" if attempt else id_
 
     def result_id(self, part: ToolResultPart) -> str:
         """The id of the call that a result belongs to, as this API takes it."""
-        id_ = self._calls.get(part.id)
+        id_ = self._calls.result(part.id)
         if id_ is None:
-            refuse(f"a result for the tool call {part.id!r}, which no message before it makes")
+            known = self._calls.has(part.id)
+            refuse(
+                f"a second result for the tool call {part.id!r}"
+                if known
+                else f"a result for the tool call {part.id!r}, which no message before it makes"
+            )
         return id_
+
+    def answered_by(self, part: OpaquePart) -> None:
+        """Take note of a block of the vendor's own that is the result of a call, as what its own tools gave."""
+        if self._calls.unanswered() is not None:
+            answer = _answer.decode(part.data)
+            self._calls.result(answer.tool_use_id or answer.call_id or "")
 
     def may_have_images(self) -> None:
         """Refuse the part if the model is known to take no images."""
@@ -222,14 +292,18 @@ def check_prefill(model: Model, messages: Sequence[Message], last_role: str) -> 
         raise InvalidRequestError(f"messages[{place}]: {model.id} takes no history that ends with the assistant")
 
 
-def check_tools(tools: Sequence[Tool | Mapping[str, object]]) -> None:
-    """A list of tools, as it is read more than once, and no two of one name."""
+def check_tools(tools: Sequence[Tool | Mapping[str, object]], longest_name: int = LONGEST_TOOL_NAME) -> None:
+    """A list of tools, as it is read more than once, no two of one name, and each of ours as vendors take it."""
     given: Sequence[object] = tools
     if not isinstance(tools, Sequence):
         raise InvalidRequestError(f"option `tools` is a {type(tools).__name__}, expected a list")
     wrong = next((tool for tool in given if not isinstance(tool, Tool | Mapping)), None)
     if wrong is not None:
         raise InvalidRequestError(f"option `tools`: a {type(wrong).__name__}, expected a Tool or a mapping")
+    for tool in tools:
+        mistake = definition_mistake(tool, longest_name) if isinstance(tool, Tool) else None
+        if mistake is not None:
+            raise InvalidRequestError(f"option `tools`: {mistake}")
     names = _tool_names(tools)
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

@@ -94,6 +94,7 @@ _ROWS: Final = (
     ),
     Dialect(
         name="mistral",
+        # A user's words after a tool's result are taken: 15 recordings of 2026, though refused until 2026-06 by report.
         source="https://docs.mistral.ai/api and the types of mistralai 3.7; streams seen",
         base_url="https://api.mistral.ai/v1",
         key_variables=("MISTRAL_API_KEY",),
@@ -104,7 +105,6 @@ _ROWS: Final = (
         chat_efforts=None,
         required_word="any",
         call_id_length=9,
-        user_after_tool=False,
         chat_documents=False,
         cache=None,
         # Rounded up to blocks, beyond the prompt even, and billed like the rest.

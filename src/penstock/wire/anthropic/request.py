@@ -7,7 +7,7 @@ The fields stand in a fixed order with the messages last, so that the bytes of o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -53,11 +53,14 @@ from penstock.wire.request import (
 
 __all__ = ["encode"]
 
+LONGEST_NAME: Final = 128
+"""Characters of a tool's name."""
+
 
 def encode(system_prompt: str, messages: Sequence[Message], options: Options, model: Model) -> bytes:
     """The body of the request. Raises InvalidRequestError for what the API or this model is known to refuse."""
     body = option_fields(options, model)
-    check_tools(options.tools)
+    check_tools(options.tools, LONGEST_NAME)
     tools = [_tool(tool) for tool in options.tools]
     if tools:
         body["tools"] = tools
@@ -65,7 +68,7 @@ def encode(system_prompt: str, messages: Sequence[Message], options: Options, mo
     system = [Text(system_text)] if system_text else []
     if system:
         body["system"] = system
-    turns = [Turn(role, content) for role, content in _History(model).walk(messages)]
+    turns = [Turn(role, content) for role, content in _History(model, options.tools).walk(messages)]
     # After `pause_turn` the history ends with the server's tools' blocks and is sent as it is: not a prefill.
     if not any(isinstance(block, msgspec.Raw) for block in turns[-1].content):
         check_prefill(model, messages, turns[-1].role)
@@ -97,6 +100,9 @@ def _tool(tool: Tool | Mapping[str, object]) -> ToolDefinition | dict[str, objec
 class _History(HistoryWriter):
     """Writes parts as blocks."""
 
+    thoughts = (Thinking, Redacted)
+    longest_name = LONGEST_NAME
+
     def _text(self, part: TextPart) -> Block:
         return Text(self.text(part))
 
@@ -117,7 +123,7 @@ class _History(HistoryWriter):
         return Document(source, part.title, {"enabled": True} if part.citations else None)
 
     def _call(self, part: ToolCallPart) -> Block:
-        return ToolUse(self.call_id(part), part.name, msgspec.Raw(part.arguments))
+        return ToolUse(self.call_id(part), self.call_name(part), msgspec.Raw(part.arguments))
 
     def _result(self, part: ToolResultPart) -> Block:
         id_ = self.result_id(part)
@@ -130,6 +136,13 @@ class _History(HistoryWriter):
         if part.vendor != "anthropic" or not part.proof:
             return None
         return Redacted(part.proof) if part.redacted else Thinking(part.text, part.proof)
+
+    def _shown(self, part: OpaquePart) -> Block | None:
+        """What a user shows."""
+        block = self._opaque(part)
+        if isinstance(block, msgspec.Raw):
+            self.answered_by(part)
+        return block
 
     def _opaque(self, part: OpaquePart) -> Block | None:
         if part.vendor != "anthropic":
@@ -151,7 +164,7 @@ _History.in_results = {
     DocumentPart: _History._document,
 }
 _History.writers = {
-    "user": {**_History.in_results, ToolResultPart: _History._result, OpaquePart: _History._opaque},
+    "user": {**_History.in_results, ToolResultPart: _History._result, OpaquePart: _History._shown},
     "assistant": {
         TextPart: _History._said,
         ToolCallPart: _History._call,

@@ -7,7 +7,7 @@ Sources: https://platform.openai.com/docs/api-reference/chat and the types of th
 from __future__ import annotations
 
 from binascii import b2a_base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -22,6 +22,7 @@ from penstock.core.messages import (
     Options,
     ReasoningPart,
     TextPart,
+    Tool,
     ToolCallPart,
     ToolResultPart,
 )
@@ -108,7 +109,7 @@ def encode(system_prompt: str, messages: Sequence[Message], options: Options, mo
     """The body of the request. Raises InvalidRequestError for what the API, vendor or model is known to refuse."""
     body = option_fields(options, model, dialect, "chat")
     system = check_system(system_prompt)
-    history = _History(model, dialect)
+    history = _History(model, dialect, options.tools)
     turns: list[Any] = []
     for role, parts in history.walk(messages):
         turns += history.said_turn(parts) if role == "assistant" else history.asked_turns(parts)
@@ -128,8 +129,8 @@ class OpenAIHistory(HistoryWriter):
 
     longest_id: ClassVar[int | None] = None
 
-    def __init__(self, model: Model, dialect: Dialect) -> None:
-        super().__init__(model)
+    def __init__(self, model: Model, dialect: Dialect, tools: Sequence[Tool | Mapping[str, object]] = ()) -> None:
+        super().__init__(model, tools)
         self.dialect = dialect
 
     def own_id(self, foreign: str, attempt: int) -> str:
@@ -181,8 +182,8 @@ def as_text(part: DocumentPart) -> str:
 class _History(OpenAIHistory):
     """Writes parts as the pieces of messages, and pieces as messages."""
 
-    def __init__(self, model: Model, dialect: Dialect) -> None:
-        super().__init__(model, dialect)
+    def __init__(self, model: Model, dialect: Dialect, tools: Sequence[Tool | Mapping[str, object]] = ()) -> None:
+        super().__init__(model, dialect, tools)
         self._images: list[Any] = []  # of results, which take only text
 
     def asked_turns(self, parts: Sequence[Any]) -> Iterator[Any]:
@@ -263,7 +264,7 @@ class _History(OpenAIHistory):
         return _File({"filename": part.title or "document.pdf", "file_data": data_url(part)})
 
     def _call(self, part: ToolCallPart) -> _Call:
-        return _Call(self.call_id(part), _Function(part.name, part.arguments))
+        return _Call(self.call_id(part), _Function(self.call_name(part), part.arguments))
 
     def _result(self, part: ToolResultPart) -> _Result:
         id_ = self.result_id(part)
