@@ -46,12 +46,15 @@ MODEL = Model("m", ModelInfo(max_tokens=1000))
 LAWS = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 Encode = Callable[[Sequence[Message]], bytes]
-ENCODERS: dict[str, Encode] = {"anthropic": lambda history: anthropic_request.encode("", history, Options(), MODEL)}
+ENCODERS: dict[str, Encode] = {}
 
 
 def _speak(name: str) -> None:
-    """Add the two wires of a dialect."""
+    """Add the wires of a dialect."""
     row = DIALECTS[name]
+    if "messages" in row.wires:
+        ENCODERS[f"{name}, messages"] = lambda history: anthropic_request.encode("", history, Options(), MODEL, row)
+        return
     ENCODERS[f"{name}, chat"] = lambda history: chat_request.encode("", history, Options(), MODEL, row)
     ENCODERS[f"{name}, responses"] = lambda history: responses_request.encode("", history, Options(), MODEL, row)
 
@@ -499,7 +502,7 @@ def test_what_fits(history: list[Message], tokens: int, keep_last: int, keep_pro
     assert sum(map(letters, kept)) <= tokens
     assert kept[0].role == "user"
     assert {note.kind for note in repair(kept).notes} <= set() if keep_proofs else {"joined"}
-    for wire in ("anthropic", "openai, chat", "openai, responses"):
+    for wire in ("anthropic, messages", "openai, chat", "openai, responses"):
         assert strict.faults(wire, ENCODERS[wire](kept), begins=True) == []
     if keep_proofs:
         rest = iter(history)

@@ -12,6 +12,11 @@ from penstock.wire.openai import chat_request, responses_request
 from penstock.wire.vendors import DIALECTS
 
 UNKNOWN: Final = Model("m-1", ModelInfo())
+_WRITERS: Final = {
+    "messages": anthropic_request.encode,
+    "chat": chat_request.encode,
+    "responses": responses_request.encode,
+}
 PLAIN: Final = Options(cache="off")
 
 
@@ -23,12 +28,11 @@ def encode(
     system: str = "",
     options: Options = PLAIN,
     model: Model = UNKNOWN,
+    account: str = "",
 ) -> bytes:
-    """The body of a request. wire: `messages` is Anthropic's, which knows no other vendor."""
-    if wire == "messages":
-        return anthropic_request.encode(system, messages, options, model)
-    write = chat_request.encode if wire == "chat" else responses_request.encode
-    return write(system, messages, options, model, DIALECTS[vendor] if isinstance(vendor, str) else vendor)
+    """The body of a request. account: whose proofs may go back."""
+    row = DIALECTS[vendor] if isinstance(vendor, str) else vendor
+    return _WRITERS[wire](system, messages, options, model, row, account)
 
 
 def closed(history: Sequence[Message]) -> list[Message]:

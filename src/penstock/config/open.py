@@ -6,7 +6,7 @@ import os
 
 import msgspec
 
-from penstock.config.catalog import ANTHROPIC, catalog, find_entry, known_info
+from penstock.config.catalog import catalog, find_entry, known_info
 from penstock.config.keys import key_value
 from penstock.config.mistakes import mistake
 from penstock.config.models_file import check_fallback, check_provider, load_models, unknown_alias
@@ -15,6 +15,7 @@ from penstock.core.provider import BaseProvider
 from penstock.middleware import CircuitBreaker, Concurrency, Fallback, RateLimit, Retry
 from penstock.providers.anthropic import AnthropicProvider
 from penstock.providers.openai import OpenAIProvider
+from penstock.wire.vendors import DIALECTS
 
 __all__ = ["open_provider", "resolve"]
 
@@ -68,9 +69,8 @@ def _opened(config: ModelsConfig, entry: ModelEntry) -> BaseProvider:
 
 
 def _bare(entry: ModelEntry) -> BaseProvider:
-    if entry.provider == ANTHROPIC:
-        return AnthropicProvider(entry.provider_config)
-    return OpenAIProvider(entry.provider_config, entry.dialect or entry.provider)
+    speaks = AnthropicProvider if "messages" in DIALECTS[entry.provider].wires else OpenAIProvider
+    return speaks(entry.provider_config, entry.dialect or entry.provider)
 
 
 def _wrapped(provider: BaseProvider, entry: ModelEntry) -> BaseProvider:

@@ -45,6 +45,8 @@ class ReasoningChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_fi
     """The proof is the block's encrypted content itself, not a signature of the text."""
     vendor: str = ""
     """Who wants the block back: its proof or, where there is none, its text. Empty where nobody does."""
+    account: str = ""
+    """The one host of that vendor that can read it, where no other can; empty where any can."""
 
 
 class ToolCallDeltaChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="type", tag="tool_call_delta"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, NoReturn, TypeAlias
@@ -16,7 +15,6 @@ from penstock.core.messages import (
     ImagePart,
     Message,
     OpaquePart,
-    Options,
     Part,
     TextPart,
     Tool,
@@ -24,25 +22,21 @@ from penstock.core.messages import (
     ToolResultPart,
 )
 from penstock.core.models import Model
-from penstock.core.tool_definition import LONGEST_TOOL_NAME, definition_mistake, own_tool_name
-from penstock.core.validation import near
+from penstock.core.tool_definition import LONGEST_TOOL_NAME, own_tool_name
 from penstock.wire.call_ids import CallIds
+from penstock.wire.checks import tool_names
 from penstock.wire.event_json import is_object, shown
 
 __all__ = [
     "EMPTY",
     "HistoryWriter",
     "Writers",
-    "check_cache",
-    "check_choice",
     "check_prefill",
-    "check_reasoning",
-    "check_sampling",
     "check_system",
-    "check_tools",
     "given_bytes",
     "merged",
     "refuse",
+    "set_field",
     "to_json",
 ]
 
@@ -51,9 +45,6 @@ EMPTY: Final = "the history is empty: send at least one user message"
 
 Writers: TypeAlias = Mapping[type, Callable[[Any, Any], Any]]
 """For each kind of part a method that makes of it what is sent; None is nothing."""
-
-_REASONING: Final = ("off", "minimal", "low", "medium", "high", "xhigh", "max")
-_SAMPLING: Final = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "seed")
 
 
 def _plain(value: object) -> object:
@@ -236,7 +227,7 @@ class HistoryWriter:
     def call_name(self, part: ToolCallPart) -> str:
         """The name of the tool that a call is for, as this API takes it; other vendors take more."""
         own = own_tool_name(part.name, self.longest_name)
-        return part.name if own != part.name and part.name in _tool_names(self._tools) else own
+        return part.name if own != part.name and part.name in tool_names(self._tools) else own
 
     def own_id(self, foreign: str, attempt: int) -> str:
         """What this API could take for the id of a call that some vendor has made; another one at each attempt."""
@@ -292,90 +283,12 @@ def check_prefill(model: Model, messages: Sequence[Message], last_role: str) -> 
         raise InvalidRequestError(f"messages[{place}]: {model.id} takes no history that ends with the assistant")
 
 
-def check_tools(tools: Sequence[Tool | Mapping[str, object]], longest_name: int = LONGEST_TOOL_NAME) -> None:
-    """A list of tools, as it is read more than once, no two of one name, and each of ours as vendors take it."""
-    given: Sequence[object] = tools
-    if not isinstance(tools, Sequence):
-        raise InvalidRequestError(f"option `tools` is a {type(tools).__name__}, expected a list")
-    wrong = next((tool for tool in given if not isinstance(tool, Tool | Mapping)), None)
-    if wrong is not None:
-        raise InvalidRequestError(f"option `tools`: a {type(wrong).__name__}, expected a Tool or a mapping")
-    for tool in tools:
-        mistake = definition_mistake(tool, longest_name) if isinstance(tool, Tool) else None
-        if mistake is not None:
-            raise InvalidRequestError(f"option `tools`: {mistake}")
-    names = _tool_names(tools)
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise InvalidRequestError(f"option `tools`: two tools are called {twice!r}")
-
-
-def _tool_names(tools: Sequence[Tool | Mapping[str, object]]) -> list[str]:
-    """The names of those that have one; on OpenAI's chat wire it stands in `function`."""
-    names = []
-    for tool in tools:
-        if isinstance(tool, Tool):
-            names.append(tool.name)
-            continue
-        inner = tool.get("function")
-        name = (inner if isinstance(inner, Mapping) else tool).get("name")
-        if isinstance(name, str):
-            names.append(name)
-    return names
-
-
-def check_choice(options: Options, model: Model) -> None:
-    """A choice needs tools, and a name among theirs; a model may refuse to be forced."""
-    choice = options.tool_choice
-    if choice is None and options.parallel_tool_calls is None:
-        return
-    if not options.tools:
-        raise InvalidRequestError("option `tool_choice` or `parallel_tool_calls` is given, but there are no tools")
-    if choice in (None, "auto", "none"):
-        return
-    names = _tool_names(options.tools)
-    if choice != "required" and choice not in names:
-        hint = near(choice, names) or f"; there are {', '.join(names) or 'none with a name'}"
-        raise InvalidRequestError(f"option `tool_choice`: no tool is called {choice!r}{hint}")
-    forced, wanted = model.info.supports_forced_tools, options.reasoning
-    when = {
-        False: "",
-        "unless_budget": " with a budget of reasoning" if isinstance(wanted, int) else None,
-        "unless_reasoning": ' while it reasons (`reasoning="off"`)' if wanted != "off" else None,
-    }.get(forced if forced is not None else True)
-    if when is not None:
-        raise InvalidRequestError(f"option `tool_choice`: {model.id} cannot be forced to call a tool{when}; use `auto`")
-
-
-def check_reasoning(options: Options) -> None:
-    """An effort is one of the known words."""
-    wanted = options.reasoning
-    if wanted is None or (isinstance(wanted, int) and not isinstance(wanted, bool)) or wanted in _REASONING:
-        return
-    known = f"one of {', '.join(_REASONING)}, or a number of tokens"
-    raise InvalidRequestError(f"option `reasoning`: {wanted!r}, expected {known}{near(wanted, _REASONING)}")
-
-
-def check_cache(options: Options) -> None:
-    """One of the three words."""
-    if options.cache not in ("auto", "extended", "off"):
-        raise InvalidRequestError(f"option `cache`: {options.cache!r}, expected auto, extended or off")
-
-
-def check_sampling(options: Options, model: Model) -> None:
-    """Sampling parameters are finite numbers, and only for models that take them."""
-    for name in _SAMPLING:
-        value = getattr(options, name)
-        if value is None:
-            continue
-        if not isinstance(value, int | float) or (isinstance(value, float) and not math.isfinite(value)):
-            raise InvalidRequestError(f"option `{name}`: {shown(str(value))}, expected a finite number")
-        takes = model.info.supports_sampling
-        if name == "seed":
-            continue
-        if takes is False or (takes == "unless_reasoning" and options.reasoning not in (None, "off")):
-            when = "" if takes is False else " while it reasons"
-            raise InvalidRequestError(f"option `{name}`: {model.id} takes no sampling parameters{when}")
+def set_field(fields: dict[str, Any], path: str, value: object) -> None:
+    """Set a field of the body; in the path are dots between objects."""
+    *outer, last = path.split(".")
+    for name in outer:
+        fields = fields.setdefault(name, {})
+    fields[last] = value
 
 
 def merged(body: Mapping[str, Any], extra: Mapping[str, object], last: str) -> dict[str, Any]:

@@ -606,6 +606,9 @@ def test_the_bytes_of_a_turn_begin_those_of_the_next(history: list[Message], opt
     for length in range(1, len(history)):
         if closed(history[:length]) != history[:length]:
             continue  # such a history is refused
+        last = sent(history[:length])["messages"][-1]["content"][-1].get("text")
+        if history[length - 1].role == "assistant" and last != getattr(history[length - 1].content[-1], "text", last):
+            continue  # of words that the model is to continue the blanks at the end are not sent
         turn, later = (encode("be kind", history[:end], off, UNKNOWN) for end in (length, len(history)))
         assert turn.endswith(b"]}")
         assert later.startswith(turn[:-2])

@@ -79,15 +79,25 @@ class _Thought(msgspec.Struct, gc=False):
 _SAID = (_Text, _Image, _File)
 
 
-def encode(system_prompt: str, messages: Sequence[Message], options: Options, model: Model, dialect: Dialect) -> bytes:
-    """The body of the request. Raises InvalidRequestError for what the API, vendor or model is known to refuse."""
+def encode(
+    system_prompt: str,
+    messages: Sequence[Message],
+    options: Options,
+    model: Model,
+    dialect: Dialect,
+    account: str = "",
+) -> bytes:
+    """The body of the request. Raises InvalidRequestError for what the API, vendor or model is known to refuse.
+
+    account: whose proofs of reasoning may go back, of those that say whose they are.
+    """
     body = option_fields(options, model, dialect, "responses")
     system = check_system(system_prompt)
     if system:
         body["instructions"] = system
     items: list[Any] = []
     role = ""
-    for role, parts in _History(model, dialect, options.tools).walk(messages):
+    for role, parts in _History(model, dialect, options.tools, account).walk(messages):
         items += _asked(parts) if role == "user" else [part.item if type(part) is _Thought else part for part in parts]
     if not isinstance(items[-1], msgspec.Raw):
         check_prefill(model, messages, role)
@@ -155,7 +165,7 @@ class _History(OpenAIHistory):
         return _Result(id_, content)
 
     def _reasoning(self, part: ReasoningPart) -> _Thought | None:
-        if part.vendor != self.dialect.name or not part.proof:
+        if part.vendor != self.dialect.name or not part.proof or self.of_another(part):
             return None
         if is_reasoning_item(part.proof):
             return _Thought(msgspec.Raw(part.proof.encode()))
