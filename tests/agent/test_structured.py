@@ -808,6 +808,43 @@ async def test_a_model_that_cannot_be_forced(reasoning: Literal["off"] | None, m
     assert (answer.value, answer.mode) == (PARIS, mode)
 
 
+class Node(msgspec.Struct):
+    """One of a tree."""
+
+    name: str
+    kids: list[Node] = []
+
+
+Wide: Any = msgspec.defstruct("Wide", [(f"field{n}", int | None, None) for n in range(17)])
+TREE = '{"name":"a","kids":[{"name":"b","kids":[]}]}'
+
+
+@pytest.mark.parametrize(
+    ("type_", "text", "value"),
+    [
+        pytest.param(Node, TREE, Node("a", [Node("b")]), id="a type that holds itself"),
+        pytest.param(Wide, '{"field3":1}', Wide(field3=1), id="more optional fields than there may be"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("wire", "mode", "reply"),
+    [
+        pytest.param("anthropic", "tool", anthropic_call, id="Anthropic"),
+        pytest.param("chat", "schema", chat_reply, id="OpenAI"),
+    ],
+)
+async def test_types_that_a_vendor_makes_no_grammar_of(
+    wire: str, mode: Mode, reply: Any, type_: Any, text: str, value: object
+) -> None:
+    """They are asked for by a tool there, without a request that is refused first."""
+    async with Emulator(reply(text)) as emulator, provider_at(emulator.url, wire, "openai") as provider:
+        answer = await generate_object(provider, type_, "Which?")
+    assert (answer.value, answer.mode, len(emulator.requests)) == (value, mode, 1)
+    body = msgspec.json.decode(emulator.requests[0].body)
+    assert ("output_config" in body or "response_format" in body) is (mode == "schema")
+    assert ("tools" in body) is (mode == "tool")
+
+
 async def test_a_schema_refused_by_a_vendor() -> None:
     """On the wires: the status, and what else there is."""
     refusals = [

@@ -47,12 +47,15 @@ MODEL = Model("m", ModelInfo(max_tokens=1000))
 LAWS = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 Encode = Callable[[Sequence[Message]], bytes]
-ENCODERS: dict[str, Encode] = {"anthropic": lambda history: anthropic_request.encode("", history, Options(), MODEL)}
+ENCODERS: dict[str, Encode] = {}
 
 
 def _speak(name: str) -> None:
-    """Add the two wires of a dialect."""
+    """Add the wires of a dialect."""
     row = DIALECTS[name]
+    if "messages" in row.wires:
+        ENCODERS[f"{name}, messages"] = lambda history: anthropic_request.encode("", history, Options(), MODEL, row)
+        return
     ENCODERS[f"{name}, chat"] = lambda history: chat_request.encode("", history, Options(), MODEL, row)
     ENCODERS[f"{name}, responses"] = lambda history: responses_request.encode("", history, Options(), MODEL, row)
 
@@ -446,9 +449,14 @@ def test_every_vendor_takes_what_is_mended(wire: str, history: list[Message]) ->
 
 @pytest.mark.parametrize("wire", ENCODERS)
 def test_the_strict_reader_is_strict(wire: str) -> None:
-    """It sees what the encoders let through."""
-    for history in ([ASK, assistant(call("a"))], [ASK, assistant(call("a")), ASK, assistant(call("b")), ASK]):
-        assert strict.faults(wire, ENCODERS[wire](history), begins=True)
+    """It sees what no encoder lets through: two calls of one id, and calls that have no result."""
+    first, second = "a" * 9, "b" * 9
+    body = ENCODERS[wire]([ASK, assistant(call(first), call(second)), user(result(first), result(second))])
+    assert strict.faults(wire, body, begins=True) == []
+    assert strict.faults(wire, body.replace(first.encode(), second.encode()), begins=True)
+    request = msgspec.json.decode(body)
+    del request["input" if "input" in request else "messages"][-1]
+    assert strict.faults(wire, msgspec.json.encode(request), begins=True)
 
 
 # To another vendor
@@ -496,7 +504,7 @@ def test_what_fits(history: list[Message], tokens: int, keep_last: int, keep_pro
     assert sum(map(letters, kept)) <= tokens
     assert kept[0].role == "user"
     assert {note.kind for note in repair(kept).notes} <= set() if keep_proofs else {"joined"}
-    for wire in ("anthropic", "openai, chat", "openai, responses"):
+    for wire in ("anthropic, messages", "openai, chat", "openai, responses"):
         assert strict.faults(wire, ENCODERS[wire](kept), begins=True) == []
     if keep_proofs:
         rest = iter(history)

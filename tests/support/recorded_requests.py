@@ -38,8 +38,8 @@ REFUSALS: Final = {
     "the history is empty": "refused: the history is empty",
     "the text is empty": "refused: the text is empty",
     "are not a JSON object": "refused: the arguments are not a JSON object",
+    " is empty: leave it out": "refused: a message of no parts",
     "which no message before it makes": "refused: a result for a call that no message makes",
-    "wait for the model's answer": "refused: the dialect has no user's message after a result",
 }
 _SYSTEM: Final = "a system prompt that is not one text at the beginning"
 _DIRECT: Final = {"type": "direct"}
@@ -302,6 +302,8 @@ def from_chat(request: dict[str, Any], vendor: str) -> tuple[str, list[Message]]
             system = system_of(content)
         elif role == "user":
             history.append(Message("user", user_parts(content, ("text",))))
+        elif role == "tool" and "tool_call_id" not in turn:
+            raise InexpressibleError("a result that does not say of which call it is")
         elif role == "tool":
             shown: Any = content if isinstance(content, str) else user_parts(content, ("text",))
             history.append(Message("user", [ToolResultPart(id=turn["tool_call_id"], content=shown)]))

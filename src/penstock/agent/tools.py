@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar, overload
 import anyio.to_thread
 import msgspec
 
+from penstock.agent.schema.strict_tool import given_arguments, strict_definition
 from penstock.agent.schema.tool_schema import check_definition, explained, parameters_of
 from penstock.core.errors import ConfigError
 from penstock.core.messages import MEDIA_TYPES, DocumentPart, ImagePart, TextPart, Tool
@@ -39,12 +40,14 @@ class FunctionTool:
     """A tool written by hand: its definition, and a function of the decoded arguments, sync or async.
 
     A sync function runs in a thread. The arguments are known to be an object and are not checked against the schema.
-    Raises ConfigError for a definition that a vendor would refuse.
+    A strict definition is sent in the form that vendors take: what may be left out may be null there, and is left out
+    again before the function is called. Raises ConfigError for a definition that a vendor would refuse.
     """
 
     def __init__(self, definition: Tool, handler: Callable[[dict[str, object]], object]) -> None:
         check_definition(definition)
-        self.definition = definition
+        self.definition = strict_definition(definition) if definition.strict else definition
+        self._given = definition
         self._decode: Callable[[str], dict[str, object]] = msgspec.json.Decoder(dict[str, object]).decode
         self._invoke: Callable[[dict[str, object]], object] = handler
         self._is_async = inspect.iscoroutinefunction(handler)
@@ -58,7 +61,8 @@ class FunctionTool:
         """
         try:
             try:
-                values = self._decode(arguments)
+                given = given_arguments(arguments, self._given) if self._given.strict else arguments
+                values = self._decode(given)
             except _MISFITS as error:
                 path = "" if " - at `" in str(error) else " - at `$`"
                 return ToolResult(content=f"The arguments do not fit: {error}{path}", is_error=True)
@@ -125,7 +129,8 @@ def tool(
     the docstring. Arguments are checked by decoding them into the signature, strictly: an unknown one is refused too.
 
     name, description: in place of the function's and the docstring's.
-    strict: whether the vendor must keep the arguments to the schema.
+    strict: whether the vendor must keep the arguments to the schema. It is then sent in the form that vendors take, in
+        which parameters with a default may be null; the function does not see that.
 
     Raises ConfigError, with the function and the parameter, for what has no schema: no annotation, `object`, `Any`,
     `*args`, `**kwargs`, positional-only, a class that msgspec does not know.

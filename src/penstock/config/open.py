@@ -6,13 +6,14 @@ import os
 
 import msgspec
 
-from penstock.config.catalog import ANTHROPIC, catalog, find_entry, known_info
+from penstock.config.catalog import catalog, find_entry, known_info
 from penstock.config.keys import key_value
 from penstock.config.mistakes import mistake
 from penstock.config.models_file import check_fallback, check_provider, load_models, unknown_alias
 from penstock.config.trust import tamed
 from penstock.core.models import ModelEntry, ModelsConfig
 from penstock.core.provider import BaseProvider
+from penstock.wire.vendors import DIALECTS
 
 __all__ = ["open_provider", "resolve"]
 
@@ -70,13 +71,14 @@ def _opened(config: ModelsConfig, entry: ModelEntry) -> BaseProvider:
 
 
 def _bare(entry: ModelEntry) -> BaseProvider:
-    if entry.provider == ANTHROPIC:
+    dialect = entry.dialect or entry.provider
+    if "messages" in DIALECTS[entry.provider].wires:
         from penstock.providers.anthropic import AnthropicProvider
 
-        return AnthropicProvider(entry.provider_config)
+        return AnthropicProvider(entry.provider_config, dialect)
     from penstock.providers.openai import OpenAIProvider
 
-    return OpenAIProvider(entry.provider_config, entry.dialect or entry.provider)
+    return OpenAIProvider(entry.provider_config, dialect)
 
 
 def _wrapped(provider: BaseProvider, entry: ModelEntry) -> BaseProvider:

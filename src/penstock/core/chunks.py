@@ -46,6 +46,8 @@ class ReasoningChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_fi
     """The proof is the block's encrypted content itself, not a signature of the text."""
     vendor: str = ""
     """The vendor that needs this block in the next request; empty if none does."""
+    account: str = ""
+    """The one host of that vendor that can read it, where no other can; empty where any can."""
 
 
 class ToolCallDeltaChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="type", tag="tool_call_delta"):

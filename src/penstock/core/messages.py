@@ -106,6 +106,8 @@ class ReasoningPart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     """The proof is the block's encrypted content itself, not a signature of the text."""
     vendor: str = ""
     """The vendor that needs this block in the next request; empty if none does."""
+    account: str = ""
+    """The one host of that vendor that can read it, where no other can, as a resource at Azure; empty where any can."""
 
 
 class OpaquePart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="opaque"):

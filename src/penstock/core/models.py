@@ -195,7 +195,7 @@ class ProviderConfig(
     base_url: str | None = None
     """The server, used as given; None for the vendor's own."""
     wire: Wire | None = None
-    """Which API of the vendor, `chat` or `responses`; None for its default."""
+    """Which API of the vendor, `chat`, `responses` or `messages`; None for its default."""
     deadlines: Deadlines = Deadlines()
     """How long to wait, in seconds; `Options.deadlines` replaces them for one call."""
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
@@ -210,6 +210,8 @@ class ProviderConfig(
     """
 
     def __post_init__(self) -> None:
+        if not self.model_id:
+            raise ConfigError(f"`model_id` is {self.model_id!r}, expected a model as its vendor spells it")
         check_base_url(self.base_url)
         check_count("max_connections", self.max_connections)
         if self.max_event_bytes is not None:
@@ -291,12 +293,12 @@ class ModelEntry(
     """One alias of models.json."""
 
     provider: str
-    """`anthropic`, or the name of a dialect."""
+    """The name of a dialect."""
     provider_config: ProviderConfig
     """The model, its key, its server."""
     dialect: Dialect | None = None
-    """How a server differs that Penstock does not know; only with the provider `openai-compatible`, whose row holds for
-    what it leaves out. None for the provider's own row.
+    """How a server differs that Penstock does not know; only with the providers `openai-compatible` and
+    `anthropic-compatible`, whose row holds for what it leaves out. None for the provider's own row.
     """
     enabled: bool = True
     """Whether the alias can be opened."""

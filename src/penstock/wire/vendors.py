@@ -1,7 +1,7 @@
-"""The vendors that speak OpenAI's APIs, one row each. A new one is a row here.
+"""The vendors that speak OpenAI's APIs or Anthropic's, one row for each server. A new one is a row here.
 
 The tests' data for each is in tests/support/dialects.py. The sources are named in each row; all were read on
-2026-11-21. "seen" is what recorded answers show.
+2026-11-21, those of Anthropic's wire on 2026-11-30. "seen" is what recorded answers show.
 """
 
 from __future__ import annotations
@@ -12,16 +12,127 @@ from typing import Final
 
 import msgspec
 
-from penstock.core.dialect import Dialect
+from penstock.core.dialect import Dialect, Wire
 
-__all__ = ["DIALECTS", "completed"]
+__all__ = ["ANTHROPIC", "DIALECTS", "completed", "rows_of"]
 
 # What nearly all but OpenAI call the most tokens of an answer, and the user.
 _MAX: Final = {"max_tokens": "max_tokens", "user": "user"}
 # Servers that sample themselves take this as well.
 _LOCAL: Final = {**_MAX, "top_k": "top_k"}
 
+ANTHROPIC: Final = Dialect(
+    name="anthropic",
+    source="https://platform.claude.com/docs/en/api/messages and the types of the anthropic SDK 2.11; streams seen",
+    base_url="https://api.anthropic.com",
+    key_variables=("ANTHROPIC_API_KEY",),
+    wires=("messages",),
+    reasoning_off={"thinking": {"type": "disabled"}},
+    cache="marks",
+    api_version="2026-10-21",
+    # "Circular reference detected in schema definitions", "too many parameters with union types (limit: 16)", "too many
+    # optional parameters (limit: 24)": https://platform.claude.com/docs/en/build-with-claude/structured-outputs
+    recursive_schemas=False,
+    most_unions=16,
+    most_optional=24,
+)
+"""Anthropic itself."""
+
+# What servers of Anthropic's wire with models of their own have in common. They cache by themselves and ignore marks.
+_NO_SCHEMA: Final = {"response_schema": None, "service_tier": None, "parallel_tool_calls": None}
+
+_MESSAGES: Final = (
+    Dialect(
+        name="deepseek-anthropic",
+        source="https://api-docs.deepseek.com/guides/anthropic_api, its table of what is supported and what ignored",
+        base_url="https://api.deepseek.com/anthropic",
+        key_variables=("DEEPSEEK_API_KEY",),
+        key_header="x-api-key",
+        wires=("messages",),
+        option_fields={**_NO_SCHEMA, "top_k": None, "reasoning_budget": None},
+        ranges={"temperature": (0, 2)},
+        reasoning_off={"thinking": {"type": "disabled"}},
+        effort_thinking="enabled",
+        # "The `content[].thinking` in the thinking mode must be passed back to the API", a 400 of 2026; signed by some
+        # of its versions, with the message's id, and unsigned by others.
+        reasoning_echo="thinking",
+        chat_documents=False,
+        cache=None,
+        catalog_of="deepseek",
+    ),
+    Dialect(
+        name="kimi-anthropic",
+        source="https://platform.moonshot.ai/docs/guide/agent-support and what MoonshotAI/Kimi-K2#129 observed",
+        base_url="https://api.moonshot.ai/anthropic",
+        key_variables=("MOONSHOT_API_KEY",),
+        wires=("messages",),
+        option_fields={**_NO_SCHEMA, "top_k": None, "reasoning_budget": None},
+        reasoning_off={"thinking": {"type": "disabled"}},
+        # "thinking is enabled but reasoning_content is missing in assistant tool call message", a 400 of 2026.
+        reasoning_echo="thinking",
+        chat_documents=False,
+        cache=None,
+    ),
+    Dialect(
+        name="minimax-anthropic",
+        source="https://platform.minimax.io/docs/api-reference/text-anthropic-api, its table of parameters",
+        base_url="https://api.minimax.io/anthropic",
+        key_variables=("MINIMAX_API_KEY",),
+        wires=("messages",),
+        # It knows only whether to think: `extra={"thinking": {"type": "adaptive"}}`.
+        option_fields={**_NO_SCHEMA, "top_k": None, "stop": None, "reasoning": None, "reasoning_budget": None},
+        reasoning_off={"thinking": {"type": "disabled"}},
+        # All blocks of an answer have to be appended to the history, by the same page.
+        reasoning_echo="thinking",
+        chat_documents=False,
+        cache=None,
+    ),
+    Dialect(
+        name="zai-anthropic",
+        source="https://docs.z.ai/devpack/tool/claude and https://docs.z.ai/guides/capabilities/thinking-mode",
+        base_url="https://api.z.ai/api/anthropic",
+        key_variables=("ZAI_API_KEY",),
+        wires=("messages",),
+        option_fields={**_NO_SCHEMA, "top_k": None, "reasoning": None, "reasoning_budget": None},
+        reasoning_off={"thinking": {"type": "disabled"}},
+        reasoning_echo="thinking",
+        chat_documents=False,
+        cache=None,
+    ),
+    Dialect(
+        name="llamacpp-anthropic",
+        source="llama.cpp's tools/server/server-chat.cpp of 2026-09, what it reads of a request",
+        base_url="http://localhost:8080",
+        key_variables=("LLAMA_API_KEY",),
+        needs_key=False,
+        wires=("messages",),
+        option_fields={**_NO_SCHEMA, "reasoning": None},
+        ranges={"temperature": (0, 2)},
+        reasoning_off={"chat_template_kwargs": {"enable_thinking": False}},
+        # `none` is taken as `auto` without a word, and a tool's name as `any`.
+        tool_choices=("auto", "required"),
+        # The template of the model gets it as its reasoning.
+        reasoning_echo="thinking",
+        chat_documents=False,
+        cache=None,
+    ),
+    # Most of all gateways in front of Anthropic's models, to which marks are worth their money.
+    Dialect(
+        name="anthropic-compatible",
+        source="what servers of this API have in common",
+        key_variables=(),
+        wires=("messages",),
+        reasoning_off={"thinking": {"type": "disabled"}},
+        reasoning_echo="thinking",
+        cache="marks",
+        recursive_schemas=False,
+        most_unions=16,
+        most_optional=24,
+    ),
+)
+
 _ROWS: Final = (
+    ANTHROPIC,
     Dialect(
         source="https://platform.openai.com/docs/api-reference and the types of the openai SDK 3.54",
         base_url="https://api.openai.com/v1",
@@ -35,6 +146,8 @@ _ROWS: Final = (
         source="https://learn.microsoft.com/azure/ai-foundry/openai, the v1 API; streams seen",
         key_variables=("AZURE_OPENAI_API_KEY",),
         key_header="api-key",
+        # Another resource answers 400, `invalid_encrypted_content`: BerriAI/litellm#40364.
+        proofs_bound=True,
         chat_documents=False,
     ),
     Dialect(
@@ -99,6 +212,7 @@ _ROWS: Final = (
     ),
     Dialect(
         name="mistral",
+        # A user's words after a tool's result are taken: 15 recordings of 2026, though refused until 2026-06 by report.
         source="https://docs.mistral.ai/api and the types of mistralai 3.7; streams seen",
         base_url="https://api.mistral.ai/v1",
         key_variables=("MISTRAL_API_KEY",),
@@ -109,7 +223,6 @@ _ROWS: Final = (
         chat_efforts=None,
         required_word="any",
         call_id_length=9,
-        user_after_tool=False,
         chat_documents=False,
         cache=None,
         audio_is_rest=True,
@@ -312,14 +425,21 @@ _ROWS: Final = (
         longest_call_id=None,
         cache=None,
     ),
+    *_MESSAGES,
 )
 
 DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType({row.name: row for row in _ROWS})
 """The rows by name."""
 
 
-def completed(own: Dialect) -> Dialect:
-    """A user's row: what it leaves as OpenAI has it is that of the row for an unknown server.
+def rows_of(*wires: Wire) -> tuple[Dialect, ...]:
+    """The rows that speak one of these."""
+    return tuple(row for row in DIALECTS.values() if set(wires) & set(row.wires))
+
+
+def completed(own: Dialect, unknown: str = "openai-compatible") -> Dialect:
+    """A user's row: what it leaves as OpenAI has it is that of the row for an unknown server, of OpenAI's API or of
+    Anthropic's.
 
     What it says in so many words counts, also where OpenAI has the same: a list is then another list. Only OpenAI's own
     `cache` and `longest_call_id` cannot be told from nothing said. The fields of options are laid over those of the
@@ -327,7 +447,7 @@ def completed(own: Dialect) -> Dialect:
     """
     if DIALECTS.get(own.name) == own:
         return own
-    base, plain = DIALECTS["openai-compatible"], Dialect()
+    base, plain = DIALECTS[unknown], Dialect()
     given = {
         field: value
         for field in Dialect.__struct_fields__

@@ -22,15 +22,15 @@ from penstock.core.chunks import (
     ToolCallDeltaChunk,
 )
 from penstock.core.cost import Meter
+from penstock.core.dialect import Dialect
 from penstock.core.errors import MalformedResponseError, StreamInterruptedError
 from penstock.wire.anthropic.errors import stream_error
 from penstock.wire.anthropic.usage import UsageState
 from penstock.wire.event_json import UNDECODABLE, broken_call, decode, event_type, is_object, repaired, shown
 from penstock.wire.sse import Event
+from penstock.wire.vendors import ANTHROPIC
 
-__all__ = ["VENDOR", "AnthropicDecoder"]
-
-VENDOR: Final = "anthropic"
+__all__ = ["AnthropicDecoder"]
 
 # https://platform.claude.com/docs/en/api/messages, read 2026-11-21. Any other word is `other`.
 _REASONS: dict[str | None, StopReason] = {
@@ -160,13 +160,20 @@ class _Block:
 
 
 class AnthropicDecoder:
-    """Turns the events of one answer into chunks. It holds the state of that answer and of no other."""
+    """Turns the events of one answer into chunks. It holds the state of that answer and of no other.
 
-    def __init__(self, meter: Meter) -> None:
+    account: whose the reasoning is that has no signature, where only that one gets it back; empty where any does.
+    """
+
+    def __init__(self, meter: Meter, dialect: Dialect = ANTHROPIC, account: str = "") -> None:
         self.done = False
         """The vendor has said that the message is complete; what comes after that is not looked at."""
         self.held = 0
         """How many deltas have brought content that waits for the end of its block."""
+        self._vendor = dialect.name
+        # Who wants the words of reasoning back, signed or not.
+        self._wanted_by = dialect.name if dialect.reasoning_echo == "thinking" or account else ""
+        self._account = account
         self._usage = UsageState(meter)
         self._counts = self._usage.counts
         self._blocks: dict[int | None, _Block] = {}  # that have not ended
@@ -274,11 +281,11 @@ class AnthropicDecoder:
                 yield TextChunk(start.text)
         elif kind == "thinking":
             if start.thinking:
-                yield ReasoningChunk(text=start.thinking)
+                yield ReasoningChunk(text=start.thinking, vendor=self._wanted_by, account=self._account)
             if start.signature:
-                yield ReasoningChunk(proof=start.signature, vendor=VENDOR)
+                yield ReasoningChunk(proof=start.signature, vendor=self._vendor)
         elif kind == "redacted_thinking":
-            yield ReasoningChunk(proof=start.data, redacted=True, vendor=VENDOR)
+            yield ReasoningChunk(proof=start.data, redacted=True, vendor=self._vendor)
         else:
             block.is_call = True
             block.id, block.name = start.id or "", start.name or ""
@@ -293,9 +300,9 @@ class AnthropicDecoder:
         if block is None and index is None and self._latest is not None and not self._latest.ended:
             block = self._latest
         if delta.type == "thinking_delta" and delta.thinking:
-            yield ReasoningChunk(text=delta.thinking)
+            yield ReasoningChunk(text=delta.thinking, vendor=self._wanted_by, account=self._account)
         elif delta.type == "signature_delta" and delta.signature:
-            yield ReasoningChunk(proof=delta.signature, vendor=VENDOR)
+            yield ReasoningChunk(proof=delta.signature, vendor=self._vendor)
         elif delta.type == "input_json_delta" and delta.partial_json:
             if block is None:
                 # Dropping it would leave a call that parses and means something else.
@@ -334,14 +341,14 @@ class AnthropicDecoder:
         elif block.citations:
             text = "".join(block.text or ())
             fields |= {"text": text, "citations": block.citations}
-            yield OpaqueChunk(vendor=VENDOR, data=_with(block.raw, fields), text=text)
+            yield OpaqueChunk(vendor=self._vendor, data=_with(block.raw, fields), text=text)
         elif block.kept:
             if block.json:
                 text = "".join(block.json)
                 if not is_object(text):
                     return  # cut off: nothing that the vendor would take back
                 fields["input"] = msgspec.Raw(text.encode())
-            yield OpaqueChunk(vendor=VENDOR, data=_with(block.raw, fields))
+            yield OpaqueChunk(vendor=self._vendor, data=_with(block.raw, fields))
 
     def _deliver(self, *, final: bool = False) -> Iterator[Chunk]:
         """Give out, in order, the calls that are known to be whole.

@@ -7,10 +7,11 @@ The fields stand in a fixed order with the messages last, so that the bytes of o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from penstock.core.dialect import Dialect
 from penstock.core.errors import InvalidRequestError
 from penstock.core.messages import (
     DocumentPart,
@@ -37,27 +38,41 @@ from penstock.wire.anthropic.blocks import (
     ToolUse,
     Turn,
 )
-from penstock.wire.anthropic.cache_marks import MAX_MARKS, place_marks
+from penstock.wire.anthropic.cache_marks import mark_prompt
 from penstock.wire.anthropic.options import option_fields
+from penstock.wire.checks import check_tools
 from penstock.wire.event_json import is_object, shown
 from penstock.wire.request import (
     HistoryWriter,
     check_prefill,
     check_system,
-    check_tools,
     given_bytes,
     merged,
     refuse,
     to_json,
 )
+from penstock.wire.vendors import ANTHROPIC
 
 __all__ = ["encode"]
 
+LONGEST_NAME: Final = 128
+"""Characters of a tool's name."""
 
-def encode(system_prompt: str, messages: Sequence[Message], options: Options, model: Model) -> bytes:
-    """The body of the request. Raises InvalidRequestError for what the API or this model is known to refuse."""
-    body = option_fields(options, model)
-    check_tools(options.tools)
+
+def encode(
+    system_prompt: str,
+    messages: Sequence[Message],
+    options: Options,
+    model: Model,
+    dialect: Dialect = ANTHROPIC,
+    account: str = "",
+) -> bytes:
+    """The body of the request. Raises InvalidRequestError for what the API or this model is known to refuse.
+
+    account: whose proofs of reasoning may go back, of those that say whose they are.
+    """
+    body = option_fields(options, model, dialect)
+    check_tools(options.tools, LONGEST_NAME)
     tools = [_tool(tool) for tool in options.tools]
     if tools:
         body["tools"] = tools
@@ -65,27 +80,33 @@ def encode(system_prompt: str, messages: Sequence[Message], options: Options, mo
     system = [Text(system_text)] if system_text else []
     if system:
         body["system"] = system
-    turns = [Turn(role, content) for role, content in _History(model).walk(messages)]
+    history = _History(model, options.tools, dialect, account)
+    turns = [Turn(role, content) for role, content in history.walk(messages)]
     # After `pause_turn` the history ends with the server's tools' blocks and is sent as it is: not a prefill.
     if not any(isinstance(block, msgspec.Raw) for block in turns[-1].content):
         check_prefill(model, messages, turns[-1].role)
+    _without_blank_end(turns[-1])
     body["messages"] = turns
     try:
-        if options.cache != "off" and "cache_control" not in options.extra:
-            theirs = [tool["cache_control"] for tool in tools if isinstance(tool, dict) and "cache_control" in tool]
-            long_lived = all(isinstance(mark, Mapping) and mark.get("ttl") == "1h" for mark in theirs)
-            place_marks(
-                [tool for tool in tools if isinstance(tool, ToolDefinition)],
+        if dialect.cache == "marks" and options.cache != "off":
+            mark_prompt(
+                tools,
                 system,
                 turns,
-                # Longer lifetimes come first, and the tools are in front of all that we mark.
-                extended=options.cache == "extended" and long_lived,
+                options.extra,
+                extended=options.cache == "extended",
                 min_tokens=model.info.min_cache_tokens or 0,
-                slots=MAX_MARKS - len(theirs),
             )
         return to_json(merged(body, options.extra, "messages"))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidRequestError(f"the request cannot be written as JSON: {error}") from error
+
+
+def _without_blank_end(turn: Turn) -> None:
+    """Without the blanks at the end of words that the model is to continue: "cannot end with trailing whitespace"."""
+    last = turn.content[-1]
+    if turn.role == "assistant" and type(last) is Text:
+        last.text = last.text.rstrip()
 
 
 def _tool(tool: Tool | Mapping[str, object]) -> ToolDefinition | dict[str, object]:
@@ -95,7 +116,17 @@ def _tool(tool: Tool | Mapping[str, object]) -> ToolDefinition | dict[str, objec
 
 
 class _History(HistoryWriter):
-    """Writes parts as blocks."""
+    """Writes parts as blocks. account: as in `encode`."""
+
+    thoughts = (Thinking, Redacted)
+    longest_name = LONGEST_NAME
+
+    def __init__(
+        self, model: Model, tools: Sequence[Tool | Mapping[str, object]], dialect: Dialect, account: str
+    ) -> None:
+        super().__init__(model, tools)
+        self._dialect = dialect
+        self._account = account
 
     def _text(self, part: TextPart) -> Block:
         return Text(self.text(part))
@@ -106,18 +137,21 @@ class _History(HistoryWriter):
 
     def _image(self, part: ImagePart) -> Block:
         self.may_have_images()
-        given_bytes(part)
+        if not given_bytes(part) and not self._dialect.image_urls:
+            refuse(f"{self._dialect.name} fetches no images: give its data")
         return Image(_source(part))
 
     def _document(self, part: DocumentPart) -> Block:
         source = _source(part)
+        if not self._dialect.chat_documents:
+            refuse(f"{self._dialect.name} takes no documents; send its text")
         if given_bytes(part) and part.media_type == "text/plain":
             text = (part.data or b"").decode("utf-8", "replace")
             source = {"type": "text", "media_type": "text/plain", "data": text}
         return Document(source, part.title, {"enabled": True} if part.citations else None)
 
     def _call(self, part: ToolCallPart) -> Block:
-        return ToolUse(self.call_id(part), part.name, msgspec.Raw(part.arguments))
+        return ToolUse(self.call_id(part), self.call_name(part), msgspec.Raw(part.arguments))
 
     def _result(self, part: ToolResultPart) -> Block:
         id_ = self.result_id(part)
@@ -127,12 +161,23 @@ class _History(HistoryWriter):
         return ToolResult(id_, content or None, part.is_error)
 
     def _reasoning(self, part: ReasoningPart) -> Block | None:
-        if part.vendor != "anthropic" or not part.proof:
+        if part.vendor != self._dialect.name or (part.account and part.account != self._account):
             return None
-        return Redacted(part.proof) if part.redacted else Thinking(part.text, part.proof)
+        if part.proof:
+            return Redacted(part.proof) if part.redacted else Thinking(part.text, part.proof)
+        # Anthropic signs all; who does not may want it back all the same.
+        wanted = self._dialect.reasoning_echo == "thinking" or part.account
+        return Thinking(part.text, "") if part.text and wanted else None
+
+    def _shown(self, part: OpaquePart) -> Block | None:
+        """What a user shows."""
+        block = self._opaque(part)
+        if isinstance(block, msgspec.Raw):
+            self.answered_by(part)
+        return block
 
     def _opaque(self, part: OpaquePart) -> Block | None:
-        if part.vendor != "anthropic":
+        if part.vendor != self._dialect.name:
             return self._said(TextPart(part.text)) if part.text else None
         if not is_object(part.data):
             refuse(f"the data is not a JSON object: {shown(part.data)}")
@@ -151,7 +196,7 @@ _History.in_results = {
     DocumentPart: _History._document,
 }
 _History.writers = {
-    "user": {**_History.in_results, ToolResultPart: _History._result, OpaquePart: _History._opaque},
+    "user": {**_History.in_results, ToolResultPart: _History._result, OpaquePart: _History._shown},
     "assistant": {
         TextPart: _History._said,
         ToolCallPart: _History._call,

@@ -7,7 +7,7 @@ Sources: https://platform.openai.com/docs/api-reference/chat and the types of th
 from __future__ import annotations
 
 from binascii import b2a_base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -22,6 +22,7 @@ from penstock.core.messages import (
     Options,
     ReasoningPart,
     TextPart,
+    Tool,
     ToolCallPart,
     ToolResultPart,
 )
@@ -104,11 +105,21 @@ class _Thought(msgspec.Struct, gc=False):
     proof: str
 
 
-def encode(system_prompt: str, messages: Sequence[Message], options: Options, model: Model, dialect: Dialect) -> bytes:
-    """The body of the request. Raises InvalidRequestError for what the API, vendor or model is known to refuse."""
+def encode(
+    system_prompt: str,
+    messages: Sequence[Message],
+    options: Options,
+    model: Model,
+    dialect: Dialect,
+    account: str = "",
+) -> bytes:
+    """The body of the request. Raises InvalidRequestError for what the API, vendor or model is known to refuse.
+
+    account: whose proofs of reasoning may go back, of those that say whose they are.
+    """
     body = option_fields(options, model, dialect, "chat")
     system = check_system(system_prompt)
-    history = _History(model, dialect)
+    history = _History(model, dialect, options.tools, account)
     turns: list[Any] = []
     for role, parts in history.walk(messages):
         turns += history.said_turn(parts) if role == "assistant" else history.asked_turns(parts)
@@ -128,9 +139,16 @@ class OpenAIHistory(HistoryWriter):
 
     longest_id: ClassVar[int | None] = None
 
-    def __init__(self, model: Model, dialect: Dialect) -> None:
-        super().__init__(model)
+    def __init__(
+        self, model: Model, dialect: Dialect, tools: Sequence[Tool | Mapping[str, object]] = (), account: str = ""
+    ) -> None:
+        super().__init__(model, tools)
         self.dialect = dialect
+        self._account = account
+
+    def of_another(self, part: ReasoningPart) -> bool:
+        """Whether only another account can read it."""
+        return bool(part.account) and part.account != self._account
 
     def own_id(self, foreign: str, attempt: int) -> str:
         """The id as it came if the vendor can take it, else one made of it, and always one of a legal length."""
@@ -181,8 +199,10 @@ def as_text(part: DocumentPart) -> str:
 class _History(OpenAIHistory):
     """Writes parts as the pieces of messages, and pieces as messages."""
 
-    def __init__(self, model: Model, dialect: Dialect) -> None:
-        super().__init__(model, dialect)
+    def __init__(
+        self, model: Model, dialect: Dialect, tools: Sequence[Tool | Mapping[str, object]] = (), account: str = ""
+    ) -> None:
+        super().__init__(model, dialect, tools, account)
         self._images: list[Any] = []  # of results, which take only text
 
     def asked_turns(self, parts: Sequence[Any]) -> Iterator[Any]:
@@ -263,7 +283,7 @@ class _History(OpenAIHistory):
         return _File({"filename": part.title or "document.pdf", "file_data": data_url(part)})
 
     def _call(self, part: ToolCallPart) -> _Call:
-        return _Call(self.call_id(part), _Function(part.name, part.arguments))
+        return _Call(self.call_id(part), _Function(self.call_name(part), part.arguments))
 
     def _result(self, part: ToolResultPart) -> _Result:
         id_ = self.result_id(part)
@@ -278,7 +298,7 @@ class _History(OpenAIHistory):
         return _Result(id_, f"Error: {content}" if part.is_error else content)
 
     def _reasoning(self, part: ReasoningPart) -> _Thought | None:
-        if part.vendor != self.dialect.name:
+        if part.vendor != self.dialect.name or self.of_another(part):
             return None
         echo, proof = self.dialect.reasoning_echo, part.proof or ""
         if echo in ("reasoning_content", "reasoning"):

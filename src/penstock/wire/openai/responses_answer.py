@@ -138,12 +138,13 @@ class _Said:
 class ResponsesDecoder:
     """Turns the events of one answer into chunks. It holds the state of that answer and of no other."""
 
-    def __init__(self, meter: Meter, dialect: Dialect) -> None:
+    def __init__(self, meter: Meter, dialect: Dialect, account: str = "") -> None:
         self.done = False
         """The vendor has said that the message is complete; what comes after that is not looked at."""
         self.held = 0
         """How many events have brought content for which there is no chunk yet."""
         self._vendor = dialect.name
+        self._account = account
         self._says_cut = dialect.says_cut
         self._usage = UsageState(meter, dialect)
         self._counts = self._usage.counts
@@ -302,7 +303,7 @@ class ResponsesDecoder:
             yield ReasoningChunk(text=missing)
         if item.encrypted_content or item.content:
             # Otherwise only the vendor's memory holds it, and we do not ask for that.
-            yield ReasoningChunk(proof=raw.decode(), vendor=self._vendor)
+            yield ReasoningChunk(proof=raw.decode(), vendor=self._vendor, account=self._account)
 
     def _call(self, raw: bytes, item: _Item, place: Place) -> Iterator[Chunk]:
         yield from self._calls.end(place, item.call_id or "", item.name or "", item.arguments)

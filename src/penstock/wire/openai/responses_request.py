@@ -70,19 +70,35 @@ class _Result(msgspec.Struct, gc=False, tag_field="type", tag="function_call_out
     output: str | list[Any]
 
 
+class _Thought(msgspec.Struct, gc=False):
+    """An item of reasoning, which is refused with nothing after it."""
+
+    item: msgspec.Raw
+
+
 _SAID = (_Text, _Image, _File)
 
 
-def encode(system_prompt: str, messages: Sequence[Message], options: Options, model: Model, dialect: Dialect) -> bytes:
-    """The body of the request. Raises InvalidRequestError for what the API, vendor or model is known to refuse."""
+def encode(
+    system_prompt: str,
+    messages: Sequence[Message],
+    options: Options,
+    model: Model,
+    dialect: Dialect,
+    account: str = "",
+) -> bytes:
+    """The body of the request. Raises InvalidRequestError for what the API, vendor or model is known to refuse.
+
+    account: whose proofs of reasoning may go back, of those that say whose they are.
+    """
     body = option_fields(options, model, dialect, "responses")
     system = check_system(system_prompt)
     if system:
         body["instructions"] = system
     items: list[Any] = []
     role = ""
-    for role, parts in _History(model, dialect).walk(messages):
-        items += _asked(parts) if role == "user" else parts
+    for role, parts in _History(model, dialect, options.tools, account).walk(messages):
+        items += _asked(parts) if role == "user" else [part.item if type(part) is _Thought else part for part in parts]
     if not isinstance(items[-1], msgspec.Raw):
         check_prefill(model, messages, role)
     body["input"] = items
@@ -113,6 +129,7 @@ class _History(OpenAIHistory):
     """Writes parts as items, and a user's words and images as parts of one."""
 
     longest_id = 64
+    thoughts = (_Thought,)
 
     def _text(self, part: TextPart) -> _Text:
         return _Text(self.text(part))
@@ -134,7 +151,7 @@ class _History(OpenAIHistory):
         return _File(part.title or "document.pdf", data_url(part))
 
     def _call(self, part: ToolCallPart) -> _Call:
-        return _Call(self.call_id(part), part.name, part.arguments)
+        return _Call(self.call_id(part), self.call_name(part), part.arguments)
 
     def _result(self, part: ToolResultPart) -> _Result:
         id_ = self.result_id(part)
@@ -147,11 +164,11 @@ class _History(OpenAIHistory):
             content = f"Error: {content}"  # the API knows no failed result, so its text has to say it
         return _Result(id_, content)
 
-    def _reasoning(self, part: ReasoningPart) -> msgspec.Raw | None:
-        if part.vendor != self.dialect.name or not part.proof:
+    def _reasoning(self, part: ReasoningPart) -> _Thought | None:
+        if part.vendor != self.dialect.name or not part.proof or self.of_another(part):
             return None
         if is_reasoning_item(part.proof):
-            return msgspec.Raw(part.proof.encode())
+            return _Thought(msgspec.Raw(part.proof.encode()))
         if part.proof.startswith("{") and not is_object(part.proof):
             refuse(f"the proof is no JSON: {shown(part.proof)}")
         return None  # it is of the other wire
@@ -159,6 +176,8 @@ class _History(OpenAIHistory):
     def _shown(self, part: OpaquePart) -> msgspec.Raw | _Text | None:
         """What a user shows."""
         said = self._opaque(part)
+        if isinstance(said, msgspec.Raw):
+            self.answered_by(part)
         return _Text(said.content) if isinstance(said, _Assistant) else said
 
     def _opaque(self, part: OpaquePart) -> msgspec.Raw | _Assistant | None:
