@@ -2,20 +2,10 @@ import asyncio
 import sys
 from pathlib import Path
 
-from penstock import (
-    BaseProvider,
-    CacheWatch,
-    Message,
-    TextChunk,
-    UsageChunk,
-    format_dollars,
-    open_provider,
-    run_tools,
-    tool,
-)
+from penstock import CacheWatch, Message, TextChunk, UsageChunk, format_dollars, open_provider, run_tools, tool
 
 
-async def agent(provider: BaseProvider, folder: Path, history: list[Message], requests: list[str]) -> None:
+async def agent(watch: CacheWatch, folder: Path, history: list[Message], requests: list[str]) -> None:
     @tool
     def list_files() -> list[str]:
         """The paths of all files in the folder."""
@@ -34,7 +24,7 @@ async def agent(provider: BaseProvider, folder: Path, history: list[Message], re
         return f"Wrote {(folder / path).write_text(text.replace(old, new), 'utf-8')} characters."
 
     total = UsageChunk()
-    async with CacheWatch(provider) as watch:
+    async with watch:
         for request in requests:
             print(f"\n> {request}")
             history.append(Message("user", request))
@@ -50,4 +40,4 @@ async def agent(provider: BaseProvider, folder: Path, history: list[Message], re
 
 
 if __name__ == "__main__":
-    asyncio.run(agent(open_provider(), Path(), [], sys.argv[1:] or ["What is in this folder?"]))
+    asyncio.run(agent(CacheWatch(open_provider()), Path(), [], sys.argv[1:] or ["What is in this folder?"]))
