@@ -28,8 +28,8 @@ from penstock import (
     UsageChunk,
 )
 from penstock.testing import Emulator, Request, ServerReply
-from penstock.wire.anthropic import errors as anthropic_errors
-from penstock.wire.openai import errors as openai_errors
+from penstock.wire import errors as anthropic_errors
+from penstock.wire import errors as openai_errors
 from penstock.wire.retry_after import said_in_headers, said_of_buckets
 from three_wires import ASK, WIRES, ThreeWire, each_wire, failure
 
@@ -43,14 +43,11 @@ NAMED: dict[int, type[ProviderError]] = {
     408: ProviderTimeoutError,
     413: TokenLimitError,
     429: RateLimitError,
+    498: OverloadedError,  # Groq's "no capacity"
     504: ProviderTimeoutError,
     529: OverloadedError,
 }
-RETRYABLE = {408, 409, 429, *range(500, 600)}
-# Groq's "no capacity"; elsewhere nobody sends it.
-OF_ONE_WIRE: dict[tuple[str, int], type[ProviderError]] = {
-    (wire, 498): OverloadedError for wire in ("chat", "responses")
-}
+RETRYABLE = {408, 409, 429, 498, *range(500, 600)}
 
 
 async def errors_of(wire: ThreeWire, *replies: ServerReply, **config: Any) -> list[ProviderError]:
@@ -65,7 +62,7 @@ async def test_every_status(wire: ThreeWire) -> None:
     statuses = range(400, 600)
     for status, error in zip(statuses, await errors_of(wire, *(wire.error(s, "No.") for s in statuses)), strict=True):
         general = ServerError if status >= 500 else InvalidRequestError
-        kind = OF_ONE_WIRE.get((wire.name, status)) or NAMED.get(status, general)
+        kind = NAMED.get(status, general)
         assert type(error) is kind, status
         assert error.retryable is (status in RETRYABLE or kind is OverloadedError), status
         assert (error.status, error.vendor, error.model) == (status, _vendor(wire), "m")

@@ -17,9 +17,9 @@ from penstock.providers.redaction import config_secrets
 from penstock.providers.transport import Exchange, Transport
 from penstock.wire.answer_reader import AnswerReader
 from penstock.wire.anthropic.answer import VENDOR, AnthropicDecoder
-from penstock.wire.anthropic.errors import response_error
 from penstock.wire.anthropic.options import option_headers
 from penstock.wire.anthropic.request import encode
+from penstock.wire.errors import response_error
 
 __all__ = ["AnthropicProvider"]
 

@@ -21,6 +21,17 @@ _MAX: Final = {"max_tokens": "max_tokens", "user": "user"}
 # Servers that sample themselves take this as well.
 _LOCAL: Final = {**_MAX, "top_k": "top_k"}
 
+# llama.cpp answers 500 to these: its server's source, and recorded answers.
+_LLAMA_FAULTS: Final = (
+    "param requires --jinja flag",  # tools, and tool_choice
+    "Cannot use both json_schema and grammar",
+    "Cannot use tools with stream",
+    "Cannot use custom grammar constraints with tools",
+    "image input is not supported",
+    "audio input is not supported",
+    "Context size has been exceeded",
+)
+
 _ROWS: Final = (
     Dialect(
         source="https://platform.openai.com/docs/api-reference and the types of the openai SDK 3.54",
@@ -32,6 +43,7 @@ _ROWS: Final = (
         key_variables=("AZURE_OPENAI_API_KEY",),
         key_header="api-key",
         chat_documents=False,
+        think_tags=True,
     ),
     Dialect(
         name="deepseek",
@@ -121,6 +133,7 @@ _ROWS: Final = (
         longest_call_id=None,
         chat_documents=False,
         cache=None,
+        think_tags=True,
     ),
     Dialect(
         name="openrouter",
@@ -135,6 +148,7 @@ _ROWS: Final = (
         longest_call_id=None,
         encrypted_reasoning=True,
         cache="top_level",
+        think_tags=True,
     ),
     Dialect(
         name="together",
@@ -189,6 +203,7 @@ _ROWS: Final = (
         image_urls=False,
         chat_documents=False,
         cache=None,
+        think_tags=True,
     ),
     Dialect(
         name="vllm",
@@ -204,6 +219,7 @@ _ROWS: Final = (
         longest_call_id=None,
         chat_documents=False,
         cache=None,
+        think_tags=True,
     ),
     Dialect(
         name="llamacpp",
@@ -222,7 +238,9 @@ _ROWS: Final = (
         chat_documents=False,
         responses_ignore=("response_schema",),
         cache=None,
+        request_faults=_LLAMA_FAULTS,
         says_cut=False,
+        think_tags=True,
     ),
     Dialect(
         name="lmstudio",
@@ -237,6 +255,7 @@ _ROWS: Final = (
         image_urls=False,
         chat_documents=False,
         cache=None,
+        think_tags=True,
     ),
     Dialect(
         name="openai-compatible",
@@ -247,6 +266,8 @@ _ROWS: Final = (
         chat_efforts=None,
         longest_call_id=None,
         cache=None,
+        think_tags=True,
+        request_faults=_LLAMA_FAULTS,
     ),
 )
 

@@ -15,7 +15,7 @@ from penstock import (
     RateLimitError,
     TokenLimitError,
 )
-from penstock.wire.anthropic.errors import response_error
+from penstock.wire.errors import response_error
 from reading import calls_of, cut, read, reasoning_of, stop_of, text_of, usage_of
 
 ERRORS: dict[int, type[ProviderError]] = {

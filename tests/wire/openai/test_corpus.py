@@ -32,7 +32,7 @@ from penstock import (
     calculate_cost,
 )
 from penstock.core.dialect import Wire
-from penstock.wire.openai.errors import response_error
+from penstock.wire.errors import response_error
 from penstock.wire.vendors import DIALECTS
 from reading import (
     DAY,

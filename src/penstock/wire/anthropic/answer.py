@@ -23,8 +23,8 @@ from penstock.core.chunks import (
 )
 from penstock.core.cost import Meter
 from penstock.core.errors import MalformedResponseError, StreamInterruptedError
-from penstock.wire.anthropic.errors import stream_error
 from penstock.wire.anthropic.usage import Usage, UsageState
+from penstock.wire.errors import stream_error
 from penstock.wire.event_json import UNDECODABLE, broken_call, decode, event_type, is_object, repaired, shown
 from penstock.wire.sse import Event
 

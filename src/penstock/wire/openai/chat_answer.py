@@ -22,8 +22,8 @@ from penstock.core.errors import (
     ServerError,
     StreamInterruptedError,
 )
+from penstock.wire.errors import decode_whole, stream_error
 from penstock.wire.event_json import UNDECODABLE, decode, repaired
-from penstock.wire.openai.errors import decode_whole, stream_error
 from penstock.wire.openai.tool_calls import CallPiece, Calls, merged_details
 from penstock.wire.openai.usage import Usage, UsageState
 from penstock.wire.sse import Event

@@ -16,9 +16,9 @@ import msgspec
 from penstock.core.chunks import Chunk, OpaqueChunk, ReasoningChunk, StopChunk, StopReason, TextChunk
 from penstock.core.cost import Meter
 from penstock.core.dialect import Dialect
-from penstock.core.errors import MalformedResponseError, StreamInterruptedError
+from penstock.core.errors import MalformedResponseError, ProviderError, StreamInterruptedError
+from penstock.wire.errors import decode_whole, stream_error
 from penstock.wire.event_json import UNDECODABLE, decode, event_type, repaired
-from penstock.wire.openai.errors import decode_whole, stream_error
 from penstock.wire.openai.tool_calls import Arguments, Calls, Place
 from penstock.wire.openai.usage import Usage, UsageState
 from penstock.wire.sse import Event
@@ -144,6 +144,7 @@ class ResponsesDecoder:
         """How many events have brought content for which there is no chunk yet."""
         self._vendor = dialect.name
         self._says_cut = dialect.says_cut
+        self._faults = dialect.request_faults
         self._usage = UsageState(meter, dialect)
         self._calls = Calls()
         self._text, self._thought = _Said(), _Said()
@@ -177,7 +178,7 @@ class ResponsesDecoder:
         """The chunks of an answer that came as one JSON document, as from a server that ignores `stream`."""
         response = decode_whole(_response, b"response", body)
         if response.object != "response" and response.output is None:
-            raise stream_error(body)
+            raise self._error_of(body)
         yield from self._end(response, body)
 
     def close(self) -> Iterator[Chunk]:
@@ -313,7 +314,7 @@ class ResponsesDecoder:
     def _failed(self, data: bytes) -> Iterator[Chunk]:
         response = decode(_failed_event, b"response.failed", data).response
         if response is None:
-            raise stream_error(data)
+            raise self._error_of(data)
         response.status = "failed"
         return self._end(response, data)
 
@@ -327,7 +328,7 @@ class ResponsesDecoder:
                     yield from self._finished(raw, place)
         yield from self._usage.report(response.usage, response.service_tier, self._searches)
         if bytes(response.error) not in (b"", b"null", b"{}"):
-            raise stream_error(data)
+            raise self._error_of(data)
         if response.status in (*_FAILURES, "queued", "in_progress"):
             raise StreamInterruptedError(f"the vendor ended the answer with the status {response.status!r}")
         why = response.incomplete_details.reason if response.incomplete_details is not None else None
@@ -349,8 +350,11 @@ class ResponsesDecoder:
             model=response.model or self._answer.model,
         )
 
+    def _error_of(self, data: bytes) -> ProviderError:
+        return stream_error(data, self._faults)
+
     def _error(self, data: bytes) -> Iterator[Chunk]:
-        raise stream_error(data)
+        raise self._error_of(data)
 
 
 _ITEMS: dict[str, Callable[[ResponsesDecoder, bytes, _Item, Place], Iterator[Chunk]]] = {
