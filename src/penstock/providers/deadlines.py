@@ -24,6 +24,8 @@ from penstock.core.messages import Deadlines
 
 __all__ = ["Watch"]
 
+_GRACE: Final = 2.0
+"""Seconds for the rest of an answer that may end: the vendor's last word, which some never say, or the end of bytes."""
 _EXPIRED: Final[dict[str, tuple[type[ProviderTimeoutError], str]]] = {
     "connect": (ConnectTimeoutError, "no connection"),
     "first_chunk": (FirstChunkTimeoutError, "no content"),
@@ -43,6 +45,8 @@ class Watch:
         self._name = "first_chunk"
         self._limit = deadlines.first_chunk
         self._silence = 0.0
+        self.waited = False
+        """Nothing came any more within the grace of an answer that may end."""
 
     @contextmanager
     def sending(self) -> Iterator[None]:
@@ -61,8 +65,19 @@ class Watch:
         self._silence = max(self._deadlines.stall, self._deadlines.first_chunk - self._waited)
         return self._silence
 
-    async def read(self, body: AsyncGenerator[bytes, None]) -> bytes | None:
-        """The next bytes, None at the end. Raises ProviderTimeoutError."""
+    async def read(self, body: AsyncGenerator[bytes, None], *, may_end: bool = False) -> bytes | None:
+        """The next bytes, None at the end. Raises ProviderTimeoutError.
+
+        may_end: nothing more need come, so it is waited for no longer than some seconds; then this is the end too.
+        """
+        if may_end:
+            with anyio.move_on_after(_GRACE) as scope:
+                return await self._read(body)
+            self.waited = scope.cancelled_caught
+            return None
+        return await self._read(body)
+
+    async def _read(self, body: AsyncGenerator[bytes, None]) -> bytes | None:
         before = self._clock()
         name, left = self._nearest(before)
         try:

@@ -41,7 +41,7 @@ from penstock.providers.redaction import (
     watch_logs,
 )
 from penstock.wire.answer_reader import AnswerReader
-from penstock.wire.retry_after import said_in_headers, said_of_buckets, wait_of_buckets
+from penstock.wire.retry_after import quoted_headers, said_in_headers, said_of_buckets, wait_of_buckets
 
 if TYPE_CHECKING:
     import httpx2
@@ -148,9 +148,9 @@ class Transport:
             compressed = "content-encoding" in response.headers
             body = response.aiter_bytes() if compressed else response.aiter_raw()
             while not call.reader.done:
-                data = await watch.read(body)
+                data = await watch.read(body, may_end=call.reader.may_end)
                 held, content = call.reader.held, False
-                for chunk in call.reader.close() if data is None else call.reader.feed(data):
+                for chunk in call.reader.close(waited=watch.waited) if data is None else call.reader.feed(data):
                     content = content or type(chunk) is not UsageChunk
                     yield chunk
                 if content or call.reader.held != held:
@@ -319,10 +319,11 @@ class Transport:
         if 300 <= refused.status < 400 and place:
             error.args = (f"the server redirects to {place}, which is not followed: the key would go along",)
         now = dt.datetime.now(dt.UTC)
-        said = said_in_headers(refused.headers, now)
+        headers = {**quoted_headers(refused.body), **refused.headers}
+        said = said_in_headers(headers, now)
         error.retry_after = error.retry_after if said is None else said
         if error.retry_after is None and error.retryable:
-            error.retry_after = said_of_buckets(refused.status, refused.headers, now)
+            error.retry_after = said_of_buckets(refused.status, headers, now)
         refused.headers, refused.body = {}, b""  # it hangs on the error that the caller sees, and may echo the key
         return error
 

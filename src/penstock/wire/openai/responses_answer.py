@@ -8,6 +8,7 @@ OpenAI, OpenRouter, xAI, DeepSeek and others, read 2026-11-21; llama.cpp's serve
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
@@ -18,17 +19,20 @@ from penstock.core.cost import Meter
 from penstock.core.dialect import Dialect
 from penstock.core.errors import MalformedResponseError, ProviderError, StreamInterruptedError
 from penstock.wire.errors import decode_whole, stream_error
-from penstock.wire.event_json import UNDECODABLE, decode, event_type, repaired
+from penstock.wire.event_json import UNDECODABLE, Halves, decode, event_type, repaired
+from penstock.wire.finish import failure, says_limit, stop_reason
 from penstock.wire.openai.tool_calls import Arguments, Calls, Place
 from penstock.wire.openai.usage import Usage, UsageState
 from penstock.wire.sse import Event
 
 __all__ = ["ResponsesDecoder"]
 
-# Of `incomplete_details.reason`; any other word is `other`.
-_INCOMPLETE: dict[str | None, StopReason] = {"max_output_tokens": "length", "content_filter": "refusal"}
 _FAILURES: Final = ("failed", "cancelled")
 _DELTA: Final = b"response.output_text.delta"
+_LIMIT: Final = "max_output_tokens"
+_NOTHING: Final = (b"", b"null", b"false", b'""', b"{}", b"[]")
+_MOST_KEPT: Final = 2**21  # characters of a text that has been said, so that a stream without end stays small
+_LEAST_KEPT: Final = 2**16
 _NAMELESS_DELTA: Final = b'"type":"response.output_text.delta"'  # OpenRouter names no event
 
 
@@ -100,7 +104,8 @@ class _FailedEvent(msgspec.Struct):
     response: _Response | None = None  # Perplexity has only the error
 
 
-_decode_delta = msgspec.json.Decoder(_Delta).decode
+_delta = msgspec.json.Decoder(_Delta)
+_decode_delta = _delta.decode
 _item_delta = msgspec.json.Decoder(_ItemDelta)
 _item = msgspec.json.Decoder(_Item)
 _item_type = msgspec.json.Decoder(_ItemType)
@@ -111,27 +116,55 @@ _failed_event = msgspec.json.Decoder(_FailedEvent)
 
 
 class _Said:
-    """How much of a text has been said, in characters, so that a fuller account of it is said only from there on."""
+    """What has been said of a text, so that a fuller account of it is said only from there on.
 
-    __slots__ = ("parts", "text")
+    Only what begins with it is a fuller account: one that was repaired in another way has other characters.
+    """
+
+    __slots__ = ("_before", "_io", "_parts", "write")
 
     def __init__(self) -> None:
-        self.text = 0  # of the items that have not ended
-        self.parts = 0  # of which in parts that have
+        self._begin("", 0)
+
+    def _begin(self, text: str, parts: int, before: int = 0) -> None:
+        self._io = io.StringIO()
+        self.write = self._io.write
+        """Note a piece of an item that has not ended."""
+        self.write(text)
+        self._parts = parts  # how much of it is in parts that have ended
+        self._before = before  # characters that came first and are not kept any more
+
+    @property
+    def size(self) -> int:
+        """How much has been said of the items that have not ended."""
+        return self._before + self._io.tell()
+
+    def forget(self) -> None:
+        """Keep no more than the bound of the text that has been said."""
+        if self._io.tell() > _MOST_KEPT:
+            text = self._io.getvalue()
+            self._begin(text[-_LEAST_KEPT:], self._parts, self._before + len(text) - _LEAST_KEPT)
 
     def part(self, text: str) -> str:
         """What is missing of a part that has ended."""
-        missing = text[max(0, self.text - self.parts) :]
-        self.text += len(missing)
-        self.parts += len(text)
+        missing = self._missing(text, self._parts)
+        self.write(missing)
+        self._parts = self.size
         return missing
 
     def item(self, text: str, *, last: bool) -> str:
         """What is missing of an item that has ended. last: every item that has begun has now ended."""
-        said = min(len(text), self.text)
-        self.text = 0 if last else self.text - said  # a delta may have had more than the item: a line's end
-        self.parts = max(0, self.parts - len(text))
-        return text[said:]
+        missing = self._missing(text, 0)
+        said = self._io.getvalue()
+        # A delta may have had more than the item: a line's end.
+        rest = "" if last else said[max(0, len(text) - self._before) :]
+        self._begin(rest, max(0, self._parts - len(text)))
+        return missing
+
+    def _missing(self, text: str, start: int) -> str:
+        said, skipped = self._io.getvalue(), max(0, self._before - start)
+        said = said[max(0, start - self._before) :]
+        return text[skipped + len(said) :] if text.startswith(said, skipped) else ""
 
 
 class ResponsesDecoder:
@@ -142,6 +175,10 @@ class ResponsesDecoder:
         """The vendor has said that the message is complete; what comes after that is not looked at."""
         self.held = 0
         """How many events have brought content for which there is no chunk yet."""
+        self.may_end = False  # its last event has both, the reason and the usage
+        self._meter = meter
+        self._halves = Halves()
+        self._decode: Callable[[bytes], _Delta] = _decode_delta
         self._vendor = dialect.name
         self._says_cut = dialect.says_cut
         self._faults = dialect.request_faults
@@ -159,6 +196,7 @@ class ResponsesDecoder:
 
         Raises, after the chunks before it, MalformedResponseError or what the vendor's own error event says.
         """
+        self._text.forget()
         for name, data, _ in events:
             if self.done:
                 return
@@ -167,11 +205,11 @@ class ResponsesDecoder:
                 continue
             # Nine of ten events are a piece of text: the short way for them.
             try:
-                text = _decode_delta(data).delta
+                text = self._decode(data).delta
             except UNDECODABLE as error:
-                text = repaired(_decode_delta, name, data, error).delta
+                text = self._joined(name, data, error)
             if text:
-                self._text.text += len(text)
+                self._text.write(text)
                 yield TextChunk(text)
 
     def feed_whole(self, body: bytes) -> Iterator[Chunk]:
@@ -181,11 +219,27 @@ class ResponsesDecoder:
             raise self._error_of(body)
         yield from self._end(response, body)
 
-    def close(self) -> Iterator[Chunk]:
+    def close(self, *, waited: bool = False) -> Iterator[Chunk]:
         """No chunks. Raises StreamInterruptedError unless the vendor has said that the message is complete."""
         if not self.done:
             raise StreamInterruptedError("the stream ended before the vendor said that the message is complete")
         return iter(())
+
+    def _joined(self, name: bytes, data: bytes, error: Exception) -> str | None:
+        text = repaired(_delta, name, data, error, self._halves).delta
+        # While a half is held, the events that follow come this way too.
+        self._decode = _refused if self._halves.held else _decode_delta
+        return text
+
+    def _piece(self, name: bytes, data: bytes) -> _ItemDelta:
+        try:
+            if self._halves.held:
+                _refused(data)
+            return _item_delta.decode(data)
+        except UNDECODABLE as error:
+            piece = repaired(_item_delta, name, data, error, self._halves)
+            self._decode = _refused if self._halves.held else _decode_delta
+            return piece
 
     def _rare(self, name: bytes, data: bytes) -> Iterator[Chunk]:
         if name not in _HANDLERS:
@@ -222,9 +276,9 @@ class ResponsesDecoder:
         return self.feed([(_DELTA, data, b"")])
 
     def _reasoning_delta(self, data: bytes) -> Iterator[Chunk]:
-        text = decode(_item_delta, b"response.reasoning_text.delta", data).delta
+        text = self._piece(b"response.reasoning_text.delta", data).delta
         if text:
-            self._thought.text += len(text)
+            self._thought.write(text)
             yield ReasoningChunk(text=text)
 
     def _reasoning_done(self, data: bytes) -> Iterator[Chunk]:
@@ -233,7 +287,7 @@ class ResponsesDecoder:
             yield ReasoningChunk(text=missing)
 
     def _arguments_delta(self, data: bytes) -> Iterator[Chunk]:
-        event = decode(_item_delta, b"response.function_call_arguments.delta", data)
+        event = self._piece(b"response.function_call_arguments.delta", data)
         self.held += bool(event.delta)
         yield from self._calls.add((event.output_index, event.item_id), event.delta or "")
 
@@ -327,15 +381,19 @@ class ResponsesDecoder:
                 if place not in ended and decode(_item_type, b"response", raw).id not in ended:
                     yield from self._finished(raw, place)
         yield from self._usage.report(response.usage, response.service_tier, self._searches)
-        if bytes(response.error) not in (b"", b"null", b"{}"):
-            raise self._error_of(data)
+        if bytes(response.error) not in _NOTHING:
+            response = self._cut(response, data)
+        if not (response.status or self._has_begun or self._meter.total.output_tokens):
+            raise StreamInterruptedError("the answer is empty, and the vendor gave no reason for its end")
         if response.status in (*_FAILURES, "queued", "in_progress"):
             raise StreamInterruptedError(f"the vendor ended the answer with the status {response.status!r}")
         why = response.incomplete_details.reason if response.incomplete_details is not None else None
         reason: StopReason = "stop"
         incomplete = response.status == "incomplete" or why is not None
         if incomplete:
-            reason = _INCOMPLETE.get(why, "other")
+            if (error := failure(why)) is not None:
+                raise error
+            reason = stop_reason(why)
         # What a server calls completed although it was cut off shows only in its last call.
         yield from self._calls.deliver(final=True, cut=incomplete or not self._says_cut)
         if self._calls.cut and reason == "stop":
@@ -353,8 +411,25 @@ class ResponsesDecoder:
     def _error_of(self, data: bytes) -> ProviderError:
         return stream_error(data, self._faults)
 
+    @property
+    def _has_begun(self) -> bool:
+        return bool(self._begun or self._item_count or self._text.size)
+
+    def _cut(self, response: _Response, data: bytes) -> _Response:
+        """Raise the error in *data*, but for the one that says that the answer has no more room: that is an end."""
+        error = self._error_of(data)
+        if not self._has_begun or not says_limit(error.message):
+            raise error
+        return msgspec.structs.replace(
+            response, status="incomplete", incomplete_details=_Incomplete(_LIMIT), error=msgspec.Raw()
+        )
+
     def _error(self, data: bytes) -> Iterator[Chunk]:
-        raise self._error_of(data)
+        return self._end(self._cut(self._answer, data), data)
+
+
+def _refused(data: bytes) -> _Delta:
+    raise msgspec.DecodeError("half a character is held back")
 
 
 _ITEMS: dict[str, Callable[[ResponsesDecoder, bytes, _Item, Place], Iterator[Chunk]]] = {
