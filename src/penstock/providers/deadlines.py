@@ -37,8 +37,12 @@ _EXPIRED: Final[dict[str, tuple[type[ProviderTimeoutError], str]]] = {
 class Watch:
     """The deadlines of one call. Only time spent waiting for the vendor counts, but for the total."""
 
-    def __init__(self, deadlines: Deadlines, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, deadlines: Deadlines, clock: Callable[[], float] = time.monotonic, grace: float = _GRACE
+    ) -> None:
+        """grace: seconds that an answer is waited for that may end."""
         self._deadlines = deadlines
+        self._grace = grace
         self._clock = clock
         self._start = clock()
         self._waited = 0.0  # since the last content
@@ -71,7 +75,7 @@ class Watch:
         may_end: nothing more need come, so it is waited for no longer than some seconds; then this is the end too.
         """
         if may_end:
-            with anyio.move_on_after(_GRACE) as scope:
+            with anyio.move_on_after(self._grace) as scope:
                 return await self._read(body)
             self.waited = scope.cancelled_caught
             return None

@@ -158,6 +158,7 @@ class AnthropicDecoder:
         self._meter = meter
         self._halves = Halves()
         self._decode: Callable[[bytes], _DeltaEvent] = _decode_delta
+        self._cites = False  # a block has announced citations
         self._begun = False  # there is a block, or a piece of one
         self._usage = UsageState(meter)
         self._blocks: dict[int | None, _Block] = {}  # that have not ended
@@ -173,11 +174,13 @@ class AnthropicDecoder:
 
         Raises, after the chunks before it, MalformedResponseError or what the vendor's own error event says.
         """
+        if self.done:
+            return
         for name, data, _ in events:
-            if self.done:
-                return
             if name != _DELTA:
                 yield from self._rare(name, data)
+                if self.done:
+                    return
                 continue
             # Nine of ten events are deltas and most of those text: the short way for them.
             try:
@@ -191,9 +194,10 @@ class AnthropicDecoder:
                 continue
             if delta.type == "text_delta" and delta.text:
                 yield TextChunk(delta.text)
-                block = self._blocks.get(event.index)
-                if block is not None and block.text is not None:
-                    block.text.append(delta.text)
+                if self._cites:
+                    block = self._blocks.get(event.index)
+                    if block is not None and block.text is not None:
+                        block.text.append(delta.text)
             else:
                 yield from self._delta(event.index, delta, data)
 
@@ -260,6 +264,7 @@ class AnthropicDecoder:
         start = decode(_block_start, b"content_block_start", raw)
         if kind == "text":
             if start.citations is not None:
+                self._cites = True
                 block.text = [start.text or ""]
                 block.citations = start.citations
             if start.text:

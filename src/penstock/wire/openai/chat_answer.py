@@ -136,9 +136,9 @@ class ChatDecoder:
 
         Raises, after the chunks before it, MalformedResponseError or what the vendor's own error event says.
         """
+        if self.done:
+            return
         for name, data, _ in events:
-            if self.done:
-                return
             try:
                 event: _Event | None = self._decode(data)
             except UNDECODABLE as error:

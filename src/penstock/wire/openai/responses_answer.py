@@ -186,6 +186,7 @@ class ResponsesDecoder:
         self._calls = Calls()
         self._text, self._thought = _Said(), _Said()
         self._ended: set[int | str | None] = set()  # items, by place and by id
+        self._feeds = 0
         self._begun = self._item_count = 0  # items that were announced, and those that have ended
         self._searches = 0
         self._refused = False
@@ -196,12 +197,16 @@ class ResponsesDecoder:
 
         Raises, after the chunks before it, MalformedResponseError or what the vendor's own error event says.
         """
-        self._text.forget()
+        if self.done:
+            return
+        self._feeds += 1
+        if not self._feeds % 64:
+            self._text.forget()
         for name, data, _ in events:
-            if self.done:
-                return
             if name != _DELTA and (name or _NAMELESS_DELTA not in data[:64]):
                 yield from self._rare(name, data)
+                if self.done:
+                    return
                 continue
             # Nine of ten events are a piece of text: the short way for them.
             try:
