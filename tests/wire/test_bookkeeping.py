@@ -407,7 +407,9 @@ def test_halves_of_an_emoji_in_two_events_are_joined(pieces: list[str], text: st
 
 
 REPAIRED = [
-    pytest.param([b"Hello wor\xff", b"end"], b"Hello world, the end", "Hello wor\ufffdend", id="mended in another way"),
+    pytest.param(
+        [b"Hello wor\xff", b"end"], b"Hello world, the end", "Hello wor\ufffdend", id="repaired in another way"
+    ),
     pytest.param([b"Hello", b" world"], b" Hello world", "Hello world", id="an account with more before it"),
     pytest.param([b"Hello"], b"Hello world", "Hello world", id="a fuller account"),
     pytest.param([b"Hello\\n"], b"Hello", "Hello\n", id="a shorter one"),

@@ -239,7 +239,7 @@ class ChatDecoder:
         choice = next((choice for choice in event.choices or () if choice is not None and not choice.index), None)
         if choice is None:
             yield from self._usage.report(event.usage, event.service_tier)
-            self._beside(event)
+            self._beside(event, event.usage or groq.usage)
         return choice
 
     def _failed(self, data: bytes) -> None:
@@ -249,13 +249,13 @@ class ChatDecoder:
             raise error
         self._limit = True
 
-    def _beside(self, event: _Event) -> None:
-        """What stands beside the choices, and the end of this wire's rarer forms."""
+    def _beside(self, event: _Event, usage: Usage | None) -> None:
+        """What stands beside the choices."""
         if event.base_resp and holds_error(body := b'{"base_resp":' + bytes(event.base_resp) + b"}"):
             self._failed(body)
         self._kept.note("citations", event.citations)
         self._kept.note("search_results", event.search_results)
-        self.may_end = self._has_end and self._usage.reported
+        self.may_end = self.may_end or (self._has_end and usage is not None)
 
     def _check(self, data: bytes) -> None:
         """Raise if an event without any field of this wire is an error in a form of its own: an old vLLM's, say."""
@@ -269,8 +269,9 @@ class ChatDecoder:
             )
         if bytes(fields.get("type", b"")) == b'"message_start"':
             raise MalformedResponseError("the server answers with Anthropic's API: use AnthropicProvider, or its name")
-        # A notice has a message alone.
-        if holds_error(data) and ("message" not in fields or not fields.keys().isdisjoint(("code", "object", "error"))):
+        # What has a message alone is a notice.
+        named = "code" in fields or bytes(fields.get("object", b"")) == b'"error"'
+        if holds_error(data) and ("message" not in fields or named):
             self._failed(data)
 
     def _reasoning(self, delta: _Delta) -> Iterator[Chunk]:
@@ -354,7 +355,7 @@ class ChatDecoder:
             if self._finish_reason is None:  # some servers say it again on each event that follows
                 yield from self._calls.deliver()
             self._finish_reason = reason
-        self._beside(event)
+        self._beside(event, usage)
 
     def _finish(self, *, says_done: bool = False) -> Iterator[Chunk]:
         """The end. says_done: with `[DONE]`."""

@@ -82,8 +82,6 @@ class UsageState:
         self._dialect = dialect
         self._now = UsageChunk()
         self._cost: Decimal | None = None
-        self.reported = False
-        """Anything has been."""
         self.tier: str | None = None
         """The service tier that was used; None as long as nobody has said."""
 
@@ -100,7 +98,6 @@ class UsageState:
         self._cost = cost = _first(_reported_cost(usage), self._cost)
         if prompt is None and output is None and cost is None:
             return
-        self.reported = True
         counts: dict[str, int] = {"web_searches": max(searches, self._now.web_searches)}
         if usage.server_tool_use_details is not None:
             counts["web_searches"] = usage.server_tool_use_details.web_search_requests or 0
