@@ -8,7 +8,6 @@ OpenAI, OpenRouter, xAI, DeepSeek and others, read 2026-11-21; llama.cpp's serve
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ from penstock.core.errors import MalformedResponseError, ProviderError, StreamIn
 from penstock.wire.errors import decode_whole, stream_error
 from penstock.wire.event_json import UNDECODABLE, Halves, decode, event_type, repaired
 from penstock.wire.finish import failure, says_limit, stop_reason
+from penstock.wire.openai.said import Said
 from penstock.wire.openai.tool_calls import Arguments, Calls, Place
 from penstock.wire.openai.usage import Usage, UsageState
 from penstock.wire.sse import Event
@@ -31,8 +31,6 @@ _FAILURES: Final = ("failed", "cancelled")
 _DELTA: Final = b"response.output_text.delta"
 _LIMIT: Final = "max_output_tokens"
 _NOTHING: Final = (b"", b"null", b"false", b'""', b"{}", b"[]")
-_MOST_KEPT: Final = 2**21  # characters of a text that has been said, so that a stream without end stays small
-_LEAST_KEPT: Final = 2**16
 _NAMELESS_DELTA: Final = b'"type":"response.output_text.delta"'  # OpenRouter names no event
 
 
@@ -115,58 +113,6 @@ _response_event = msgspec.json.Decoder(_ResponseEvent)
 _failed_event = msgspec.json.Decoder(_FailedEvent)
 
 
-class _Said:
-    """What has been said of a text, so that a fuller account of it is said only from there on.
-
-    Only what begins with it is a fuller account: one that was repaired in another way has other characters.
-    """
-
-    __slots__ = ("_before", "_io", "_parts", "write")
-
-    def __init__(self) -> None:
-        self._begin("", 0)
-
-    def _begin(self, text: str, parts: int, before: int = 0) -> None:
-        self._io = io.StringIO()
-        self.write = self._io.write
-        """Note a piece of an item that has not ended."""
-        self.write(text)
-        self._parts = parts  # how much of it is in parts that have ended
-        self._before = before  # characters that came first and are not kept any more
-
-    @property
-    def size(self) -> int:
-        """How much has been said of the items that have not ended."""
-        return self._before + self._io.tell()
-
-    def forget(self) -> None:
-        """Keep no more than the bound of the text that has been said."""
-        if self._io.tell() > _MOST_KEPT:
-            text = self._io.getvalue()
-            self._begin(text[-_LEAST_KEPT:], self._parts, self._before + len(text) - _LEAST_KEPT)
-
-    def part(self, text: str) -> str:
-        """What is missing of a part that has ended."""
-        missing = self._missing(text, self._parts)
-        self.write(missing)
-        self._parts = self.size
-        return missing
-
-    def item(self, text: str, *, last: bool) -> str:
-        """What is missing of an item that has ended. last: every item that has begun has now ended."""
-        missing = self._missing(text, 0)
-        said = self._io.getvalue()
-        # A delta may have had more than the item: a line's end.
-        rest = "" if last else said[max(0, len(text) - self._before) :]
-        self._begin(rest, max(0, self._parts - len(text)))
-        return missing
-
-    def _missing(self, text: str, start: int) -> str:
-        said, skipped = self._io.getvalue(), max(0, self._before - start)
-        said = said[max(0, start - self._before) :]
-        return text[skipped + len(said) :] if text.startswith(said, skipped) else ""
-
-
 class ResponsesDecoder:
     """Turns the events of one answer into chunks. It holds the state of that answer and of no other."""
 
@@ -184,7 +130,7 @@ class ResponsesDecoder:
         self._faults = dialect.request_faults
         self._usage = UsageState(meter, dialect)
         self._calls = Calls()
-        self._text, self._thought = _Said(), _Said()
+        self._text, self._thought = Said(), Said()
         self._ended: set[int | str | None] = set()  # items, by place and by id
         self._feeds = 0
         self._begun = self._item_count = 0  # items that were announced, and those that have ended
