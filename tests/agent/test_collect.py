@@ -513,7 +513,7 @@ def test_recorded_answers_keep_their_blocks(corpus: list[dict[str, Any]]) -> Non
         message = collector.reply().message
         blocks = [each for each in msgspec.json.decode(row["response_body"])["content"] if each.get("text") != ""]
         assert [shape(part) for part in (message.content if message else ())] == [raw_shape(each) for each in blocks]
-    assert len(rows) == 396
+    assert len(rows) == 620
 
 
 def shape(part: Part | str) -> tuple[object, ...]:

@@ -330,7 +330,7 @@ _VENDORS: Final = {
     "google: an error in an array": Script(
         dialect="google", why="its error bodies are arrays of one",
         body=b'[{"error":{"code":503,"message":"The model is overloaded.","status":"UNAVAILABLE"}}]',
-        error="ServerError",
+        error="OverloadedError",
     ),
     "azure: filter results before, between and after": Script(
         dialect="azure", why="events without choices, with an empty id and model, and with delta null",
@@ -584,9 +584,9 @@ _CHAT: Final = {
         text="Good", reason="stop", usage=TEN,
     ),
     "[DONE] without a finish reason": Script(
-        dialect="openai", why="complete, and nobody says why it ended",
+        dialect="openai", why="a proxy says it after a cut too",
         body=chat(text="Good", finish_reason=""),
-        text="Good", reason="other", usage=TEN,
+        text="Good", error="StreamInterruptedError", usage=TEN,
     ),
     "[DONE] without a finish reason, after a call": Script(
         dialect="openai", why="the call is whole",

@@ -76,7 +76,7 @@ class ToolCallChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_fie
 
 
 class OpaqueChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="type", tag="opaque"):
-    """A finished block that has no neutral form: a server tool's call or result, cited text, a compaction."""
+    """A finished block that has no neutral form: a server tool's call or result, cited text, an image, a compaction."""
 
     vendor: str
     """Whose block it is."""

@@ -155,6 +155,12 @@ class Dialect(
     """Models, with `*` for any letters, with a fee that no count shows: their cost is never known."""
     says_end: bool = True
     """A stream ends with a finish reason or `[DONE]`; False where a plain end of the stream is an end too."""
+    done_alone: bool = False
+    """`[DONE]` without a finish reason completes a message of bare text; elsewhere a proxy may say it after a cut."""
+    think_tags: bool | None = None
+    """On the chat wire, reasoning may stand at the very start of the text, in `<think>` tags; None for no."""
+    request_faults: Sequence[str] = ()
+    """Texts, in any case, of its errors with a status of 500 and more that are the request's own fault: not retried."""
     says_cut: bool = True
     """An answer of its Responses API that the limit cut off says so; False where it is `completed` all the same, and
     only a call that is not whole shows it.

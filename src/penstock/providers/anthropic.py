@@ -21,9 +21,9 @@ from penstock.providers.redaction import check_headers, config_secrets
 from penstock.providers.transport import Exchange, Transport
 from penstock.wire.answer_reader import AnswerReader
 from penstock.wire.anthropic.answer import AnthropicDecoder
-from penstock.wire.anthropic.errors import response_error
 from penstock.wire.anthropic.options import option_headers
 from penstock.wire.anthropic.request import encode
+from penstock.wire.errors import response_error
 from penstock.wire.sse import MAX_EVENT
 from penstock.wire.vendors import ANTHROPIC
 
@@ -90,7 +90,7 @@ class AnthropicProvider(BaseProvider):
         self._transport = Transport(
             anthropic,
             make_client,
-            response_error,
+            partial(response_error, faults=row.request_faults),
             vendor=row.name,
             model=config.model_id,
             secrets=config_secrets(config).plus([credentials.key] if credentials is not None else []),

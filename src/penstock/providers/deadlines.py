@@ -25,6 +25,8 @@ from penstock.core.messages import Deadlines
 
 __all__ = ["Watch"]
 
+_GRACE: Final = 2.0
+"""Seconds for the rest of an answer that may end: the vendor's last word, which some never say, or the end of bytes."""
 _EXPIRED: Final[dict[str, tuple[type[ProviderTimeoutError], str]]] = {
     "connect": (ConnectTimeoutError, "no connection"),
     "first_chunk": (FirstChunkTimeoutError, "no content"),
@@ -36,8 +38,12 @@ _EXPIRED: Final[dict[str, tuple[type[ProviderTimeoutError], str]]] = {
 class Watch:
     """The deadlines of one call. The time that the consumer takes does not count, but for the total."""
 
-    def __init__(self, deadlines: Deadlines, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, deadlines: Deadlines, clock: Callable[[], float] = time.monotonic, grace: float = _GRACE
+    ) -> None:
+        """grace: seconds that an answer is waited for that may end."""
         self._deadlines = deadlines
+        self._grace = grace
         self._clock = clock
         self._start = clock()
         self._since: float | None = self._start  # the last content, moved on by what the consumer took; None: just now
@@ -45,6 +51,8 @@ class Watch:
         self._name = "first_chunk"
         self._limit = deadlines.first_chunk
         self._silence = 0.0
+        self.waited = False
+        """Nothing came any more within the grace of an answer that may end."""
 
     @contextmanager
     def sending(self) -> Iterator[None]:
@@ -61,8 +69,19 @@ class Watch:
         self._silence = max(self._deadlines.stall, self._deadlines.first_chunk - (self._clock() - self._start))
         return self._silence
 
-    async def read(self, body: AsyncGenerator[bytes, None]) -> bytes | None:
-        """The next bytes, None at the end. Raises ProviderTimeoutError."""
+    async def read(self, body: AsyncGenerator[bytes, None], *, may_end: bool = False) -> bytes | None:
+        """The next bytes, None at the end. Raises ProviderTimeoutError.
+
+        may_end: nothing more need come, so it is waited for no longer than some seconds; then this is the end too.
+        """
+        if may_end:
+            with anyio.move_on_after(self._grace) as scope:
+                return await self._read(body)
+            self.waited = scope.cancelled_caught
+            return None
+        return await self._read(body)
+
+    async def _read(self, body: AsyncGenerator[bytes, None]) -> bytes | None:
         name, left = self._nearest(self._clock())
         if left <= 0:
             raise self.expired(name)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from penstock.core.errors import NetworkError, ProviderError, ProviderTimeoutError
-from penstock.wire.retry_after import said_in_headers, said_of_buckets
+from penstock.wire.retry_after import quoted_headers, said_in_headers, said_of_buckets
 
 if TYPE_CHECKING:
     from penstock.providers.connections import Sending
@@ -78,9 +78,10 @@ def refusal(error: ProviderError, refused: RefusedError, asked: str) -> Provider
     if 300 <= refused.status < 400 and place:
         error.args = (f"the server redirects to {place}, which is not followed: the key would go along",)
     now = dt.datetime.now(dt.UTC)
-    said = said_in_headers(refused.headers, now)
+    headers = {**quoted_headers(refused.body), **refused.headers}
+    said = said_in_headers(headers, now)
     error.retry_after = error.retry_after if said is None else said
     if error.retry_after is None and error.retryable:
-        error.retry_after = said_of_buckets(refused.status, refused.headers, now)
+        error.retry_after = said_of_buckets(refused.status, headers, now)
     refused.headers, refused.body = {}, b""  # it hangs on the error that the caller sees, and may echo the key
     return error

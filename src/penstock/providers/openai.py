@@ -21,9 +21,9 @@ from penstock.providers.hosts import check_path, host_of
 from penstock.providers.redaction import check_headers, config_secrets
 from penstock.providers.transport import Exchange, Transport
 from penstock.wire.answer_reader import AnswerReader
+from penstock.wire.errors import response_error
 from penstock.wire.openai import chat_request, responses_request
 from penstock.wire.openai.chat_answer import ChatDecoder
-from penstock.wire.openai.errors import response_error
 from penstock.wire.openai.responses_answer import ResponsesDecoder
 from penstock.wire.sse import MAX_EVENT
 
@@ -78,7 +78,7 @@ class OpenAIProvider(BaseProvider):
         self._transport = Transport(
             openai,
             make_client,
-            response_error,
+            partial(response_error, faults=row.request_faults),
             vendor=row.name,
             model=config.model_id,
             secrets=config_secrets(config).plus([credentials.key]),

@@ -169,9 +169,9 @@ class Transport:
             compressed = "content-encoding" in response.headers
             body = response.aiter_bytes() if compressed else response.aiter_raw()
             while not call.reader.done:
-                data = await watch.read(body)
+                data = await watch.read(body, may_end=call.reader.may_end)
                 held, content = call.reader.held, False
-                for chunk in call.reader.close() if data is None else call.reader.feed(data):
+                for chunk in call.reader.close(waited=watch.waited) if data is None else call.reader.feed(data):
                     if type(chunk) is UsageChunk:
                         watch.leave()
                         yield chunk

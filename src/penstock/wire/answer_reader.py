@@ -40,10 +40,15 @@ class EventDecoder(Protocol):
     def feed_whole(self, body: bytes) -> Iterator[Chunk]:
         """The chunks of an answer that came as one JSON document."""
 
-    def close(self) -> Iterator[Chunk]:
+    @property
+    def may_end(self) -> bool:
+        """Whether the vendor has said why the message ends and what it has used, so that nothing more need come."""
+
+    def close(self, *, waited: bool = False) -> Iterator[Chunk]:
         """The chunks that only the end of the bytes completes.
 
-        Raises StreamInterruptedError unless the vendor has said that the message is complete.
+        waited: they have not ended; nothing came any more after the message might end. Raises StreamInterruptedError
+        unless the vendor has said that the message is complete.
         """
 
 
@@ -76,8 +81,16 @@ class AnswerReader:
             return self._decoder.feed(self._sse.feed(data))
         return self._begin(data)
 
-    def close(self) -> Iterator[Chunk]:
-        """The chunks that only the end of the bytes completes. Raises StreamInterruptedError for half an answer."""
+    @property
+    def may_end(self) -> bool:
+        """Whether nothing more need come, though the vendor has not said that the message is complete."""
+        return self._decoder.may_end
+
+    def close(self, *, waited: bool = False) -> Iterator[Chunk]:
+        """The chunks that only the end of the bytes completes. Raises StreamInterruptedError for half an answer.
+
+        waited: they have not ended; nothing came any more after the message might end.
+        """
         if self._is_stream:
             last = self._sse.close()
             if last is not None and _is_whole(last[1]):
@@ -88,7 +101,7 @@ class AnswerReader:
             yield from self._decoder.feed_whole(body)
         else:
             raise StreamInterruptedError("the answer is empty")
-        yield from self._decoder.close()
+        yield from self._decoder.close(waited=waited)
 
     def _begin(self, data: bytes) -> Iterator[Chunk]:
         self._whole.append(data)

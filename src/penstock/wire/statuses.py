@@ -29,6 +29,7 @@ _KINDS: Final[dict[int, type[ProviderError]]] = {
     408: ProviderTimeoutError,
     413: TokenLimitError,
     429: RateLimitError,
+    498: OverloadedError,  # Groq: no capacity
     504: ProviderTimeoutError,
     529: OverloadedError,
 }

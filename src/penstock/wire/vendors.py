@@ -21,6 +21,17 @@ _MAX: Final = {"max_tokens": "max_tokens", "user": "user"}
 # Servers that sample themselves take this as well.
 _LOCAL: Final = {**_MAX, "top_k": "top_k"}
 
+# llama.cpp answers 500 to these: its server's source, and recorded answers.
+_LLAMA_FAULTS: Final = (
+    "param requires --jinja flag",  # tools, and tool_choice
+    "Cannot use both json_schema and grammar",
+    "Cannot use tools with stream",
+    "Cannot use custom grammar constraints with tools",
+    "image input is not supported",
+    "audio input is not supported",
+    "Context size has been exceeded",
+)
+
 ANTHROPIC: Final = Dialect(
     name="anthropic",
     source="https://platform.claude.com/docs/en/api/messages and the types of the anthropic SDK 2.11; streams seen",
@@ -115,6 +126,7 @@ _MESSAGES: Final = (
         reasoning_echo="thinking",
         chat_documents=False,
         cache=None,
+        request_faults=_LLAMA_FAULTS,
     ),
     # Most of all gateways in front of Anthropic's models, to which marks are worth their money.
     Dialect(
@@ -149,6 +161,7 @@ _ROWS: Final = (
         # Another resource answers 400, `invalid_encrypted_content`: BerriAI/litellm#40364.
         proofs_bound=True,
         chat_documents=False,
+        think_tags=True,
     ),
     Dialect(
         name="deepseek",
@@ -240,6 +253,7 @@ _ROWS: Final = (
         cache=None,
         # Several models and tools behind one name.
         fee_models=("compound*", "groq/compound*"),
+        think_tags=True,
     ),
     Dialect(
         name="openrouter",
@@ -255,6 +269,7 @@ _ROWS: Final = (
         encrypted_reasoning=True,
         cache="top_level",
         states_cost=True,
+        think_tags=True,
     ),
     Dialect(
         name="together",
@@ -295,7 +310,7 @@ _ROWS: Final = (
     ),
     Dialect(
         name="perplexity",
-        source="https://docs.perplexity.ai; streams seen: cost in the usage, an object",
+        source="https://docs.perplexity.ai; streams seen: cost in the usage, an object, and reasoning between tags",
         base_url="https://api.perplexity.ai",
         key_variables=("PERPLEXITY_API_KEY", "PPLX_API_KEY"),
         wires=("chat",),
@@ -305,6 +320,7 @@ _ROWS: Final = (
         chat_documents=False,
         cache=None,
         states_cost=True,
+        think_tags=True,
     ),
     Dialect(
         name="vercel",
@@ -363,6 +379,7 @@ _ROWS: Final = (
         image_urls=False,
         chat_documents=False,
         cache=None,
+        think_tags=True,
     ),
     Dialect(
         name="vllm",
@@ -379,6 +396,7 @@ _ROWS: Final = (
         longest_call_id=None,
         chat_documents=False,
         cache=None,
+        think_tags=True,
     ),
     Dialect(
         name="llamacpp",
@@ -398,7 +416,9 @@ _ROWS: Final = (
         chat_documents=False,
         responses_ignore=("response_schema",),
         cache=None,
+        request_faults=_LLAMA_FAULTS,
         says_cut=False,
+        think_tags=True,
     ),
     Dialect(
         name="lmstudio",
@@ -414,6 +434,7 @@ _ROWS: Final = (
         image_urls=False,
         chat_documents=False,
         cache=None,
+        think_tags=True,
     ),
     Dialect(
         name="openai-compatible",
@@ -424,6 +445,8 @@ _ROWS: Final = (
         chat_efforts=None,
         longest_call_id=None,
         cache=None,
+        think_tags=True,
+        request_faults=_LLAMA_FAULTS,
     ),
     *_MESSAGES,
 )

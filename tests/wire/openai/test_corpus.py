@@ -15,17 +15,20 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from corpus_openai import FAILURES, details_of, documents, output_of
+from corpus_openai import FAILURES, details_of, documents, output_of, untagged
 from penstock import (
     AuthenticationError,
     InvalidRequestError,
     NotFoundError,
     OpaqueChunk,
+    PermissionDeniedError,
     ProviderError,
     ProviderTimeoutError,
+    QuotaExceededError,
     RateLimitError,
     ReasoningChunk,
     ServerError,
+    StopChunk,
     StreamInterruptedError,
     TokenLimitError,
     ToolCallChunk,
@@ -33,7 +36,7 @@ from penstock import (
     calculate_cost,
 )
 from penstock.core.dialect import Wire
-from penstock.wire.openai.errors import response_error
+from penstock.wire.errors import response_error
 from penstock.wire.vendors import DIALECTS
 from reading import (
     DAY,
@@ -51,6 +54,7 @@ from reading import (
 
 ENDPOINTS: Final[dict[str, Wire]] = {"/v1/chat/completions": "chat", "/v1/responses": "responses"}
 
+# Where the parser is wrong, or reads what we read elsewhere.
 EXCEPTIONS: Final = {
     "d4da551d6044e321": "a custom tool's call has no JSON arguments: it is opaque to us, and a call to the parser",
     "3ea9f9ab6979e457": "reasoning that stands only in reasoning_details, which the parser does not read",
@@ -91,11 +95,11 @@ def counts(usage: dict[str, Any], row: dict[str, Any]) -> UsageChunk:
     prompt = usage.get("prompt_tokens", usage.get("input_tokens")) or 0
     output = usage.get("completion_tokens", usage.get("output_tokens")) or 0
     details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
-    reasoning = (usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}).get(
-        "reasoning_tokens"
-    ) or 0
-    read, written = details.get("cached_tokens") or 0, details.get("cache_write_tokens") or 0
-    read = min(read, prompt)  # Grok on Azure: more read than there was
+    outputs = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
+    reasoning = outputs.get("reasoning_tokens") or usage.get("reasoning_tokens") or 0  # Together's
+    # DeepSeek's older answers, and Inception's.
+    read = details.get("cached_tokens") or usage.get("prompt_cache_hit_tokens") or usage.get("cached_input_tokens") or 0
+    read, written = min(read, prompt), details.get("cache_write_tokens") or 0  # Grok on Azure: more read than there was
     total = usage.get("total_tokens", 0)
     if dialect_of(row) in ("google", "inception"):  # their reasoning is only in the total
         output = total - prompt
@@ -104,9 +108,9 @@ def counts(usage: dict[str, Any], row: dict[str, Any]) -> UsageChunk:
     return UsageChunk(
         input_tokens=max(0, prompt - read - written),
         cache_read_tokens=read,
-        cache_write_tokens=min(written, prompt - read),
-        output_tokens=output,
-        reasoning_tokens=min(reasoning, output),  # at resellers there is more of it than of the whole
+        cache_write_tokens=max(0, min(written, prompt - read)),
+        output_tokens=max(0, output),  # a53b6220966ebfcd says -9
+        reasoning_tokens=max(0, min(reasoning, output)),  # at resellers there is more of it than of the whole
         web_searches=searches(usage, row),
     )
 
@@ -126,9 +130,10 @@ def reported_cost(row: dict[str, Any]) -> Decimal | None:
         return None
     if usage.get("cost_in_usd_ticks"):
         return Decimal(usage["cost_in_usd_ticks"]) * Decimal("1e-10")
-    cost = usage.get("cost")
-    if isinstance(cost, dict):  # Perplexity
-        cost = cost["total_cost"]
+    beside = [event["cost"] for event in documents(row) if event.get("cost") is not None]  # Venice
+    cost = usage.get("cost", beside[-1] if beside else None)
+    if isinstance(cost, dict):  # Perplexity, Venice
+        cost = cost.get("total_cost", cost.get("usd"))
     if cost is not None and usage.get("is_byok"):
         cost += usage["cost_details"]["upstream_inference_cost"]
     return None if cost is None else Decimal(cost)
@@ -193,18 +198,49 @@ def expected(row: dict[str, Any]) -> dict[str, Any]:
         calls.append(("", expect["function_call"]["name"], expect["function_call"]["arguments"]))
     if row["id"] == "d4da551d6044e321":
         calls = []
-    stop = expect["stop_reason"]
+    stop = ending_of(row)
+    if stop in ("length", "max_output_tokens") and calls and not is_object(calls[-1][2]):
+        del calls[-1]  # the limit has cut it off, though it may parse: without arguments
     usage = counts(reported(row), row)
     cost = reported_cost(row)
-    if cost is None:
-        cost = calculate_cost(usage, PRICED, on=DAY)
+    if cost is None and tier_of(row) in (None, "auto", "default", "standard", "on_demand"):
+        cost = calculate_cost(usage, PRICED, on=DAY)  # the prices know no other tier
+    reasoning, text = untagged(expect["text"]) if ENDPOINTS[row["endpoint"]] == "chat" else ("", expect["text"])
     return {
-        "text": expect["text"] + (expect.get("refusal") or ""),
-        "reasoning": expect["reasoning"] or "",
+        "text": text + (expect.get("refusal") or ""),
+        "reasoning": reasoning + (expect["reasoning"] or ""),
         "calls": called(calls, own_ids=has_no_ids(row)),
-        "stop": expect["incomplete_reason"] if stop == "incomplete" else stop,
-        "usage": None if is_unknown(row) else msgspec.structs.replace(usage, known_cost=cost),
+        "stop": stop,
+        "usage": None if cost is None or is_unknown(row) else msgspec.structs.replace(usage, known_cost=cost),
     }
+
+
+def ending_of(row: dict[str, Any]) -> str | None:
+    """The word for the end; where a gateway says two, the one that tells of a limit."""
+    stop: str | None = row["expect"]["stop_reason"]
+    if stop == "incomplete":
+        incomplete: str | None = row["expect"]["incomplete_reason"]
+        return incomplete or stop
+    choices = [choice for event in documents(row) for choice in event.get("choices") or []]
+    native: list[str] = [choice["native_finish_reason"] for choice in choices if choice.get("native_finish_reason")]
+    limit = [word for word in native if word in ("length", "max_output_tokens")]
+    return limit[-1] if stop == "tool_calls" and limit else stop
+
+
+def tier_of(row: dict[str, Any]) -> str | None:
+    """The service tier that the answer names last."""
+    events = [event.get("response", event) for event in documents(row)]
+    tiers = [(event.get("usage") or {}).get("service_tier") or event.get("service_tier") for event in events]
+    last: str | None = ([tier for tier in tiers if tier] or [None])[-1]
+    return last
+
+
+def is_object(arguments: str) -> bool:
+    """Whether a call's arguments are the JSON text of an object."""
+    try:
+        return isinstance(msgspec.json.decode(arguments), dict)
+    except msgspec.DecodeError:
+        return False
 
 
 def check(row: dict[str, Any], *sizes: int) -> None:
@@ -216,7 +252,7 @@ def check(row: dict[str, Any], *sizes: int) -> None:
         assert mine == theirs, (row["id"], size, EXCEPTIONS.get(row["id"]))
 
 
-@pytest.mark.parametrize(("wire", "number"), [("chat", 360), ("responses", 87)])
+@pytest.mark.parametrize(("wire", "number"), [("chat", 1017), ("responses", 195)])
 def test_every_stream_reads_as_the_independent_parser_read_it(
     corpus: list[dict[str, Any]], wire: Wire, number: int
 ) -> None:
@@ -227,7 +263,7 @@ def test_every_stream_reads_as_the_independent_parser_read_it(
         check(row, *((size, 61, 7) if size < 200_000 else (size, 997)))
 
 
-@pytest.mark.parametrize(("wire", "number"), [("chat", 349), ("responses", 136)])
+@pytest.mark.parametrize(("wire", "number"), [("chat", 1268), ("responses", 282)])
 def test_every_whole_answer_reads_the_same_way(corpus: list[dict[str, Any]], wire: Wire, number: int) -> None:
     """An answer in one JSON document gives the same chunks, so that a server may ignore `stream`."""
     assert len(recorded(corpus, wire, sse=False)) == number
@@ -246,7 +282,7 @@ def test_every_cost_that_a_vendor_reports_is_the_cost(corpus: list[dict[str, Any
             number += 1
             body = row["response_body"].encode()
             assert usage_of(read_openai([body], dialect_of(row), ENDPOINTS[row["endpoint"]])).cost == cost, row["id"]
-    assert number == 187
+    assert number == 495
 
 
 def test_every_failure_with_status_200_has_its_class(corpus: list[dict[str, Any]]) -> None:
@@ -264,17 +300,13 @@ def test_every_failure_with_status_200_has_its_class(corpus: list[dict[str, Any]
 def ends(row: dict[str, Any]) -> int:
     """Where the first thing stands that says the message is complete."""
     body: str = row["response_body"]
-    last = ("data: [DONE]", '"type":"response.completed"', '"type":"response.incomplete"')
+    last = ("data: [DONE]", '"type":"response.completed"', '"type":"response.incomplete"', "output limit was reached")
     places = [body.find(word) for word in last]
-    place = 0
-    for event in body.split("\n\n"):
-        data = event.partition("data:")[2].strip()
-        if data.startswith("{"):
-            choices = json.loads(data).get("choices") or [{}]
-            if choices[0].get("finish_reason"):
-                places.append(place)
-                break
-        place += len(event) + 2
+    for line in re.finditer(r"^data:\s*(\{.*)$", body, re.MULTILINE):
+        choices = json.loads(line[1]).get("choices") or [{}]
+        if choices[0].get("finish_reason"):
+            places.append(line.start())
+            break
     return min(found for found in places if found >= 0)
 
 
@@ -298,7 +330,7 @@ def argument_events(row: dict[str, Any], wire: Wire) -> Iterator[bool]:
         yield any((piece["function"].get("arguments") or "").strip() for piece in pieces)
 
 
-@pytest.mark.parametrize(("wire", "number"), [("chat", 155), ("responses", 25)])
+@pytest.mark.parametrize(("wire", "number"), [("chat", 363), ("responses", 54)])
 def test_no_cut_inside_a_call_delivers_it(corpus: list[dict[str, Any]], wire: Wire, number: int) -> None:
     """Before the last piece of its arguments is there, the last call of a stream is never out."""
     checked = 0
@@ -335,7 +367,7 @@ def test_what_has_no_neutral_form_comes_back_as_it_was(corpus: list[dict[str, An
             item for item in thoughts if item.get("encrypted_content") or item.get("content")
         ]
         number += len(kept) + len(proofs)
-    assert number == 194
+    assert number == 286
 
 
 def is_opaque(item: dict[str, Any]) -> bool:
@@ -354,23 +386,27 @@ def test_reasoning_details_come_back_as_one_list(corpus: list[dict[str, Any]]) -
         chunks = read_openai([row["response_body"].encode()], "openrouter")
         (proof,) = [chunk for chunk in chunks if isinstance(chunk, ReasoningChunk) and chunk.proof]
         assert json.loads(proof.proof or "") == details, row["id"]
-        assert (proof.vendor, chunks.index(proof)) == ("openrouter", len(chunks) - 2)
+        assert proof.vendor == "openrouter"
+        assert all(isinstance(chunk, OpaqueChunk | StopChunk) for chunk in chunks[chunks.index(proof) + 1 :])
         number += 1
-    assert number == 40
+    assert number == 304
 
 
 ERRORS: Final[dict[int, type[ProviderError]]] = {
     400: InvalidRequestError,
     401: AuthenticationError,
+    402: QuotaExceededError,
+    403: PermissionDeniedError,
     404: NotFoundError,
     408: ProviderTimeoutError,
     413: TokenLimitError,
+    422: InvalidRequestError,
     429: RateLimitError,
     500: ServerError,
     502: ServerError,
     503: ServerError,
 }
-# Answers with status 400 that are something else, with the numbers that they give.
+# Answers that are something else than their status says, with the numbers that they give.
 OTHERS: Final[dict[str, tuple[type[ProviderError], int | None, int | None]]] = {
     "4525f43c1cd12109": (TokenLimitError, 2500021, 200000),  # OpenRouter
     "dc85328b761e20da": (TokenLimitError, 2500021, 200000),
@@ -381,17 +417,69 @@ OTHERS: Final[dict[str, tuple[type[ProviderError], int | None, int | None]]] = {
     "d7fa1de839ecd84e": (TokenLimitError, None, None),  # OpenAI on /responses
     "5ec2a0382847026e": (AuthenticationError, None, None),  # xAI
     "0f9c6a914d556f72": (NotFoundError, None, None),  # OpenAI on /responses: model_not_found
+    "16648e8f1ba8f511": (InvalidRequestError, None, None),  # other, 500: Cannot use tools with stream
+    "10ec712cf4a7afe2": (InvalidRequestError, None, None),  # llamacpp, 500: tools param requires --jinja flag
+    "114e3c23773971a0": (NotFoundError, None, None),  # openrouter, 400: bad/model is not a valid model ID
+    "12f71985e5e1052b": (NotFoundError, None, None),  # deepseek, 400: Model Not Exist
+    "24452edcb1cf82c8": (
+        NotFoundError,
+        None,
+        None,
+    ),  # huggingface, 400: The requested model 'bad model' does not exist.
+    "29706dc2c615da2c": (
+        ProviderTimeoutError,
+        None,
+        None,
+    ),  # alibaba, 400: <400> InternalError.Algo.InvalidParameter: Download
+    "397996f123cee48b": (TokenLimitError, None, None),  # llamacpp, 500: Context size has been exceeded.
+    "58f93c0d1342a6e5": (
+        NotFoundError,
+        None,
+        None,
+    ),  # openai, 400: The requested model 'gpt-nonexistent-model-for-error
+    "7b16a0d81a353632": (NotFoundError, None, None),  # groq, 400: The model `qwen-qwq-32b` has been decommissioned and
+    "80eb078546bb53db": (
+        NotFoundError,
+        None,
+        None,
+    ),  # openai, 400: The requested model 'gpt-nonexistent-model-for-ident
+    "80f4d86b08b41a47": (
+        ProviderTimeoutError,
+        None,
+        None,
+    ),  # alibaba, 400: <400> InternalError.Algo.InvalidParameter: Download
+    "823277397c9051ee": (
+        NotFoundError,
+        None,
+        None,
+    ),  # deepseek, 400: The supported API model names are deepseek-v4-pro or
+    "8974eb02b5c6cd94": (NotFoundError, None, None),  # groq, 400: The model `mistral-saba-24b` has been decommissioned
+    "8c24ee36c57e682c": (AuthenticationError, None, None),  # baseten, 403: please check the api-key you provided
+    "a15d8d715de1f2d5": (NotFoundError, None, None),  # groq, 400: The model `llama3-70b-8192` has been decommissioned
+    "acf255259e360f93": (InvalidRequestError, None, None),  # llamacpp, 500: Cannot use both json_schema and grammar
+    "aed3de17a5b14dc3": (NotFoundError, None, None),  # openai, 400: The requested model 'o1-mini' is not supported with
+    "bb8a895fc80f90a6": (
+        NotFoundError,
+        None,
+        None,
+    ),  # openai, 400: The requested model 'gpt-4o-mini-nonexistent-rig-tes
+    "df81f2b85098653f": (
+        NotFoundError,
+        None,
+        None,
+    ),  # perplexity, 400: Invalid model 'bad model'. Permitted models can be f
 }
 
 
-@pytest.mark.parametrize(("wire", "number"), [("chat", 54), ("responses", 7)])
+@pytest.mark.parametrize(("wire", "number"), [("chat", 159), ("responses", 18)])
 def test_every_error_has_its_class(corpus: list[dict[str, Any]], wire: Wire, number: int) -> None:
     """Status first, then codes, then words: all error answers."""
     rows = [row for row in corpus if ENDPOINTS.get(row["endpoint"]) == wire and row["status"] != 200]
     assert len(rows) == number
     for row in rows:
         headers = row["response_headers"] or {}
-        error = response_error(row["status"], headers, row["response_body"].encode())
+        faults = DIALECTS[dialect_of(row)].request_faults
+        error = response_error(row["status"], headers, row["response_body"].encode(), faults)
         kind, tokens, limit = OTHERS.get(row["id"], (ERRORS[row["status"]], None, None))
         assert type(error) is kind, row["id"]
         assert error.status == row["status"]

@@ -16,7 +16,6 @@ from penstock.core.chunks import (
     OpaqueChunk,
     ReasoningChunk,
     StopChunk,
-    StopReason,
     TextChunk,
     ToolCallChunk,
     ToolCallDeltaChunk,
@@ -24,26 +23,17 @@ from penstock.core.chunks import (
 from penstock.core.cost import Meter
 from penstock.core.dialect import Dialect
 from penstock.core.errors import MalformedResponseError, StreamInterruptedError
-from penstock.wire.anthropic.errors import stream_error
 from penstock.wire.anthropic.usage import UsageState
-from penstock.wire.event_json import UNDECODABLE, broken_call, decode, event_type, is_object, repaired, shown
+from penstock.wire.errors import stream_error
+from penstock.wire.event_json import UNDECODABLE, Halves, broken_call, decode, event_type, is_object, repaired, shown
+from penstock.wire.finish import failure, says_limit, stop_reason
 from penstock.wire.sse import Event
 from penstock.wire.vendors import ANTHROPIC
 
 __all__ = ["AnthropicDecoder"]
 
-# https://platform.claude.com/docs/en/api/messages, read 2026-11-21. Any other word is `other`.
-_REASONS: dict[str | None, StopReason] = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "refusal",
-    "pause_turn": "pause",
-    "compaction": "pause",
-}
 _DELTA: Final = b"content_block_delta"
+_LIMIT: Final = "max_tokens"
 _NEUTRAL: Final = ("text", "thinking", "redacted_thinking", "tool_use")
 
 
@@ -124,12 +114,13 @@ class _MessageDeltaEvent(msgspec.Struct):
 
 class _WholeMessage(_Message):
     type: str | None = None
-    content: list[msgspec.Raw] | None = None
+    content: list[msgspec.Raw] | str | None = None
     stop_reason: str | None = None
     stop_sequence: str | None = None
 
 
-_decode_delta = msgspec.json.Decoder(_DeltaEvent).decode
+_delta_event = msgspec.json.Decoder(_DeltaEvent)
+_decode_delta = _delta_event.decode
 _rare_delta = msgspec.json.Decoder(_RareDeltaEvent)
 _block_type = msgspec.json.Decoder(_BlockType)
 _block_start = msgspec.json.Decoder(_BlockStart)
@@ -170,10 +161,18 @@ class AnthropicDecoder:
         """The vendor has said that the message is complete; what comes after that is not looked at."""
         self.held = 0
         """How many deltas have brought content that waits for the end of its block."""
+        self.may_end = False
+        """The vendor has said why it ended and what that cost; it may say no more, although it should."""
+        self._meter = meter
+        self._halves = Halves()
+        self._decode: Callable[[bytes], _DeltaEvent] = _decode_delta
+        self._cites = False  # a block has announced citations
+        self._begun = False  # there is a block, or a piece of one
         self._vendor = dialect.name
         # Who wants the words of reasoning back, signed or not.
         self._wanted_by = dialect.name if dialect.reasoning_echo == "thinking" or account else ""
         self._account = account
+        self._faults = dialect.request_faults
         self._usage = UsageState(meter)
         self._counts = self._usage.counts
         self._blocks: dict[int | None, _Block] = {}  # that have not ended
@@ -189,26 +188,31 @@ class AnthropicDecoder:
 
         Raises, after the chunks before it, MalformedResponseError or what the vendor's own error event says.
         """
+        if self.done:
+            return
         for name, data, _ in events:
-            if self.done:
-                return
             if name != _DELTA:
                 yield from self._rare(name, data)
+                if self.done:
+                    return
                 continue
             # Nine of ten events are deltas and most of those text: the short way for them.
             try:
-                event = _decode_delta(data)
+                event = self._decode(data)
             except UNDECODABLE as error:
-                event = repaired(_decode_delta, name, data, error)
+                event = repaired(_delta_event, name, data, error, self._halves)
+                # While a half is held, the events that follow come this way too.
+                self._decode = _refused if self._halves.held else _decode_delta
             delta = event.delta
             if delta is None:
                 continue
             if delta.type == "text_delta" and delta.text:
                 self._counts.content = True
                 yield TextChunk(delta.text)
-                block = self._blocks.get(event.index)
-                if block is not None and block.text is not None:
-                    block.text.append(delta.text)
+                if self._cites:
+                    block = self._blocks.get(event.index)
+                    if block is not None and block.text is not None:
+                        block.text.append(delta.text)
             else:
                 yield from self._delta(event.index, delta, data)
 
@@ -216,9 +220,14 @@ class AnthropicDecoder:
         """The chunks of an answer that came as one JSON document, as from a server that ignores `stream`."""
         message = decode(_whole_message, b"message", body)
         if message.type != "message":
-            raise stream_error(body)
+            raise stream_error(body, self._faults)
         self._message = message
-        for index, block in enumerate(message.content or ()):
+        content = message.content or ()
+        if isinstance(content, str):
+            self._begun = self._counts.content = True
+            yield TextChunk(content)
+            content = ()
+        for index, block in enumerate(content):
             yield from self._begin(index, bytes(block))
             yield from self._end_block(self._blocks.pop(index))
         self._end = _MessageEnd(message.stop_reason, message.stop_sequence)
@@ -227,8 +236,10 @@ class AnthropicDecoder:
         yield from self._usage.report(message.usage)
         yield from self._finish(b"")
 
-    def close(self) -> Iterator[Chunk]:
-        """No chunks. Raises StreamInterruptedError unless the vendor has said that the message is complete."""
+    def close(self, *, waited: bool = False) -> Iterator[Chunk]:
+        """The end, if it has been waited for. Raises StreamInterruptedError unless the message is complete."""
+        if not self.done and waited and self.may_end:
+            return self._finish(b"")
         if not self.done:
             raise StreamInterruptedError("the stream ended before the vendor said that the message is complete")
         return iter(())
@@ -259,6 +270,7 @@ class AnthropicDecoder:
 
     def _begin(self, index: int | None, raw: bytes) -> Iterator[Chunk]:
         raw = raw.decode("utf-8", "replace").encode()  # parts of it are handed on as text, so it must be text
+        self._begun = True
         before = self._latest
         if before is not None and not before.is_call:
             yield from self._end_block(before)
@@ -274,6 +286,7 @@ class AnthropicDecoder:
         start = decode(_block_start, b"content_block_start", raw)
         if kind == "text":
             if start.citations is not None:
+                self._cites = True
                 block.text = [start.text or ""]
                 block.citations = start.citations
             if start.text:
@@ -335,6 +348,9 @@ class AnthropicDecoder:
         if block.ended:
             return
         block.ended = True
+        if self._halves.held and (rest := self._halves.rest("text")):
+            self._counts.content = True
+            yield TextChunk(rest)
         fields: dict[str, object] = dict(block.fields)
         if block.is_call:
             yield from self._deliver()
@@ -366,7 +382,7 @@ class AnthropicDecoder:
                     return
             elif not final and (last or not block.ended):
                 return
-            elif last and _REASONS.get(self._end.stop_reason) in ("length", "refusal"):
+            elif last and stop_reason(self._end.stop_reason) in ("length", "refusal"):
                 self._calls.clear()
                 self._cut = True
                 return
@@ -380,15 +396,21 @@ class AnthropicDecoder:
         event = decode(_message_delta_event, b"message_delta", data)
         if event.delta is not None and event.delta.stop_reason is not None:
             self._end = event.delta
+        self.may_end = self._end.stop_reason is not None and bytes(event.usage).startswith(b"{")
         return self._usage.report(event.usage)
 
     def _finish(self, data: bytes) -> Iterator[Chunk]:
+        if (error := failure(self._end.stop_reason)) is not None:
+            yield from self._usage.fail()
+            raise error
+        if self._end.stop_reason is None and not self._begun and not self._meter.total.output_tokens:
+            raise StreamInterruptedError("the answer is empty, and the vendor gave no reason for its end")
         for block in list(self._blocks.values()):
             yield from self._end_block(block)
         yield from self._deliver(final=True)
         self.done = True
-        reason = _REASONS.get(self._end.stop_reason, "other")
         yield from self._usage.end()
+        reason = stop_reason(self._end.stop_reason)
         yield StopChunk(
             reason="tool_calls" if self._delivered and not self._cut else reason,
             raw_reason=self._end.stop_reason,
@@ -398,7 +420,15 @@ class AnthropicDecoder:
         )
 
     def _error(self, data: bytes) -> Iterator[Chunk]:
-        raise stream_error(data)
+        error = stream_error(data, self._faults)
+        if not self._begun or not says_limit(error.message):
+            raise error
+        self._end = _MessageEnd(_LIMIT)  # there is no more room for the answer: that is an end
+        return self._finish(b"")
+
+
+def _refused(data: bytes) -> _DeltaEvent:
+    raise msgspec.DecodeError("half a character is held back")
 
 
 def _called_by_program(raw: bytes) -> bool:

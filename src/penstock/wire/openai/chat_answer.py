@@ -7,46 +7,25 @@ recorded streams of ten vendors, read 2026-11-21.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
 
-from penstock.core.chunks import Chunk, ReasoningChunk, StopChunk, StopReason, TextChunk
+from penstock.core.chunks import Chunk, OpaqueChunk, ReasoningChunk, StopChunk, StopReason, TextChunk
 from penstock.core.cost import Meter
 from penstock.core.dialect import Dialect
-from penstock.core.errors import (
-    MalformedResponseError,
-    OverloadedError,
-    ProviderError,
-    ServerError,
-    StreamInterruptedError,
-)
-from penstock.wire.event_json import UNDECODABLE, decode, repaired
-from penstock.wire.openai.errors import decode_whole, stream_error
+from penstock.core.errors import MalformedResponseError, StreamInterruptedError
+from penstock.wire.errors import decode_whole, holds_error, stream_error
+from penstock.wire.event_json import UNDECODABLE, Halves, decode, repaired, shown
+from penstock.wire.finish import failure, meaning, says_limit, stop_reason
+from penstock.wire.openai.kept import Kept
+from penstock.wire.openai.opening import Opening
 from penstock.wire.openai.tool_calls import CallPiece, Calls, merged_details
 from penstock.wire.openai.usage import UsageState
 from penstock.wire.sse import Event
 
 __all__ = ["ChatDecoder"]
-
-# What servers of this wire have been seen to say, in small letters; any other word is `other`.
-_REASONS: dict[str, StopReason] = {
-    **dict.fromkeys(("stop", "eos", "eos_token", "stop_sequence", "end_turn", "complete", "load", "unload"), "stop"),
-    **dict.fromkeys(("length", "max_tokens", "model_length", "max_output_tokens", "max_completion_tokens"), "length"),
-    **dict.fromkeys(("context_length", "model_context_window_exceeded", "incomplete"), "length"),
-    **dict.fromkeys(("tool_calls", "tool_use", "function_call"), "tool_calls"),
-    **dict.fromkeys(("content_filter", "safety", "recitation", "sensitive", "refusal"), "refusal"),
-}
-_FAILURES: dict[str, type[ProviderError]] = {
-    "error": ServerError,
-    "abort": ServerError,
-    "aborted": ServerError,
-    "cancelled": ServerError,
-    "canceled": ServerError,
-    "timeout": ServerError,
-    "insufficient_system_resource": OverloadedError,  # DeepSeek
-}
 
 
 class _Delta(msgspec.Struct, gc=False):
@@ -61,6 +40,9 @@ class _Delta(msgspec.Struct, gc=False):
     function_call: msgspec.Raw = msgspec.Raw()
     extra_content: msgspec.Raw = msgspec.Raw()
     executed_tools: msgspec.Raw = msgspec.Raw()  # Groq's own, for a fee
+    audio: msgspec.Raw = msgspec.Raw()
+    images: msgspec.Raw = msgspec.Raw()
+    annotations: msgspec.Raw = msgspec.Raw()
 
 
 class _Choice(msgspec.Struct, gc=False):
@@ -68,6 +50,7 @@ class _Choice(msgspec.Struct, gc=False):
     delta: _Delta | None = None
     message: _Delta | None = None
     finish_reason: str | None = None
+    native_finish_reason: str | None = None  # what the vendor behind OpenRouter said
     usage: msgspec.Raw = msgspec.Raw()  # Moonshot
     error: msgspec.Raw = msgspec.Raw()  # OpenRouter
 
@@ -84,6 +67,9 @@ class _Event(msgspec.Struct, gc=False):
     service_tier: str | None = None
     error: msgspec.Raw = msgspec.Raw()
     x_groq: _Groq | None = None
+    base_resp: msgspec.Raw = msgspec.Raw()  # MiniMax
+    citations: msgspec.Raw = msgspec.Raw()  # Perplexity, as the next
+    search_results: msgspec.Raw = msgspec.Raw()
 
 
 class _Head(msgspec.Struct):
@@ -95,15 +81,17 @@ class _Head(msgspec.Struct):
 
 
 class _Part(msgspec.Struct):
-    """Of a content that is a list: Mistral's."""
+    """Of a content that is a list: Mistral's and Databricks'."""
 
     type: str | None = None
     text: str | None = None
+    refusal: str | None = None
     thinking: str | list[msgspec.Raw] | None = None
+    summary: list[msgspec.Raw] | None = None
 
 
-_decode_event = msgspec.json.Decoder(_Event).decode
 _event = msgspec.json.Decoder(_Event)
+_decode_event = _event.decode
 _head = msgspec.json.Decoder(_Head)
 _part = msgspec.json.Decoder(_Part)
 _piece = msgspec.json.Decoder(dict[str, Any])
@@ -122,9 +110,18 @@ class ChatDecoder:
         """The vendor has said that the message is complete; what comes after that is not looked at."""
         self.held = 0
         """How many events have brought content for which there is no chunk yet."""
+        self.may_end = False
+        """The vendor has said why it ended and what that cost; it may say no more, although it should."""
         self._dialect = dialect
+        self._meter = meter
+        self._faults = dialect.request_faults
+        self._halves = Halves()
+        self._decode: Callable[[bytes], _Event] = _decode_event
+        self._said = self._limit = False  # any text; an error that says that there is no more room for it
+        self._kept = Kept(dialect.name)
         echo = dialect.reasoning_echo
         self._echoes_text = dialect.name if echo in ("reasoning_content", "reasoning") else ""
+        self._opening: Opening | None = Opening(tags=bool(dialect.think_tags), vendor=self._echoes_text)
         self._details: list[dict[str, Any]] | None = [] if echo == "reasoning_details" else None
         self._is_stream = True
         self._calls = Calls(dialect.name if echo == "extra_content" else "")
@@ -134,6 +131,7 @@ class ChatDecoder:
         self._finish_reason: str | None = None
         self._refused = False
         self._seen = self._has_deltas = False
+        self._new = True  # not all is known that the first events tell
         self._id: str | None = None
         self._model: str | None = None
 
@@ -142,22 +140,22 @@ class ChatDecoder:
 
         Raises, after the chunks before it, MalformedResponseError or what the vendor's own error event says.
         """
+        if self.done:
+            return
         for name, data, _ in events:
-            if self.done:
-                return
             try:
-                event: _Event | None = _decode_event(data)
+                event: _Event | None = self._decode(data)
             except UNDECODABLE as error:
                 event = self._undecodable(name, data, error)
             if event is None:
-                yield from self._finish()
+                yield from self._finish(says_done=True)
                 return
             choice = event.choices[0] if event.choices else None
             if choice is None or choice.index or event.error or event.x_groq is not None:
                 choice = yield from self._rare(name, data, event)
                 if choice is None:
                     continue
-            if self._id is None or self._model is None:
+            if self._new:
                 self._identify(data)
                 self._has_deltas = self._has_deltas or choice.delta is not None
             # Where there are deltas, even empty ones, `message` is all that has been said already: Perplexity's.
@@ -166,9 +164,10 @@ class ChatDecoder:
                 content = delta.content
                 # Nine of ten events are a piece of text and nothing else: the short way for them.
                 if (
-                    delta.reasoning_content or delta.reasoning or delta.reasoning_details or delta.tool_calls
-                    or delta.refusal or delta.function_call or delta.extra_content or isinstance(content, list)
-                    or delta.executed_tools
+                    self._opening is not None
+                    or delta.reasoning_content or delta.reasoning or delta.reasoning_details or delta.tool_calls
+                    or delta.refusal or delta.function_call or delta.extra_content or delta.audio or delta.images
+                    or delta.annotations or delta.executed_tools or isinstance(content, list)
                 ):  # fmt: skip
                     yield from self._delta(delta)
                 elif content:
@@ -187,23 +186,29 @@ class ChatDecoder:
         if choice is None or bytes(event.error) not in _NOTHING:
             yield from self._report(event)
             yield from self._usage.fail()
-            raise stream_error(body)
+            if choice is None and b'"choices"' in body and not holds_error(body):
+                raise StreamInterruptedError(f"the answer is empty: {shown(body)}")  # OpenRouter, now and then
+            raise stream_error(body, self._faults)
         self._identify(body)
         self._is_stream = False
         yield from self._delta(choice.message or choice.delta or _Delta())
         yield from self._ending(event, choice)
         yield from self._finish()
 
-    def close(self) -> Iterator[Chunk]:
+    def close(self, *, waited: bool = False) -> Iterator[Chunk]:
         """The chunks that only the end of the bytes completes.
 
         Raises StreamInterruptedError unless the vendor has said that the message is complete.
         """
         if self.done:
             return
-        if self._finish_reason is None and (self._dialect.says_end or not self._seen):
+        if not self._has_end and (self._dialect.says_end or not self._seen):
             raise StreamInterruptedError("the stream ended before the vendor said that the message is complete")
-        yield from self._finish(plain_end=self._finish_reason is None)
+        yield from self._finish()
+
+    @property
+    def _has_end(self) -> bool:
+        return self._finish_reason is not None or self._limit
 
     def _undecodable(self, name: bytes, data: bytes, error: Exception) -> _Event | None:
         """None for the end, an empty event for one without data."""
@@ -213,7 +218,10 @@ class ChatDecoder:
             return None
         if not data.strip() or name not in (b"", b"message", b"error"):
             return _Event()  # what an event of an unknown name holds is its own business
-        return repaired(_decode_event, name, data, error)
+        event = repaired(_event, name, data, error, self._halves)
+        # While a half is held, the events that follow come this way too.
+        self._decode = _refused if self._halves.held else _decode_event
+        return event
 
     def _identify(self, data: bytes) -> None:
         head = decode(_head, b"", data)
@@ -224,6 +232,7 @@ class ChatDecoder:
         if head.model:
             self._usage.answered(head.model)
         self._seen = True
+        self._new = self._id is None or self._model is None
 
     def _report(self, event: _Event, choice: _Choice | None = None) -> Iterator[Chunk]:
         usage = event.usage if len(event.usage) > _NULL or choice is None else choice.usage
@@ -233,20 +242,38 @@ class ChatDecoder:
         """Errors, and events without the choice, which is the only one that we ask for."""
         groq = event.x_groq or _Groq()
         if bytes(groq.error) not in _NOTHING:
-            raise stream_error(b'{"error":' + bytes(groq.error) + b"}")
+            yield from self._failed(b'{"error":' + bytes(groq.error) + b"}")
+            return None
         if bytes(event.error) not in _NOTHING or name == b"error":
             yield from self._report(event)
-            yield from self._usage.fail()
-            raise stream_error(data)
+            yield from self._failed(data)
+            return None
         yield from self._usage.report(groq.usage, event.service_tier)
         if not event.usage and event.choices is None:
-            self._check(data)
+            yield from self._check(data)
         choice = next((choice for choice in event.choices or () if choice is not None and not choice.index), None)
         if choice is None:
             yield from self._report(event)
+            yield from self._beside(event, has_usage=_is_report(event.usage) or _is_report(groq.usage))
         return choice
 
-    def _check(self, data: bytes) -> None:
+    def _failed(self, data: bytes) -> Iterator[Chunk]:
+        """Raise the error in *data*, but for the one that says that the answer has no more room: that is an end."""
+        error = stream_error(data, self._faults)
+        if not self._seen or not says_limit(error.message):
+            yield from self._usage.fail()
+            raise error
+        self._limit = True
+
+    def _beside(self, event: _Event, *, has_usage: bool) -> Iterator[Chunk]:
+        """What stands beside the choices."""
+        if event.base_resp and holds_error(body := b'{"base_resp":' + bytes(event.base_resp) + b"}"):
+            yield from self._failed(body)
+        self._kept.note("citations", event.citations)
+        self._kept.note("search_results", event.search_results)
+        self.may_end = self.may_end or (self._has_end and has_usage)
+
+    def _check(self, data: bytes) -> Iterator[Chunk]:
         """Raise if an event without any field of this wire is an error in a form of its own: an old vLLM's, say."""
         try:
             fields = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
@@ -258,13 +285,16 @@ class ChatDecoder:
             )
         if bytes(fields.get("type", b"")) == b'"message_start"':
             raise MalformedResponseError("the server answers with Anthropic's API: use AnthropicProvider, or its name")
-        if bytes(fields.get("object", b"")) == b'"error"' or "detail" in fields or {"message", "code"} <= fields.keys():
-            raise stream_error(data)
+        # What has a message alone is a notice.
+        named = "code" in fields or bytes(fields.get("object", b"")) == b'"error"'
+        if holds_error(data) and ("message" not in fields or named):
+            yield from self._failed(data)
 
     def _reasoning(self, delta: _Delta) -> Iterator[Chunk]:
         text = delta.reasoning_content or delta.reasoning or ""
         if delta.reasoning_details:
-            pieces = [decode(_piece, b"reasoning_details", bytes(raw)) for raw in delta.reasoning_details]
+            details = (bytes(raw) for raw in delta.reasoning_details)
+            pieces = [decode(_piece, b"reasoning_details", raw) for raw in details if raw[:1] == b"{"]
             if self._details is not None:
                 self._details += pieces
                 self.held += any(piece.get(name) for piece in pieces for name in _PROOFS)
@@ -274,18 +304,18 @@ class ChatDecoder:
 
     def _parts(self, content: list[msgspec.Raw]) -> Iterator[Chunk]:
         for raw in content:
-            part = decode(_part, b"content", bytes(raw))
-            if part.thinking:
-                inner = part.thinking
-                yield from (
-                    (ReasoningChunk(text=inner),)
-                    if isinstance(inner, str)
-                    else (
-                        ReasoningChunk(text=chunk.text) for chunk in self._parts(inner) if isinstance(chunk, TextChunk)
-                    )
-                )
-            elif part.text:
-                yield TextChunk(part.text)
+            part = decode(_part, b"content", bytes(raw)) if bytes(raw)[:1] == b"{" else _Part(type="")
+            words = part.thinking or part.summary
+            if part.type in ("thinking", "reasoning"):
+                thought = words if isinstance(words, str) else "".join(_texts(words or []))
+                if thought := thought or part.text or "":
+                    yield ReasoningChunk(text=thought)
+            elif part.type in (None, "text", "output_text", "refusal"):
+                self._refused = self._refused or bool(part.refusal)
+                if text := part.text or part.refusal:
+                    yield TextChunk(text)
+            elif bytes(raw) not in _NOTHING:
+                yield OpaqueChunk(vendor=self._dialect.name, data=bytes(raw).decode("utf-8", "replace"))
 
     def _delta(self, delta: _Delta) -> Iterator[Chunk]:
         for chunk in self._chunks(delta):
@@ -295,14 +325,23 @@ class ChatDecoder:
     def _chunks(self, delta: _Delta) -> Iterator[Chunk]:
         if bytes(delta.executed_tools) not in _NOTHING:
             self._usage.has_fee = True
-        yield from self._reasoning(delta)
+        thoughts = list(self._reasoning(delta))
+        if thoughts:
+            yield from self._no_tags()
+        yield from thoughts
         if isinstance(delta.content, list):
+            self._said = True
             yield from self._parts(delta.content)
         elif delta.content:
-            yield TextChunk(delta.content)
+            yield from self._first(delta.content)
         if delta.refusal:
             self._refused = True
             yield TextChunk(delta.refusal)
+        yield from self._kept.pictures(delta.images)
+        if self._kept.sound(delta.audio):
+            self._counts.content = True
+            self.held += 1
+        self._kept.add("annotations", delta.annotations)
         if bytes(delta.extra_content) not in _NOTHING:
             self._extra = bytes(delta.extra_content)
         pieces = list(delta.tool_calls or ())
@@ -310,43 +349,62 @@ class ChatDecoder:
             function = decode(_call_piece, b"function_call", b'{"function":' + bytes(delta.function_call) + b"}")
             pieces.append(msgspec.structs.replace(function, index=-1))
         if pieces:
+            yield from self._no_tags()
             self.held += any(piece and piece.function and piece.function.arguments for piece in pieces)
             yield from self._calls.feed(pieces)
+
+    def _first(self, text: str) -> Iterator[Chunk]:
+        """Text, which may begin with tags."""
+        self._said = self._counts.content = True
+        if self._opening is None:
+            yield TextChunk(text)
+            return
+        yield from self._opening.feed(text)
+        self._opening = None if self._opening.over else self._opening
+
+    def _no_tags(self) -> Iterator[Chunk]:
+        if self._opening is not None:
+            yield from self._opening.close()
+            self._opening = None
 
     def _ending(self, event: _Event, choice: _Choice) -> Iterator[Chunk]:
         """A finish reason, and the usage that may come with it."""
         yield from self._report(event, choice)
         if bytes(choice.error) not in _NOTHING:
-            raise stream_error(b'{"error":' + bytes(choice.error) + b"}")
-        reason = choice.finish_reason
-        if not reason:
-            return
-        if reason.lower() in _FAILURES and max(len(event.usage), len(choice.usage)) > _NULL:
-            yield from self._usage.fail()
-            raise self._failure(reason)
-        if self._finish_reason is None:  # some servers say it again on each event that follows
-            yield from self._calls.deliver()
-        self._finish_reason = reason
+            yield from self._failed(b'{"error":' + bytes(choice.error) + b"}")
+        has_usage = _is_report(event.usage) or _is_report(choice.usage)
+        reason = _word(choice)
+        if reason:
+            if has_usage and (error := failure(reason)) is not None:
+                yield from self._usage.fail()
+                raise error
+            if self._finish_reason is None:  # some servers say it again on each event that follows
+                yield from self._calls.deliver()
+            self._finish_reason = reason
+        yield from self._beside(event, has_usage=has_usage)
 
-    @staticmethod
-    def _failure(reason: str) -> ProviderError:
-        return _FAILURES[reason.lower()](f"the vendor stopped with the reason {reason!r}", code=reason)
-
-    def _finish(self, *, plain_end: bool = False) -> Iterator[Chunk]:
-        """The end. plain_end: of the bytes only, without a word of the vendor."""
-        if (self._finish_reason or "").lower() in _FAILURES:  # only now: what it has cost may come after it
+    def _finish(self, *, says_done: bool = False) -> Iterator[Chunk]:
+        """The end. says_done: with `[DONE]`."""
+        if (error := failure(self._finish_reason)) is not None:  # only now: what it has cost may come after it
             yield from self._usage.fail()
-            raise self._failure(self._finish_reason or "")
-        reason = _REASONS.get((self._finish_reason or "").lower(), "other")
-        yield from self._calls.deliver(final=True, cut=plain_end or reason in ("length", "refusal"))
-        if plain_end and self._calls.cut:
-            raise StreamInterruptedError("the stream ended inside a tool call")
+            raise error
+        reason: StopReason = "length" if self._limit else stop_reason(self._finish_reason)
+        bare = self._is_stream and not self._has_end
+        if self._halves.held and (rest := self._halves.rest("content")):
+            yield from self._first(rest)
+        yield from self._no_tags()
+        yield from self._calls.deliver(final=True, cut=bare or reason in ("length", "refusal"))
+        if bare:
+            self._check_bare(says_done=says_done)
+        elif not (self._has_end or self._said or self._calls.delivered or self._kept.anything):
+            self._check_empty()
         if self._details:
             details = merged_details(self._details) if self._is_stream else self._details
             proof = msgspec.json.encode(details).decode("utf-8", "replace")
             yield ReasoningChunk(proof=proof, vendor=self._dialect.name)
         elif self._extra and self._dialect.reasoning_echo == "extra_content":
             yield ReasoningChunk(proof=self._extra.decode("utf-8", "replace"), vendor=self._dialect.name)
+        yield from self._kept.blocks()
         self.done = True
         if self._refused and reason in ("stop", "other"):
             reason = "refusal"
@@ -357,3 +415,38 @@ class ChatDecoder:
             response_id=self._id,
             model=self._model,
         )
+
+    def _check_bare(self, *, says_done: bool) -> None:
+        """Raise if a stream without a finish reason is not known to be whole: a proxy says `[DONE]` after a cut too."""
+        if self._calls.cut:
+            raise StreamInterruptedError("the stream ended inside a tool call")
+        if self._calls.delivered or self._kept.is_sound_whole:
+            return
+        if self._dialect.says_end and not (says_done and self._dialect.done_alone):
+            raise StreamInterruptedError("the stream ended without a finish reason, so it may have been cut off")
+        if not self._said:
+            self._check_empty()
+
+    def _check_empty(self) -> None:
+        if not self._meter.total.output_tokens:
+            raise StreamInterruptedError("the answer is empty, and the vendor gave no reason for its end")
+
+
+def _refused(data: bytes) -> _Event:
+    raise msgspec.DecodeError("half a character is held back")
+
+
+def _is_report(usage: msgspec.Raw) -> bool:
+    return len(usage) > _NULL and bytes(usage).startswith(b"{")
+
+
+def _texts(parts: list[msgspec.Raw]) -> Iterator[str]:
+    return (decode(_part, b"content", bytes(raw)).text or "" for raw in parts)
+
+
+def _word(choice: _Choice) -> str | None:
+    """The word that tells the truth: a gateway may call a cut call `tool_calls`, and a broken one `stop`."""
+    reason, native = choice.finish_reason, choice.native_finish_reason
+    if not reason or not native or native == reason or stop_reason(reason) not in ("stop", "tool_calls", "other"):
+        return reason
+    return native if meaning(native) not in ("stop", "tool_calls", "other", "pause") else reason

@@ -8,7 +8,7 @@ OpenAI, OpenRouter, xAI, DeepSeek and others, read 2026-11-21; llama.cpp's serve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -16,19 +16,21 @@ import msgspec
 from penstock.core.chunks import Chunk, OpaqueChunk, ReasoningChunk, StopChunk, StopReason, TextChunk
 from penstock.core.cost import Meter
 from penstock.core.dialect import Dialect
-from penstock.core.errors import MalformedResponseError, StreamInterruptedError
-from penstock.wire.event_json import UNDECODABLE, decode, event_type, repaired
-from penstock.wire.openai.errors import decode_whole, stream_error
+from penstock.core.errors import MalformedResponseError, ProviderError, StreamInterruptedError
+from penstock.wire.errors import decode_whole, stream_error
+from penstock.wire.event_json import UNDECODABLE, Halves, decode, event_type, repaired
+from penstock.wire.finish import failure, says_limit, stop_reason
+from penstock.wire.openai.said import Said
 from penstock.wire.openai.tool_calls import Arguments, Calls, Place
 from penstock.wire.openai.usage import UsageState
 from penstock.wire.sse import Event
 
 __all__ = ["ResponsesDecoder"]
 
-# Of `incomplete_details.reason`; any other word is `other`.
-_INCOMPLETE: dict[str | None, StopReason] = {"max_output_tokens": "length", "content_filter": "refusal"}
 _FAILURES: Final = ("failed", "cancelled")
 _DELTA: Final = b"response.output_text.delta"
+_LIMIT: Final = "max_output_tokens"
+_NOTHING: Final = (b"", b"null", b"false", b'""', b"{}", b"[]")
 _NAMELESS_DELTA: Final = b'"type":"response.output_text.delta"'  # OpenRouter names no event
 
 
@@ -101,7 +103,8 @@ class _FailedEvent(msgspec.Struct):
     response: _Response | None = None  # Perplexity has only the error
 
 
-_decode_delta = msgspec.json.Decoder(_Delta).decode
+_delta = msgspec.json.Decoder(_Delta)
+_decode_delta = _delta.decode
 _item_delta = msgspec.json.Decoder(_ItemDelta)
 _item = msgspec.json.Decoder(_Item)
 _item_type = msgspec.json.Decoder(_ItemType)
@@ -109,30 +112,6 @@ _item_event = msgspec.json.Decoder(_ItemEvent)
 _response = msgspec.json.Decoder(_Response)
 _response_event = msgspec.json.Decoder(_ResponseEvent)
 _failed_event = msgspec.json.Decoder(_FailedEvent)
-
-
-class _Said:
-    """How much of a text has been said, in characters, so that a fuller account of it is said only from there on."""
-
-    __slots__ = ("parts", "text")
-
-    def __init__(self) -> None:
-        self.text = 0  # of the items that have not ended
-        self.parts = 0  # of which in parts that have
-
-    def part(self, text: str) -> str:
-        """What is missing of a part that has ended."""
-        missing = text[max(0, self.text - self.parts) :]
-        self.text += len(missing)
-        self.parts += len(text)
-        return missing
-
-    def item(self, text: str, *, last: bool) -> str:
-        """What is missing of an item that has ended. last: every item that has begun has now ended."""
-        said = min(len(text), self.text)
-        self.text = 0 if last else self.text - said  # a delta may have had more than the item: a line's end
-        self.parts = max(0, self.parts - len(text))
-        return text[said:]
 
 
 class ResponsesDecoder:
@@ -143,15 +122,21 @@ class ResponsesDecoder:
         """The vendor has said that the message is complete; what comes after that is not looked at."""
         self.held = 0
         """How many events have brought content for which there is no chunk yet."""
+        self.may_end = False  # its last event has both, the reason and the usage
+        self._meter = meter
+        self._halves = Halves()
+        self._decode: Callable[[bytes], _Delta] = _decode_delta
         self._vendor = dialect.name
         self._account = account
         self._says_cut = dialect.says_cut
+        self._faults = dialect.request_faults
         self._usage = UsageState(meter, dialect)
         self._counts = self._usage.counts
         self._fee_items = dialect.fee_items
         self._calls = Calls()
-        self._text, self._thought = _Said(), _Said()
+        self._text, self._thought = Said(), Said()
         self._ended: set[int | str | None] = set()  # items, by place and by id
+        self._feeds = 0
         self._begun = self._item_count = 0  # items that were announced, and those that have ended
         self._searches = 0
         self._refused = False
@@ -162,19 +147,24 @@ class ResponsesDecoder:
 
         Raises, after the chunks before it, MalformedResponseError or what the vendor's own error event says.
         """
+        if self.done:
+            return
+        self._feeds += 1
+        if not self._feeds % 64:
+            self._text.forget()
         for name, data, _ in events:
-            if self.done:
-                return
             if name != _DELTA and (name or _NAMELESS_DELTA not in data[:64]):
                 yield from self._rare(name, data)
+                if self.done:
+                    return
                 continue
             # Nine of ten events are a piece of text: the short way for them.
             try:
-                text = _decode_delta(data).delta
+                text = self._decode(data).delta
             except UNDECODABLE as error:
-                text = repaired(_decode_delta, name, data, error).delta
+                text = self._joined(name, data, error)
             if text:
-                self._text.text += len(text)
+                self._text.write(text)
                 self._counts.content = True
                 yield TextChunk(text)
 
@@ -182,14 +172,30 @@ class ResponsesDecoder:
         """The chunks of an answer that came as one JSON document, as from a server that ignores `stream`."""
         response = decode_whole(_response, b"response", body)
         if response.object != "response" and response.output is None:
-            raise stream_error(body)
+            raise self._error_of(body)
         yield from self._end(response, body)
 
-    def close(self) -> Iterator[Chunk]:
+    def close(self, *, waited: bool = False) -> Iterator[Chunk]:
         """No chunks. Raises StreamInterruptedError unless the vendor has said that the message is complete."""
         if not self.done:
             raise StreamInterruptedError("the stream ended before the vendor said that the message is complete")
         return iter(())
+
+    def _joined(self, name: bytes, data: bytes, error: Exception) -> str | None:
+        text = repaired(_delta, name, data, error, self._halves).delta
+        # While a half is held, the events that follow come this way too.
+        self._decode = _refused if self._halves.held else _decode_delta
+        return text
+
+    def _piece(self, name: bytes, data: bytes) -> _ItemDelta:
+        try:
+            if self._halves.held:
+                _refused(data)
+            return _item_delta.decode(data)
+        except UNDECODABLE as error:
+            piece = repaired(_item_delta, name, data, error, self._halves)
+            self._decode = _refused if self._halves.held else _decode_delta
+            return piece
 
     def _rare(self, name: bytes, data: bytes) -> Iterator[Chunk]:
         if name not in _HANDLERS:
@@ -228,9 +234,9 @@ class ResponsesDecoder:
         return self.feed([(_DELTA, data, b"")])
 
     def _reasoning_delta(self, data: bytes) -> Iterator[Chunk]:
-        text = decode(_item_delta, b"response.reasoning_text.delta", data).delta
+        text = self._piece(b"response.reasoning_text.delta", data).delta
         if text:
-            self._thought.text += len(text)
+            self._thought.write(text)
             yield ReasoningChunk(text=text)
 
     def _reasoning_done(self, data: bytes) -> Iterator[Chunk]:
@@ -239,7 +245,7 @@ class ResponsesDecoder:
             yield ReasoningChunk(text=missing)
 
     def _arguments_delta(self, data: bytes) -> Iterator[Chunk]:
-        event = decode(_item_delta, b"response.function_call_arguments.delta", data)
+        event = self._piece(b"response.function_call_arguments.delta", data)
         self.held += bool(event.delta)
         yield from self._calls.add((event.output_index, event.item_id), event.delta or "")
 
@@ -322,7 +328,7 @@ class ResponsesDecoder:
     def _failed(self, data: bytes) -> Iterator[Chunk]:
         response = decode(_failed_event, b"response.failed", data).response
         if response is None:
-            raise stream_error(data)
+            raise self._error_of(data)
         response.status = "failed"
         return self._end(response, data)
 
@@ -337,9 +343,10 @@ class ResponsesDecoder:
         if response.model and response.model != self._answer.model:
             self._usage.answered(response.model)
         yield from self._usage.report(response.usage, response.service_tier, self._searches, cost=response.cost)
-        if bytes(response.error) not in (b"", b"null", b"{}"):
-            yield from self._usage.fail()
-            raise stream_error(data)
+        if bytes(response.error) not in _NOTHING:
+            response = yield from self._cut(response, data)
+        if not (response.status or self._has_begun or self._meter.total.output_tokens):
+            raise StreamInterruptedError("the answer is empty, and the vendor gave no reason for its end")
         if response.status in (*_FAILURES, "queued", "in_progress"):
             yield from self._usage.fail()
             raise StreamInterruptedError(f"the vendor ended the answer with the status {response.status!r}")
@@ -347,7 +354,10 @@ class ResponsesDecoder:
         reason: StopReason = "stop"
         incomplete = response.status == "incomplete" or why is not None
         if incomplete:
-            reason = _INCOMPLETE.get(why, "other")
+            if (error := failure(why)) is not None:
+                yield from self._usage.fail()
+                raise error
+            reason = stop_reason(why)
         # What a server calls completed although it was cut off shows only in its last call.
         yield from self._calls.deliver(final=True, cut=incomplete or not self._says_cut)
         if self._calls.cut and reason == "stop":
@@ -363,8 +373,30 @@ class ResponsesDecoder:
             model=response.model or self._answer.model,
         )
 
+    def _error_of(self, data: bytes) -> ProviderError:
+        return stream_error(data, self._faults)
+
+    @property
+    def _has_begun(self) -> bool:
+        return bool(self._begun or self._item_count or self._text.size)
+
+    def _cut(self, response: _Response, data: bytes) -> Generator[Chunk, None, _Response]:
+        """Raise the error in *data*, but for the one that says that the answer has no more room: that is an end."""
+        error = self._error_of(data)
+        if not self._has_begun or not says_limit(error.message):
+            yield from self._usage.fail()
+            raise error
+        return msgspec.structs.replace(
+            response, status="incomplete", incomplete_details=_Incomplete(_LIMIT), error=msgspec.Raw()
+        )
+
     def _error(self, data: bytes) -> Iterator[Chunk]:
-        raise stream_error(data)
+        response = yield from self._cut(self._answer, data)
+        yield from self._end(response, data)
+
+
+def _refused(data: bytes) -> _Delta:
+    raise msgspec.DecodeError("half a character is held back")
 
 
 _ITEMS: dict[str, Callable[[ResponsesDecoder, bytes, _Item, Place], Iterator[Chunk]]] = {
