@@ -18,11 +18,16 @@ from penstock import (
 FAILURES: Final[dict[str, type[ProviderError]]] = {
     "1ab370c74c923e00": ServerError,  # an error event, then a usage of zeros and [DONE]
     "7fcd0b892f6da31c": ServerError,  # an error event
-    "9573f2dec2e260aa": InvalidRequestError,  # an event with the name `error`: the model broke the tool's schema
-    "c0ce79ef863e29cd": InvalidRequestError,  # the same: it called no tool although one was required
+    "c0ce79ef863e29cd": InvalidRequestError,  # an event with the name `error`: no tool was called, as was required
     "df695c734b4a34af": ServerError,  # an error in place of the whole answer, whose code is 502
     "ed8c6aab45e217f7": MalformedResponseError,  # a stream of chat completions, recorded on /responses
     "a15fdd6907149db7": StreamInterruptedError,  # asked for in the background, and only queued
+}
+
+
+# Groq's errors inside a stream that are a call which its model broke: name, arguments, and a word of the problem.
+BROKEN_CALLS: Final = {
+    "9573f2dec2e260aa": ("get_something_by_name", {"invalid_param": "value"}, "missing properties"),
 }
 
 

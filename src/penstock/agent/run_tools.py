@@ -179,6 +179,8 @@ class _Turns:
         return self._on_turn is not None and await _awaited(self._on_turn(reply)) is True
 
     async def _refusal(self, call: ToolCallChunk) -> str | None:
+        if call.problem is not None:
+            return f"Not run: {call.problem} Make the call again, with one JSON object that fits the tool's schema."
         if call.name not in self._table:
             return f"There is no tool `{call.name}`; there are: {', '.join(self._table)}."
         answer = True if self._approve is None else await _awaited(self._approve(call))

@@ -92,6 +92,6 @@ class AnthropicProvider(BaseProvider):
             headers=headers,
             deadlines=options.deadlines or self._config.deadlines,
             on_head=options.on_head,
-            reader=AnswerReader(AnthropicDecoder(meter)),
+            reader=AnswerReader(AnthropicDecoder(meter, self._config.max_arguments)),
             meter=meter,
         )

@@ -22,6 +22,7 @@ from penstock.wire.answer_reader import AnswerReader
 from penstock.wire.openai import chat_request, responses_request
 from penstock.wire.openai.chat_answer import ChatDecoder
 from penstock.wire.openai.errors import response_error
+from penstock.wire.openai.failed_calls import failed_answer
 from penstock.wire.openai.responses_answer import ResponsesDecoder
 from penstock.wire.vendors import DIALECTS, completed
 
@@ -115,8 +116,9 @@ class OpenAIProvider(BaseProvider):
             headers=self._headers,
             deadlines=options.deadlines or self._config.deadlines,
             on_head=options.on_head,
-            reader=AnswerReader(decoder(meter, self._dialect)),
+            reader=AnswerReader(decoder(meter, self._dialect, self._config.max_arguments)),
             meter=meter,
+            refused=failed_answer,
         )
 
 

@@ -88,6 +88,7 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     on_head: Callable[[ResponseHead], object] | None = None
     reader: AnswerReader
     meter: Meter
+    refused: Callable[[bytes], Sequence[Chunk]] = lambda body: ()  # the answer that a refusal's body may be
 
 
 class Transport:
@@ -139,6 +140,7 @@ class Transport:
         watch: Watch | None = None
         response: httpx2.Response | None = None
         body: AsyncGenerator[bytes, None] | None = None
+        answer: Sequence[Chunk] = ()
         try:
             call = self._prepared(prepare)
             watch = Watch(call.deadlines)
@@ -164,10 +166,12 @@ class Transport:
             cause = theirs.__cause__ if isinstance(theirs, self._sdk.APIConnectionError) else theirs
             if call is not None and isinstance(cause, RefusedError):
                 self._tell(call, cause.status, cause.headers)
-            ours = self._translated(theirs, cause, watch, began=response is not None)
-            ours.__cause__ = theirs
-            self._complete(ours, call, response)
-            raise ours from theirs
+                answer = call.refused(cause.body)
+            if not answer:
+                ours = self._translated(theirs, cause, watch, began=response is not None)
+                ours.__cause__ = theirs
+                self._complete(ours, call, response)
+                raise ours from theirs
         except GeneratorExit:  # first, as there may be no loop any more to ask for its word
             raise
         except anyio.get_cancelled_exc_class() as cancelled:
@@ -176,6 +180,8 @@ class Transport:
         finally:
             if response is not None:
                 await self._close(response, body, drain=call is not None and call.reader.done)
+        for chunk in answer:
+            yield chunk
 
     async def aclose(self) -> None:
         """Close this event loop's client."""

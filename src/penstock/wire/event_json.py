@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import msgspec
 
+from penstock.core.arguments import UNDECODABLE, is_object
 from penstock.core.errors import MalformedResponseError
 
-__all__ = ["UNDECODABLE", "broken_call", "decode", "event_type", "is_object", "repaired", "shown"]
+__all__ = ["UNDECODABLE", "decode", "event_type", "is_object", "repaired", "shown"]
 
 T = TypeVar("T")
-
-# Text that is not Unicode is not a DecodeError to msgspec, and what is nested too deep is neither.
-UNDECODABLE: Final = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
 class _Typed(msgspec.Struct):
@@ -23,7 +21,6 @@ class _Typed(msgspec.Struct):
 
 
 _typed = msgspec.json.Decoder(_Typed)
-_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def decode(decoder: msgspec.json.Decoder[T], name: bytes, data: bytes) -> T:
@@ -65,22 +62,6 @@ def event_type(name: bytes, data: bytes) -> bytes:
     if typed.type is None and bytes(typed.error) not in (b"", b"null"):
         return b"error"
     return (typed.type or "").encode()
-
-
-def is_object(text: str) -> bool:
-    """Whether *text* is the JSON text of an object."""
-    try:
-        _object.decode(text)
-    except UNDECODABLE:
-        return False
-    return True
-
-
-def broken_call(id_: str, name: str, arguments: str) -> MalformedResponseError:
-    """The error for a whole tool call whose arguments are not the JSON text of an object."""
-    return MalformedResponseError(
-        f"the arguments of the call {id_} of tool `{name}` are not a JSON object: {shown(arguments)}"
-    )
 
 
 def shown(data: bytes | str, most: int = 200) -> str:

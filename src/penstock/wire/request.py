@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Final, NoReturn, TypeAlias
 
 import msgspec
 
+from penstock.core.arguments import kept_arguments
+from penstock.core.client_calls import tool_name
 from penstock.core.errors import InvalidRequestError
 from penstock.core.messages import (
     MEDIA_TYPES,
@@ -24,7 +26,7 @@ from penstock.core.messages import (
 )
 from penstock.core.models import Model
 from penstock.core.validation import near
-from penstock.wire.event_json import is_object, shown
+from penstock.wire.event_json import shown
 
 __all__ = [
     "EMPTY",
@@ -164,12 +166,10 @@ class HistoryWriter:
         return None if part.text.isspace() else self.text(part)
 
     def call_id(self, part: ToolCallPart) -> str:
-        """The id of a call, as this API takes it; its name and its arguments are checked."""
+        """The id of a call, as this API takes it; the types of its fields are checked."""
         for value in (part.id, part.name, part.arguments):
             if not isinstance(value, str):
                 raise TypeError("id, name and arguments are text")
-        if not is_object(part.arguments):
-            refuse(f"the arguments of the call {part.id} are not a JSON object: {shown(part.arguments)}")
         known = self._calls.get(part.id)
         if known is not None:
             return known
@@ -179,6 +179,10 @@ class HistoryWriter:
         self._taken.add(id_)
         self._calls[part.id] = id_
         return id_
+
+    def arguments(self, part: ToolCallPart) -> str:
+        """The JSON text of an object, whatever the model wrote: a mistake goes back as `{"INVALID_JSON": text}`."""
+        return kept_arguments(part.arguments)
 
     def own_id(self, foreign: str, attempt: int) -> str:
         """What this API could take for the id of a call that some vendor has made; another one at each attempt."""
@@ -237,17 +241,9 @@ def check_tools(tools: Sequence[Tool | Mapping[str, object]]) -> None:
 
 
 def _tool_names(tools: Sequence[Tool | Mapping[str, object]]) -> list[str]:
-    """The names of those that have one; on OpenAI's chat wire it stands in `function`."""
-    names = []
-    for tool in tools:
-        if isinstance(tool, Tool):
-            names.append(tool.name)
-            continue
-        inner = tool.get("function")
-        name = (inner if isinstance(inner, Mapping) else tool).get("name")
-        if isinstance(name, str):
-            names.append(name)
-    return names
+    """The names of those that have one."""
+    named = (tool.name if isinstance(tool, Tool) else tool_name(tool) for tool in tools)
+    return [name for name in named if name is not None]
 
 
 def check_choice(options: Options, model: Model) -> None:

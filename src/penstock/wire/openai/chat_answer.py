@@ -7,12 +7,12 @@ recorded streams of ten vendors, read 2026-11-21.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from penstock.core.chunks import Chunk, ReasoningChunk, StopChunk, StopReason, TextChunk
+from penstock.core.chunks import Chunk, ReasoningChunk, StopChunk, StopReason, TextChunk, ToolCallChunk
 from penstock.core.cost import Meter
 from penstock.core.dialect import Dialect
 from penstock.core.errors import (
@@ -22,9 +22,11 @@ from penstock.core.errors import (
     ServerError,
     StreamInterruptedError,
 )
+from penstock.core.models import MAX_ARGUMENTS
 from penstock.wire.event_json import UNDECODABLE, decode, repaired
 from penstock.wire.openai.errors import decode_whole, stream_error
-from penstock.wire.openai.tool_calls import CallPiece, Calls, merged_details
+from penstock.wire.openai.failed_calls import FAILED, failed_calls
+from penstock.wire.openai.tool_calls import Calls, merged_details
 from penstock.wire.openai.usage import Usage, UsageState
 from penstock.wire.sse import Event
 
@@ -55,7 +57,7 @@ class _Delta(msgspec.Struct, gc=False):
     content: str | list[msgspec.Raw] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
-    tool_calls: list[CallPiece | None] | None = None
+    tool_calls: list[msgspec.Raw] | None = None
     refusal: str | None = None
     reasoning_details: list[msgspec.Raw] | None = None
     function_call: msgspec.Raw = msgspec.Raw()
@@ -105,7 +107,6 @@ _event = msgspec.json.Decoder(_Event)
 _head = msgspec.json.Decoder(_Head)
 _part = msgspec.json.Decoder(_Part)
 _piece = msgspec.json.Decoder(dict[str, Any])
-_call_piece = msgspec.json.Decoder(CallPiece)
 _PROOFS: Final = ("text", "summary", "data", "signature")  # of OpenRouter's details
 _DONE: Final = b"[DONE]"
 _NOTHING: Final = (b"", b"null", b"false", b'""', b"{}", b"[]")
@@ -114,7 +115,7 @@ _NOTHING: Final = (b"", b"null", b"false", b'""', b"{}", b"[]")
 class ChatDecoder:
     """Turns the events of one answer into chunks. It holds the state of that answer and of no other."""
 
-    def __init__(self, meter: Meter, dialect: Dialect) -> None:
+    def __init__(self, meter: Meter, dialect: Dialect, max_arguments: int = MAX_ARGUMENTS) -> None:
         self.done = False
         """The vendor has said that the message is complete; what comes after that is not looked at."""
         self.held = 0
@@ -124,7 +125,7 @@ class ChatDecoder:
         self._echoes_text = dialect.name if echo in ("reasoning_content", "reasoning") else ""
         self._details: list[dict[str, Any]] | None = [] if echo == "reasoning_details" else None
         self._is_stream = True
-        self._calls = Calls(dialect.name if echo == "extra_content" else "")
+        self._calls = Calls(dialect.name, google=echo == "extra_content", most=max_arguments)
         self._extra = b""
         self._usage = UsageState(meter, dialect)
         self._finish_reason: str | None = None
@@ -177,7 +178,8 @@ class ChatDecoder:
         choice = next((choice for choice in event.choices or () if choice is not None), None)
         if choice is None or bytes(event.error) not in _NOTHING:
             yield from self._usage.report(event.usage, event.service_tier)
-            raise stream_error(body)
+            yield from self._failed(body)
+            return
         self._identify(body)
         self._is_stream = False
         yield from self._delta(choice.message or choice.delta or _Delta())
@@ -216,11 +218,12 @@ class ChatDecoder:
     def _rare(self, name: bytes, data: bytes, event: _Event) -> Generator[Chunk, None, _Choice | None]:
         """Errors, and events without the choice, which is the only one that we ask for."""
         groq = event.x_groq or _Groq()
-        if bytes(groq.error) not in _NOTHING:
-            raise stream_error(b'{"error":' + bytes(groq.error) + b"}")
-        if bytes(event.error) not in _NOTHING or name == b"error":
-            yield from self._usage.report(event.usage, event.service_tier)
-            raise stream_error(data)
+        error = next((bytes(raw) for raw in (groq.error, event.error) if bytes(raw) not in _NOTHING), b"")
+        if error or name == b"error":
+            yield from self._usage.report(groq.usage or event.usage, event.service_tier)
+            document = b'{"error":' + error + b"}" if error else data
+            yield from self._failed(document if bytes(event.error) in _NOTHING else data)
+            return None
         yield from self._usage.report(groq.usage, event.service_tier)
         if event.usage is None and event.choices is None:
             self._check(data)
@@ -228,6 +231,14 @@ class ChatDecoder:
         if choice is None:
             yield from self._usage.report(event.usage, event.service_tier)
         return choice
+
+    def _failed(self, document: bytes) -> Iterator[Chunk]:
+        """The end that an error makes: of a call that the vendor refused, or it is raised."""
+        refused = failed_calls(document)
+        if not refused:
+            raise stream_error(document)
+        self._finish_reason = FAILED
+        yield from self._finish(refused=refused)
 
     def _check(self, data: bytes) -> None:
         """Raise if an event without any field of this wire is an error in a form of its own: an old vLLM's, say."""
@@ -281,13 +292,13 @@ class ChatDecoder:
             yield TextChunk(delta.refusal)
         if bytes(delta.extra_content) not in _NOTHING:
             self._extra = bytes(delta.extra_content)
-        pieces = list(delta.tool_calls or ())
-        if not pieces and bytes(delta.function_call) not in _NOTHING:  # what was before `tool_calls`: one, without id
-            function = decode(_call_piece, b"function_call", b'{"function":' + bytes(delta.function_call) + b"}")
-            pieces.append(msgspec.structs.replace(function, index=-1))
-        if pieces:
-            self.held += any(piece and piece.function and piece.function.arguments for piece in pieces)
-            yield from self._calls.feed(pieces)
+        entries = [bytes(raw) for raw in delta.tool_calls or ()]
+        if not entries and bytes(delta.function_call) not in _NOTHING:  # what was before `tool_calls`: one, without id
+            entries.append(b'{"index":-1,"function":' + bytes(delta.function_call) + b"}")
+        if entries:
+            before = self._calls.size
+            yield from self._calls.feed(entries)
+            self.held += self._calls.size > before
 
     def _ending(self, event: _Event, choice: _Choice) -> Iterator[Chunk]:
         """A finish reason, and the usage that may come with it."""
@@ -307,14 +318,16 @@ class ChatDecoder:
     def _failure(reason: str) -> ProviderError:
         return _FAILURES[reason.lower()](f"the vendor stopped with the reason {reason!r}", code=reason)
 
-    def _finish(self, *, plain_end: bool = False) -> Iterator[Chunk]:
-        """The end. plain_end: of the bytes only, without a word of the vendor."""
+    def _finish(self, *, plain_end: bool = False, refused: Sequence[ToolCallChunk] = ()) -> Iterator[Chunk]:
+        """The end. plain_end: of the bytes only, without a word of the vendor. refused: calls that it did not take."""
         if (self._finish_reason or "").lower() in _FAILURES:  # only now: what it has cost may come after it
             raise self._failure(self._finish_reason or "")
-        reason = _REASONS.get((self._finish_reason or "").lower(), "other")
-        yield from self._calls.deliver(final=True, cut=plain_end or reason in ("length", "refusal"))
+        reason = "tool_calls" if refused else _REASONS.get((self._finish_reason or "").lower(), "other")
+        cut = plain_end or reason in ("length", "refusal")
+        yield from self._calls.deliver(final=True, cut=cut, normal=reason in ("stop", "tool_calls"))
         if plain_end and self._calls.cut:
             raise StreamInterruptedError("the stream ended inside a tool call")
+        yield from refused
         if self._details:
             details = merged_details(self._details) if self._is_stream else self._details
             proof = msgspec.json.encode(details).decode("utf-8", "replace")
