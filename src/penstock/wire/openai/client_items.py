@@ -50,7 +50,7 @@ def beside_function(raw: bytes) -> str:
     return _json(beside) if beside else ""
 
 
-def _beside(fields: Mapping[str, msgspec.Raw], names: Iterable[str]) -> dict[str, msgspec.Raw]:
+def _beside(fields: dict[str, msgspec.Raw], names: Iterable[str]) -> dict[str, msgspec.Raw]:
     """Not that the model itself has made a call, as that is so without a word."""
     found = {name: fields[name] for name in names if bytes(fields.get(name, b"null")) != b"null"}
     if _kind(found.get("caller")) == "direct":
