@@ -22,6 +22,7 @@ import msgspec
 from penstock.agent.collect import Collector, Reply
 from penstock.agent.tools import FunctionTool, ToolContent, report_failure, tool_table
 from penstock.core.chunks import Chunk, StopChunk, ToolCallChunk, UsageChunk
+from penstock.core.client_calls import is_client_tool, tool_name
 from penstock.core.errors import ConfigError, ProviderError, TurnLimitError
 from penstock.core.messages import Message, Options, ReasoningPart, Tool, ToolResultPart
 from penstock.core.provider import BaseProvider
@@ -73,8 +74,9 @@ def run_tools(
     TurnLimitError when it may not call the model again, and when told, by `on_turn` or by leaving it.
 
     messages: the history, extended in place by each whole turn. A refusal is left out, as vendors advise.
-    options: its `tools` may hold a vendor's own. A `tool_choice` that forces a call is for the first turn only, as
-        there would be no end.
+    options: its `tools` may hold a vendor's own; one whose work is the client's, as a shell, is run by the function of
+        its name in *tools*, and sent as it stands here. A `tool_choice` that forces a call is for the first turn only,
+        as there would be no end.
     max_turns: how often the model may be called. The last turn's tools do run, so that the same messages can go on.
     approve: called with each call of a turn before any runs, one after the other, in the event loop. What it raises
         gets out; nothing of the turn has run then, and the history says so.
@@ -219,12 +221,15 @@ def _with_tools(options: Options | None, table: Mapping[str, FunctionTool]) -> O
     options = Options() if options is None else options
     names = set(table)
     for theirs in options.tools:
-        name = theirs.name if isinstance(theirs, Tool) else theirs.get("name")
-        if name in names:
+        name = theirs.name if isinstance(theirs, Tool) else tool_name(theirs)
+        if name in names and (isinstance(theirs, Tool) or not is_client_tool(theirs)):
             raise ConfigError(f"two tools are called {name!r}")
         if isinstance(theirs, Tool):
             raise ConfigError(f"nothing runs the tool {name!r} of the options: give it to run_tools as a FunctionTool")
-    return msgspec.structs.replace(options, tools=[*(each.definition for each in table.values()), *options.tools])
+    # A vendor's own tool that has a function here goes to the vendor as it defines it.
+    defined = {tool_name(theirs) for theirs in options.tools if not isinstance(theirs, Tool)}
+    mine = [each.definition for name, each in table.items() if name not in defined]
+    return msgspec.structs.replace(options, tools=[*mine, *options.tools])
 
 
 def _failed(call: ToolCallChunk, why: str) -> ToolResultChunk:

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["CLIENT_CALLS", "ClientCall", "client_call_of", "tool_name"]
+__all__ = ["CLIENT_CALLS", "ClientCall", "client_call_of", "is_client_tool", "tool_name"]
 
 
 class ClientCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,11 +90,20 @@ _ROWS: Final = (
 CLIENT_CALLS: Final[Mapping[str, ClientCall]] = {row.item: row for row in _ROWS}
 """The rows by the type of the item."""
 _BY_DEFINITION: Final = {kind: row for row in _ROWS for kind in row.definitions}
+# Tools that Anthropic defines and the client runs; the type ends with a date. Their calls are calls of a function, with
+# the definition's name. Source: the types of the anthropic SDK 2.11, read 2026-11-30.
+_DATED: Final = ("bash_", "text_editor_", "memory_", "computer_")
 
 
 def client_call_of(definition: Mapping[str, object]) -> ClientCall | None:
     """The row of a vendor's own tool; None for one whose calls are calls of a function, or which the vendor runs."""
     return _BY_DEFINITION.get(str(definition.get("type")))
+
+
+def is_client_tool(definition: Mapping[str, object]) -> bool:
+    """Whether a tool is the vendor's own by its definition, and the client's by its work."""
+    kind = str(definition.get("type"))
+    return kind in _BY_DEFINITION or (kind.startswith(_DATED) and kind[-8:].isdecimal())
 
 
 def tool_name(definition: Mapping[str, object]) -> str | None:
