@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["UNDECODABLE", "fixed_strings", "is_object", "kept_arguments", "read_arguments", "whole_text"]
+__all__ = ["UNDECODABLE", "fixed_strings", "is_object", "kept_arguments", "problem_of", "read_arguments", "whole_text"]
 
 # Text that is not Unicode is not a DecodeError to msgspec, and what is nested too deep is neither.
 UNDECODABLE: Final = (msgspec.DecodeError, UnicodeError, RecursionError)
@@ -94,6 +94,23 @@ def kept_arguments(text: str) -> str:
         return text
     read, problem = read_arguments(text)
     return read if problem is None else msgspec.json.encode({_INVALID: whole_text(text)}).decode()
+
+
+def problem_of(text: str) -> str | None:
+    """Why the arguments of a call in a history cannot be used; None if they can."""
+    kept = kept_arguments(text)
+    try:
+        invalid = _kept.decode(kept).INVALID_JSON
+    except UNDECODABLE:
+        return None
+    return read_arguments(invalid)[1]
+
+
+class _Kept(msgspec.Struct, forbid_unknown_fields=True):
+    INVALID_JSON: str
+
+
+_kept = msgspec.json.Decoder(_Kept)
 
 
 def _why(text: str) -> str:

@@ -68,6 +68,8 @@ _BY_WORD: dict[str, type[ProviderError]] = {
 _FLAGS: Final = re.IGNORECASE | re.DOTALL
 # xAI and Google answer 400 to a wrong key.
 _WRONG_KEY: Final = r"(?:incorrect|invalid) api key|api key (?:not valid|not found|expired)"
+# The request is good, and the model answered it badly: another try may go well. Groq.
+_MODELS_FAULT: Final = frozenset({"tool_use_failed"})
 _OVERFLOW_CODES: Final = frozenset({"context_length_exceeded", "exceed_context_size_error"})
 # Who says it stands behind each. Numbers: tokens of the request, then what the model takes.
 _N: Final = r"(?P<tokens>[\d,]{1,15})"
@@ -222,7 +224,10 @@ def _refined(kind: type[ProviderError], said: _Said, *, certain: bool) -> Provid
     phrases = (_TOO_LARGE,) if kind is RateLimitError else (_TOO_LARGE, *_OVERFLOW)
     found = next((match for phrase in phrases if (match := re.search(phrase, message, _FLAGS))), None)
     if kind is not TokenLimitError and not codes & _OVERFLOW_CODES and not (found and kind in open_kinds):
-        return kind(message, code=code, retry_after=said_in_body(said.details, message) if kind.retryable else None)
+        wait = said_in_body(said.details, message) if kind.retryable else None
+        other = kind(message, code=code, retry_after=wait)
+        other.retryable = other.retryable or bool(codes & _MODELS_FAULT)
+        return other
     error = TokenLimitError(message, code=code)
     numbers = found.groupdict() if found is not None else {}
     error.tokens = _number(numbers.get("tokens")) or _number(said.details.get("n_prompt_tokens"))  # llama.cpp
