@@ -1,4 +1,4 @@
-"""The loop with what is no plain function: mistakes of the model's, vendors' own tools, and calls that a history leaves open."""
+"""The loop with what is no plain function: the model's mistakes, vendors' own tools, calls left open by a history."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def results_of(chunks: Sequence[LoopChunk]) -> list[tuple[str, str, bool]]:
     ],
 )
 async def test_a_mistake_of_the_models_ends_no_run(wire: WireName, arguments: str, goes: bool) -> None:
-    """On each wire, over HTTP: it runs, or the model is told and gets what it wrote back; approval is not asked for it."""
+    """On each wire, over HTTP: it runs, or the model is told and gets back what it wrote, and nobody is asked."""
     asked: list[str] = []
 
     def approve(call: ToolCallChunk) -> bool:
