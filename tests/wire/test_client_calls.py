@@ -32,6 +32,7 @@ from penstock.testing.answers import WIRES, WireName, answer, data_event, named_
 from penstock.wire.answer_reader import AnswerReader, EventDecoder
 from penstock.wire.anthropic.answer import AnthropicDecoder
 from penstock.wire.openai.chat_answer import ChatDecoder
+from penstock.wire.openai.errors import response_error
 from penstock.wire.openai.failed_calls import failed_answer, failed_calls
 from penstock.wire.openai.responses_answer import ResponsesDecoder
 from penstock.wire.vendors import DIALECTS
@@ -530,6 +531,13 @@ def test_the_error_may_name_the_tool() -> None:
     """Where what failed does not."""
     (call,) = failed_calls(refusal("oops", "parameters for tool get_it did not match schema"))
     assert call.name == "get_it"
+
+
+def test_a_refusal_without_the_text_may_be_tried_again() -> None:
+    """There is nothing to show to the model, and the request was good."""
+    error = response_error(400, {}, refusal(""))
+    assert (type(error), error.retryable, error.code) == (InvalidRequestError, True, "tool_use_failed")
+    assert "try again" in error.hint
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,22 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["UNDECODABLE", "fixed_strings", "is_object", "kept_arguments", "problem_of", "read_arguments", "whole_text"]
+__all__ = [
+    "UNDECODABLE",
+    "UNNAMED",
+    "fixed_strings",
+    "is_object",
+    "kept_arguments",
+    "problem_of",
+    "read_arguments",
+    "whole_text",
+]
 
 # Text that is not Unicode is not a DecodeError to msgspec, and what is nested too deep is neither.
 UNDECODABLE: Final = (msgspec.DecodeError, UnicodeError, RecursionError)
+
+UNNAMED: Final = "unknown"
+"""The tool of a call that names none."""
 
 _INVALID: Final = "INVALID_JSON"  # the field of the object that stands in a history for arguments that were none
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from penstock.core.arguments import is_object, kept_arguments, whole_text
+from penstock.core.arguments import UNNAMED, is_object, kept_arguments, whole_text
 from penstock.core.messages import (
     DocumentPart,
     ImagePart,
@@ -105,7 +105,7 @@ def _call(part: ToolCallPart, note: Notes) -> Part:
     if not is_object(part.arguments):
         note("arguments", f"the arguments of the call {part.id!r} were no JSON object")
         part = msgspec.structs.replace(part, arguments=kept_arguments(part.arguments))
-    name = _NO_NAME.sub("_", part.name)[:_LONGEST_NAME] or "unknown"
+    name = _NO_NAME.sub("_", part.name)[:_LONGEST_NAME] or UNNAMED
     if name != part.name:
         note("tool_name", f"the tool's name {part.name!r} became {name!r}")
         part = msgspec.structs.replace(part, name=name)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 import msgspec
 
-from penstock.core.arguments import is_object, read_arguments
+from penstock.core.arguments import UNNAMED, is_object, read_arguments
 from penstock.core.chunks import StopReason, ToolCallChunk, ToolCallDeltaChunk
 from penstock.core.errors import MalformedResponseError
 from penstock.wire.event_json import decode
 
 __all__ = ["Call", "Calls"]
-
-_UNNAMED: Final = "unknown"
 
 
 class _Typed(msgspec.Struct):
@@ -104,7 +101,7 @@ class Calls:
             self.delivered = True
             yield ToolCallChunk(
                 id=call.id,
-                name=call.name or _UNNAMED,
+                name=call.name or UNNAMED,
                 arguments=arguments,
                 problem=problem,
                 extra=call.beside,

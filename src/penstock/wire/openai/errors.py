@@ -226,7 +226,8 @@ def _refined(kind: type[ProviderError], said: _Said, *, certain: bool) -> Provid
     if kind is not TokenLimitError and not codes & _OVERFLOW_CODES and not (found and kind in open_kinds):
         wait = said_in_body(said.details, message) if kind.retryable else None
         other = kind(message, code=code, retry_after=wait)
-        other.retryable = other.retryable or bool(codes & _MODELS_FAULT)
+        if codes & _MODELS_FAULT:
+            other.retryable, other.hint = True, "The model answered the request badly: try again."
         return other
     error = TokenLimitError(message, code=code)
     numbers = found.groupdict() if found is not None else {}

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
+from penstock.core.arguments import UNNAMED
 from penstock.core.chunks import Chunk, StopChunk, ToolCallChunk
 from penstock.wire.event_json import UNDECODABLE, shown
-from penstock.wire.openai.tool_calls import UNNAMED
 
 __all__ = ["FAILED", "failed_answer", "failed_calls"]
 

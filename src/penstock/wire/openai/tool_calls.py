@@ -14,13 +14,13 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from penstock.core.arguments import is_object, read_arguments, whole_text
+from penstock.core.arguments import UNNAMED, is_object, read_arguments, whole_text
 from penstock.core.chunks import Chunk, OpaqueChunk, ReasoningChunk, ToolCallChunk, ToolCallDeltaChunk
 from penstock.core.errors import MalformedResponseError
 from penstock.core.models import MAX_ARGUMENTS
 from penstock.wire.event_json import decode, shown
 
-__all__ = ["UNNAMED", "Arguments", "Calls", "Place", "merged_details"]
+__all__ = ["Arguments", "Calls", "Place", "merged_details"]
 
 Arguments: TypeAlias = str | dict[str, msgspec.Raw] | None
 """JSON text, or the object itself: Mistral's."""
@@ -31,9 +31,6 @@ Place: TypeAlias = tuple[int | None, str | None]
 
 _MOST_ASKED: Final = 20
 _FUNCTION: Final = (None, "", "function")
-
-UNNAMED: Final = "unknown"
-"""The tool of a call that names none."""
 
 
 class _Function(msgspec.Struct, gc=False):
