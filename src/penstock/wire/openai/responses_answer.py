@@ -259,7 +259,8 @@ class ResponsesDecoder:
         if is_text or kind.type == "function_call":
             call = decode(_item, b"response.output_item.added", raw)
             place = (event.output_index, kind.id)
-            yield from self._calls.begin(place, call.call_id or "", call.name or "", is_text=is_text)
+            beside = '{"type":"custom_tool_call"}' if is_text else beside_function(raw)
+            yield from self._calls.begin(place, call.call_id or "", call.name or "", beside=beside, is_text=is_text)
 
     def _item_done(self, data: bytes) -> Iterator[Chunk]:
         event = decode(_item_event, b"response.output_item.done", data)

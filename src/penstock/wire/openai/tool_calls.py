@@ -151,11 +151,11 @@ class Calls:
             yield from self._add(call, name, arguments)
 
     def begin(
-        self, place: Place, id_: str, name: str, *, ended: bool = False, is_text: bool = False
+        self, place: Place, id_: str, name: str, *, ended: bool = False, beside: str = "", is_text: bool = False
     ) -> Generator[Chunk, None, _Call]:
         """A call of the Responses API begins, or more is known of one that has. id_: its own, empty without one.
 
-        is_text: its arguments come as free text.
+        beside: what goes back with it. is_text: its arguments come as free text.
         """
         call = self._by_place.get(id_)
         if call is None:
@@ -166,7 +166,7 @@ class Calls:
             yield from self.deliver()
         call.id = call.id or id_ or ((place[1] or self._own_id()) if ended else "")
         self._by_place |= {key: call for key in (*place, id_) if key is not None and key != ""}
-        call.is_text = call.is_text or is_text
+        call.beside, call.is_text = beside or call.beside, call.is_text or is_text
         yield from self._add(call, name, "")
         return call
 
@@ -191,11 +191,11 @@ class Calls:
     ) -> Iterator[Chunk]:
         """A call of the Responses API has ended.
 
-        beside: what goes back with it. status: the vendor's word for how it ended.
+        status: the vendor's word for how it ended.
         """
-        call = yield from self.begin(place, id_, name, ended=True, is_text=is_text)
+        call = yield from self.begin(place, id_, name, ended=True, beside=beside, is_text=is_text)
         self._replace(call, arguments)
-        call.beside, call.sure, call.cut = beside, status == "completed", status == "incomplete"
+        call.sure, call.cut = status == "completed", status == "incomplete"
         yield from self.deliver()
 
     def _replace(self, call: _Call, arguments: Arguments) -> None:
