@@ -189,8 +189,8 @@ class ProviderConfig(
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     """HTTP headers that are sent with every request."""
     max_arguments: int = MAX_ARGUMENTS
-    """Most characters that the arguments of one answer's tool calls may have together: what a server can fill memory
-    with.
+    """Most characters that the arguments of one answer's tool calls may have together, 67,108,864 if nothing is said:
+    what a server can fill memory with.
     """
 
     def __post_init__(self) -> None:
