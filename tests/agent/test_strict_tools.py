@@ -86,11 +86,13 @@ async def test_a_definition_by_hand() -> None:
     """The same, with the arguments as they come."""
     schema = {"type": "object", "properties": {"a": {"type": "number"}, "b": {"type": "string"}}, "required": ["a"]}
     made = FunctionTool(Tool(name="f", parameters=schema, strict=True), lambda values: str(sorted(values)))
+    assert isinstance(made.definition, Tool)
     assert made.definition.parameters["required"] == ["a", "b"]
     assert (await made.run('{"a": 0.1, "b": null}')).content == "['a']"
     plain = FunctionTool(Tool(name="f", parameters=schema), lambda values: str(sorted(values)))
-    assert plain.definition.parameters is schema
-    assert (await plain.run('{"a": 0.1, "b": null}')).content == "['a', 'b']"
+    assert plain.definition == Tool(name="f", parameters=schema)
+    assert (await plain.run('{"a": 0.1, "b": "x"}')).content == "['a', 'b']"
+    assert (await plain.run('{"a": 0.1, "b": null}')).is_error
 
 
 @pytest.mark.parametrize(
@@ -106,4 +108,5 @@ def test_what_cannot_be_strict_is_refused(schema: dict[str, Any], said: str) -> 
     with pytest.raises(ConfigError, match=r"tool `f` cannot be strict: ") as caught:
         FunctionTool(Tool(name="f", parameters=schema, strict=True), lambda values: "")
     assert said in caught.value.message
-    assert FunctionTool(Tool(name="f", parameters=schema), lambda values: "").definition.parameters is schema
+    plain = Tool(name="f", parameters=schema)
+    assert FunctionTool(plain, lambda values: "").definition is plain

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
+from penstock.core.arguments import kept_arguments
 from penstock.core.chunks import (
     Chunk,
     OpaqueChunk,
@@ -153,7 +154,10 @@ class Collector:
 
     def _feed_call(self, chunk: ToolCallChunk) -> None:
         self._end_part()
-        self._parts.append(ToolCallPart(id=chunk.id, name=chunk.name, arguments=chunk.arguments))
+        arguments = chunk.arguments if chunk.problem is None else kept_arguments(chunk.arguments)
+        self._parts.append(
+            ToolCallPart(id=chunk.id, name=chunk.name, arguments=arguments, extra=chunk.extra, vendor=chunk.vendor)
+        )
         self._calls.append(chunk)
 
     def _feed_opaque(self, chunk: OpaqueChunk) -> None:

@@ -72,7 +72,17 @@ class ToolCallChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_fie
     name: str
     """The tool's name, as the model wrote it."""
     arguments: str
-    """JSON text of an object, checked; `{}` for a call without arguments."""
+    """JSON text of an object, checked; `{}` for a call without arguments. With a `problem`, the text as it came."""
+    problem: str | None = None
+    """Why the arguments cannot be used, in one sentence for the model; None when they can. Do not run such a call: tell
+    the model, as `run_tools` does. In a history such arguments are `{"INVALID_JSON": text}`.
+    """
+    extra: str = ""
+    """What the vendor wants back beside id, name and arguments, as its JSON text: who made the call (`caller`), and
+    what it is where it is no function. Empty for nothing.
+    """
+    vendor: str = ""
+    """Who wants `extra` back; empty where nobody does."""
 
 
 class OpaqueChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="type", tag="opaque"):

@@ -121,6 +121,8 @@ class Dialect(
     """On the Responses API, reasoning comes encrypted only if it is asked for."""
     responses_ignore: Sequence[str] = ()
     """Options that its Responses API ignores without a word; they are refused before sending."""
+    server_calls: Sequence[str] = ()
+    """Items of its Responses API that it runs itself, though at OpenAI they wait for the client."""
     cache: Literal["options", "top_level", "marks"] | None = "options"
     """What can be asked of its prompt cache: `options` as OpenAI's, a mark at the `top_level` as OpenRouter's, `marks`
     on the blocks as Anthropic's; None for nothing, though it may cache by itself.

@@ -77,7 +77,11 @@ class ToolCallPart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", 
     name: str
     """The tool's name."""
     arguments: str = "{}"
-    """JSON text of an object, best exactly as it came."""
+    """JSON text of an object, best exactly as it came. What is none is sent as `{"INVALID_JSON": text}`."""
+    extra: str = ""
+    """What the vendor wants back beside the call, as its JSON text, as it came with the call; empty for nothing."""
+    vendor: str = ""
+    """Who wants `extra` back, and gets the call in its own form; any other vendor gets a call of a function."""
 
 
 class ToolResultPart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="tool_result"):

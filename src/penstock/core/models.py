@@ -20,6 +20,7 @@ from penstock.core.validation import check_count, check_seconds
 
 __all__ = [
     "DAYS",
+    "MAX_ARGUMENTS",
     "CircuitBreakerTable",
     "Day",
     "Model",
@@ -41,6 +42,11 @@ __all__ = [
 Day: TypeAlias = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = get_args(Day)
 
+
+MAX_ARGUMENTS: Final = 64 * 1024 * 1024
+"""Most characters of the arguments of one answer's tool calls, where the config says nothing else: a model that writes
+as much as it can writes under 2 MB.
+"""
 
 _LARGEST: Final = 2000  # digits before or behind the point of a price; sums of many more could not be exact
 
@@ -208,6 +214,10 @@ class ProviderConfig(
     """The most bytes of one event of a stream, or of an answer in one document; None for what the reader takes. A
     generated image comes as one event.
     """
+    max_arguments: int = MAX_ARGUMENTS
+    """Most characters that the arguments of one answer's tool calls may have together, 67,108,864 if nothing is said:
+    what a server can fill memory with.
+    """
 
     def __post_init__(self) -> None:
         if not self.model_id:
@@ -218,6 +228,7 @@ class ProviderConfig(
             check_count("max_event_bytes", self.max_event_bytes)
         if not isinstance(self.deadlines, Deadlines):
             raise ConfigError(f"`deadlines` is {self.deadlines!r}, expected Deadlines(...)")
+        check_count("max_arguments", self.max_arguments)
 
     def __repr__(self) -> str:
         """All fields but the key, what the headers hold, and a password in the URL."""

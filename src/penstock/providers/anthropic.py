@@ -157,7 +157,8 @@ class AnthropicProvider(BaseProvider):
             on_head=options.on_head,
             on_resend=options.on_resend,
             reader=AnswerReader(
-                AnthropicDecoder(meter, self._dialect, self._account), self._config.max_event_bytes or MAX_EVENT
+                AnthropicDecoder(meter, self._dialect, self._account, self._config.max_arguments),
+                self._config.max_event_bytes or MAX_EVENT,
             ),
             meter=meter,
         )

@@ -24,6 +24,7 @@ from penstock.wire.answer_reader import AnswerReader
 from penstock.wire.errors import response_error
 from penstock.wire.openai import chat_request, responses_request
 from penstock.wire.openai.chat_answer import ChatDecoder
+from penstock.wire.openai.failed_calls import failed_answer
 from penstock.wire.openai.responses_answer import ResponsesDecoder
 from penstock.wire.sse import MAX_EVENT
 
@@ -134,7 +135,12 @@ class OpenAIProvider(BaseProvider):
         meter = Meter(self._model.info, now, model_id=self._model.id, find_info=self._find_info)
         chat = self._wire == "chat"
         encode = chat_request.encode if chat else responses_request.encode
-        decoder = ChatDecoder(meter, self._dialect) if chat else ResponsesDecoder(meter, self._dialect, self._account)
+        most = self._config.max_arguments
+        decoder = (
+            ChatDecoder(meter, self._dialect, most)
+            if chat
+            else ResponsesDecoder(meter, self._dialect, self._account, most)
+        )
         return Exchange(
             path=_PATHS[self._wire],
             body=encode(system_prompt, messages, options, self._model, self._dialect, self._account),
@@ -144,6 +150,7 @@ class OpenAIProvider(BaseProvider):
             on_resend=options.on_resend,
             reader=AnswerReader(decoder, self._config.max_event_bytes or MAX_EVENT),
             meter=meter,
+            refused=failed_answer,
         )
 
 

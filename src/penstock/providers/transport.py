@@ -92,6 +92,7 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the server would do it twice if it came twice, as with a batch: then it is never sent once more."""
     reader: AnswerReader
     meter: Meter
+    refused: Callable[[bytes], Sequence[Chunk]] = lambda body: ()  # the answer that a refusal's body may be
 
 
 class Transport:
@@ -183,12 +184,8 @@ class Transport:
                     watch.got_content()
         except (ProviderError, *self._failures) as theirs:
             data = None  # it may echo the key, and this frame is on the traceback
-            began = response is not None
-            error = self._ours(theirs, call, watch, sending, began=began)
-            if call is not None and (correction := self._correction(error, call, began=began, shown=shown)):
-                yield correction
-            self._complete(error, call, response)
-            raise error from error.__cause__
+            for chunk in self._failed(theirs, call, watch, sending, response, shown=shown):
+                yield chunk
         except GeneratorExit:  # first, as there may be no loop any more to ask for its word
             raise
         except anyio.get_cancelled_exc_class() as cancelled:
@@ -349,6 +346,29 @@ class Transport:
         ours = self._translated(theirs, cause, watch, sending, began=began)
         ours.__cause__ = theirs
         return ours
+
+    def _failed(
+        self,
+        theirs: Exception,
+        call: Exchange | None,
+        watch: Watch | None,
+        sending: Sending | None,
+        response: httpx2.Response | None,
+        *,
+        shown: bool,
+    ) -> Iterator[Chunk]:
+        """The answer that a refusal is; else what the failure changes in the bill, and then the error, raised."""
+        cause = self._cause(theirs)
+        if call is not None and isinstance(cause, RefusedError) and (answer := call.refused(cause.body)):
+            self._tell(call, cause.status, cause.headers)
+            yield from answer
+            return
+        began = response is not None
+        error = self._ours(theirs, call, watch, sending, began=began)
+        if call is not None and (correction := self._correction(error, call, began=began, shown=shown)):
+            yield correction
+        self._complete(error, call, response)
+        raise error from error.__cause__
 
     def _tell_resent(self, call: Exchange, watch: Watch, sending: Sending, theirs: Exception) -> None:
         """The error that it would have been, for whoever wants to hear."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
+from penstock.core.client_calls import tool_name
 from penstock.core.dialect import SAMPLING, Dialect
 from penstock.core.errors import InvalidRequestError
 from penstock.core.messages import Options, Tool
@@ -52,17 +53,9 @@ def check_tools(tools: Sequence[Tool | Mapping[str, object]], longest_name: int 
 
 
 def tool_names(tools: Sequence[Tool | Mapping[str, object]]) -> list[str]:
-    """The names of those that have one; on OpenAI's chat wire it stands in `function`."""
-    names = []
-    for tool in tools:
-        if isinstance(tool, Tool):
-            names.append(tool.name)
-            continue
-        inner = tool.get("function")
-        name = (inner if isinstance(inner, Mapping) else tool).get("name")
-        if isinstance(name, str):
-            names.append(name)
-    return names
+    """The names of those that have one."""
+    named = (tool.name if isinstance(tool, Tool) else tool_name(tool) for tool in tools)
+    return [name for name in named if name is not None]
 
 
 def check_choice(options: Options, model: Model) -> None:

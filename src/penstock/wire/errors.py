@@ -26,7 +26,7 @@ from penstock.core.errors import (
     TokenLimitError,
 )
 from penstock.wire.event_json import UNDECODABLE, decode, shown
-from penstock.wire.phrases import CODES, matching
+from penstock.wire.phrases import CODES, MODELS_FAULT, matching
 from penstock.wire.retry_after import said_in_body
 from penstock.wire.statuses import kind_of, with_status
 
@@ -244,11 +244,14 @@ def _refined(
             break
     if kind is TokenLimitError or (said.word is TokenLimitError and kind is not QuotaExceededError and status < 500):
         return _overflow(said)
-    return kind(
+    error = kind(
         said.message,
         code=said.code or said.kind,
         retry_after=said_in_body(said.details, said.message) if kind.retryable else None,
     )
+    if said.code in MODELS_FAULT:
+        error.retryable, error.hint = True, "The model answered the request badly: try again."
+    return error
 
 
 def _is_too_large(words: str) -> bool:

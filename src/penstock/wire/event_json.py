@@ -6,15 +6,13 @@ from typing import Any, Final, TypeVar, get_args, get_origin
 
 import msgspec
 
+from penstock.core.arguments import UNDECODABLE, is_object
 from penstock.core.errors import MalformedResponseError
 from penstock.core.validation import unicode_fault
 
-__all__ = ["UNDECODABLE", "Halves", "broken_call", "decode", "event_type", "is_object", "repaired", "shown"]
+__all__ = ["UNDECODABLE", "Halves", "decode", "event_type", "is_object", "repaired", "shown"]
 
 T = TypeVar("T")
-
-# Text that is not Unicode was no DecodeError to msgspec before 0.23, and what is nested too deep is neither.
-UNDECODABLE: Final = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
 class _Typed(msgspec.Struct):
@@ -174,22 +172,6 @@ def event_type(name: bytes, data: bytes) -> bytes:
     if typed.type is None and bytes(typed.error) not in (b"", b"null"):
         return b"error"
     return (typed.type or "").encode()
-
-
-def is_object(text: str) -> bool:
-    """Whether *text* is the JSON text of an object."""
-    try:
-        _object.decode(text)
-    except UNDECODABLE:
-        return False
-    return True
-
-
-def broken_call(id_: str, name: str, arguments: str) -> MalformedResponseError:
-    """The error for a whole tool call whose arguments are not the JSON text of an object."""
-    return MalformedResponseError(
-        f"the arguments of the call {id_} of tool `{name}` are not a JSON object: {shown(arguments)}"
-    )
 
 
 def shown(data: bytes | str, most: int = 200) -> str:

@@ -25,8 +25,10 @@ from penstock.core.errors import (
     TokenLimitError,
 )
 
-__all__ = ["CODES", "PHRASES", "Phrase", "matching"]
+__all__ = ["CODES", "MODELS_FAULT", "PHRASES", "Phrase", "matching"]
 
+# The request is good, and the model answered it badly: another try may go well. Groq.
+MODELS_FAULT: Final = frozenset({"tool_use_failed"})
 CODES: Final[dict[str, type[ProviderError]]] = {
     **dict.fromkeys(("invalid_request_error", "invalid_prompt", "bio_policy"), InvalidRequestError),
     **dict.fromkeys(("misalignment_policy_violation", "content_filter"), InvalidRequestError),

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final, NoReturn, TypeAlias
 
 import msgspec
 
+from penstock.core.arguments import kept_arguments
 from penstock.core.errors import InvalidRequestError
 from penstock.core.messages import (
     MEDIA_TYPES,
@@ -25,7 +26,6 @@ from penstock.core.models import Model
 from penstock.core.tool_definition import LONGEST_TOOL_NAME, own_tool_name
 from penstock.wire.call_ids import CallIds
 from penstock.wire.checks import tool_names
-from penstock.wire.event_json import is_object, shown
 
 __all__ = [
     "EMPTY",
@@ -214,18 +214,20 @@ class HistoryWriter:
         return None if part.text.isspace() else self.text(part)
 
     def call_id(self, part: ToolCallPart) -> str:
-        """The id of a call, as this API takes it; its name and its arguments are checked."""
+        """The id of a call, as this API takes it; the types of its fields are checked."""
         for value in (part.id, part.name, part.arguments):
             if not isinstance(value, str):
                 raise TypeError("id, name and arguments are text")
-        if not is_object(part.arguments):
-            refuse(f"the arguments of the call {part.id} are not a JSON object: {shown(part.arguments)}")
         return self._calls.call(part.id, f"messages[{self.place}]")
 
     def call_name(self, part: ToolCallPart) -> str:
         """The name of the tool that a call is for, as this API takes it; other vendors take more."""
         own = own_tool_name(part.name, self.longest_name)
         return part.name if own != part.name and part.name in tool_names(self._tools) else own
+
+    def arguments(self, part: ToolCallPart) -> str:
+        """The JSON text of an object, whatever the model wrote: a mistake goes back as `{"INVALID_JSON": text}`."""
+        return kept_arguments(part.arguments)
 
     def own_id(self, foreign: str, attempt: int) -> str:
         """What this API could take for the id of a call that some vendor has made; another one at each attempt."""

@@ -197,6 +197,7 @@ _ROWS: Final = (
         longest_call_id=None,
         chat_documents=False,
         encrypted_reasoning=True,
+        server_calls=("custom_tool_call",),  # of its own search; seen 2026-11-29
         cache=None,
         states_cost=True,
     ),

@@ -261,21 +261,24 @@ def test_tool_calls_are_delivered_only_when_whole(events: bytes, arguments: list
 
 
 @pytest.mark.parametrize(
-    "events",
+    ("events", "calls"),
     [
-        pytest.param(call(0, '{"a":') + end("tool_use"), id="the last call"),
-        pytest.param(call(0, '{"a":') + call(1, "{}") + end("tool_use"), id="a call with another behind it"),
+        pytest.param(call(0, '{"a":') + end("tool_use"), ['{"a":'], id="the last call"),
         pytest.param(
-            call(0, '{"a":') + TEXT.replace(b'"index":0', b'"index":1') + end("max_tokens"),
-            id="a call with text behind it cannot have been cut off",
+            call(0, '{"a":') + call(1, "{}") + end("tool_use"), ['{"a":', "{}"], id="a call with another behind it"
         ),
-        pytest.param(call(0, "[1]") + end("tool_use"), id="an array is no object"),
+        pytest.param(
+            call(0, '{"a":') + TEXT.replace(b'"index":0', b'"index":1') + end("max_tokens"), [], id="cut after a text"
+        ),
+        pytest.param(call(0, '{"a":') + call(1, "{}") + end("pause_turn"), ["{}"], id="a pause is no end of a call"),
+        pytest.param(call(0, '{"a":') + end("a_new_word"), [], id="nor is a word that nobody knows"),
     ],
 )
-def test_broken_arguments_are_an_error_that_shows_them(events: bytes) -> None:
-    """Broken arguments are never repaired and never delivered; the error says which call it was."""
-    with pytest.raises(MalformedResponseError, match=r"call t0 of tool `f`.*(\{|\[)"):
-        read([begin() + events])
+def test_broken_arguments_are_told_after_a_normal_end_only(events: bytes, calls: list[str]) -> None:
+    """They wait for the end, as it says whether they are the model's mistake or were cut."""
+    chunks = read([begin() + events])
+    assert [made.arguments for made in calls_of(chunks)] == calls
+    assert [made.problem is None for made in calls_of(chunks)] == [made.arguments == "{}" for made in calls_of(chunks)]
 
 
 def test_a_call_is_delivered_while_the_rest_still_streams() -> None:

@@ -157,7 +157,7 @@ CALLS = [
         id="the whole call once more, without an id",
     ),
     pytest.param(
-        [entry(0, "a", "f", "{"), entry(0, None, None, "{")], None, id="the same piece twice is no repetition"
+        [entry(0, "a", "f", "{"), entry(0, None, None, "{")], ["f{{"], id="the same piece twice is no repetition"
     ),
     pytest.param([entry(0, "a", "f", "{}"), entry(1, "b", "g", "{}")], ["f{}", "g{}"], id="two"),
     pytest.param([entry(1, "b", "g", "{}"), entry(0, "a", "f", "{}")], ["g{}", "f{}"], id="two, the second first"),
@@ -190,12 +190,10 @@ CALLS = [
         ["f{}", "g{}"],
         id="no index, and the first goes on after the second",
     ),
-    pytest.param([entry(0, "a", "f", "{"), entry(0, None, None, "oops}")], None, id="broken"),
-    pytest.param([entry(0, "a", "f", "[1]")], None, id="an array"),
-    pytest.param([entry(0, "a", "f", '"x"')], None, id="a text"),
-    pytest.param([entry(0, "a", "f", '{"x":1}{"x":2}')], None, id="two objects"),
-    pytest.param([entry(0, "a", "f", "{"), entry(1, "b", "g", "{}")], None, id="the first of two is broken"),
-    pytest.param([entry(0, "a", None, "{}")], None, id="no name"),
+    pytest.param([entry(0, "a", "f", "{"), entry(0, None, None, "oops}")], ["f{oops}"], id="broken"),
+    pytest.param([entry(0, "a", "f", "{"), entry(1, "b", "g", "{}")], ["f{", "g{}"], id="the first of two is broken"),
+    pytest.param([entry(0, "a", None, "{}")], ["unknown{}"], id="no name"),
+    pytest.param([entry(0, "a", "f", "{}"), {"index": 1}], ["f{}"], id="an entry that says nothing is no call"),
     pytest.param(
         [entry(0, "a", "f", '{"x":1}'), entry(1, "b", "g", "{}"), entry(0, None, None, ',"y":2}')],
         None,

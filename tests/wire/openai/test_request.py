@@ -667,21 +667,6 @@ REFUSED: list[Any] = [
         id="a result without its call",
     ),
     *(
-        pytest.param(
-            [HELLO, Message("assistant", [TextPart("a"), ToolCallPart(id="c", name="f", arguments=arguments)])],
-            f"messages[1].content[1]: {said}",
-            id=id_,
-        )
-        for arguments, said, id_ in (
-            ('{"a": ', 'the arguments of the call c are not a JSON object: {"a": ', "arguments that were cut"),
-            ("[1]", "the arguments of the call c are not a JSON object: [1]", "arguments that are a list"),
-            ("", "the arguments of the call c are not a JSON object", "arguments that are empty"),
-            ("{}{}", "the arguments of the call c are not a JSON object", "arguments that are two objects"),
-            ('{"a":"\ud800"}', "the arguments of the call c are not a JSON object", "arguments that are no text"),
-            ("x" * 300, f"the arguments of the call c are not a JSON object: {'x' * 200}…", "long ones are cut"),
-        )
-    ),
-    *(
         pytest.param([Message("user", [part])], f"messages[0].content[0]: {said}", id=id_)
         for part, said, id_ in (
             (

@@ -17,24 +17,27 @@ from penstock.core.chunks import (
     ReasoningChunk,
     StopChunk,
     TextChunk,
-    ToolCallChunk,
-    ToolCallDeltaChunk,
 )
 from penstock.core.cost import Meter
 from penstock.core.dialect import Dialect
 from penstock.core.errors import MalformedResponseError, StreamInterruptedError
+from penstock.core.models import MAX_ARGUMENTS
+from penstock.wire.anthropic.tool_calls import Call, Calls
 from penstock.wire.anthropic.usage import UsageState
 from penstock.wire.errors import stream_error
-from penstock.wire.event_json import UNDECODABLE, Halves, broken_call, decode, event_type, is_object, repaired, shown
+from penstock.wire.event_json import UNDECODABLE, Halves, decode, event_type, is_object, repaired, shown
 from penstock.wire.finish import failure, says_limit, stop_reason
 from penstock.wire.sse import Event
 from penstock.wire.vendors import ANTHROPIC
 
-__all__ = ["AnthropicDecoder"]
+__all__ = ["CONTAINER", "AnthropicDecoder"]
 
 _DELTA: Final = b"content_block_delta"
 _LIMIT: Final = "max_tokens"
+_WHOLE: Final = -1  # in place of an index: the block came whole, and not by events
 _NEUTRAL: Final = ("text", "thinking", "redacted_thinking", "tool_use")
+CONTAINER: Final = "container"
+"""The type of what stands in a history for the container of an answer: no block, but a field of the next request."""
 
 
 class _Delta(msgspec.Struct, gc=False):
@@ -81,6 +84,8 @@ class _BlockStart(msgspec.Struct):
     id: str | None = None
     name: str | None = None
     input: msgspec.Raw = msgspec.Raw()
+    caller: msgspec.Raw = msgspec.Raw()
+    toolset_name: msgspec.Raw = msgspec.Raw()
 
 
 class _BlockStartEvent(msgspec.Struct):
@@ -96,6 +101,10 @@ class _Message(msgspec.Struct):
     id: str | None = None
     model: str | None = None
     usage: msgspec.Raw = msgspec.Raw()
+    content: list[msgspec.Raw] | str | None = None
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+    container: msgspec.Raw = msgspec.Raw()
 
 
 class _MessageStartEvent(msgspec.Struct):
@@ -105,6 +114,7 @@ class _MessageStartEvent(msgspec.Struct):
 class _MessageEnd(msgspec.Struct):
     stop_reason: str | None = None
     stop_sequence: str | None = None
+    container: msgspec.Raw = msgspec.Raw()
 
 
 class _MessageDeltaEvent(msgspec.Struct):
@@ -114,9 +124,6 @@ class _MessageDeltaEvent(msgspec.Struct):
 
 class _WholeMessage(_Message):
     type: str | None = None
-    content: list[msgspec.Raw] | str | None = None
-    stop_reason: str | None = None
-    stop_sequence: str | None = None
 
 
 _delta_event = msgspec.json.Decoder(_DeltaEvent)
@@ -135,16 +142,14 @@ _whole_message = msgspec.json.Decoder(_WholeMessage)
 class _Block:
     """A content block that has begun, and what is still to be said of it."""
 
-    __slots__ = ("citations", "ended", "fields", "given", "id", "is_call", "json", "kept", "name", "raw", "text")
+    __slots__ = ("call", "citations", "ended", "fields", "json", "kept", "raw", "text")
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
         self.ended = False
-        self.is_call = False  # of the client's tool
-        self.id = self.name = ""
+        self.call: Call | None = None  # of the client's tool
         self.kept = False  # has no neutral form: goes back to the vendor as it came
-        self.given = ""  # a tool's input as the start has it
-        self.json: list[str] = []  # pieces of a tool's input
+        self.json: list[str] = []  # pieces of the input of the vendor's own tool
         self.fields: dict[str, msgspec.Raw] = {}  # what deltas have set
         self.text: list[str] | None = None  # pieces, held only where the start announces citations
         self.citations: list[msgspec.Raw] = []
@@ -156,7 +161,9 @@ class AnthropicDecoder:
     account: whose the reasoning is that has no signature, where only that one gets it back; empty where any does.
     """
 
-    def __init__(self, meter: Meter, dialect: Dialect = ANTHROPIC, account: str = "") -> None:
+    def __init__(
+        self, meter: Meter, dialect: Dialect = ANTHROPIC, account: str = "", max_arguments: int = MAX_ARGUMENTS
+    ) -> None:
         self.done = False
         """The vendor has said that the message is complete; what comes after that is not looked at."""
         self.held = 0
@@ -177,9 +184,7 @@ class AnthropicDecoder:
         self._counts = self._usage.counts
         self._blocks: dict[int | None, _Block] = {}  # that have not ended
         self._latest: _Block | None = None
-        self._calls: list[_Block] = []  # not delivered yet, in order
-        self._delivered = False
-        self._cut = False
+        self._calls = Calls(self._vendor, max_arguments)
         self._message = _Message()
         self._end = _MessageEnd()
 
@@ -221,19 +226,7 @@ class AnthropicDecoder:
         message = decode(_whole_message, b"message", body)
         if message.type != "message":
             raise stream_error(body, self._faults)
-        self._message = message
-        content = message.content or ()
-        if isinstance(content, str):
-            self._begun = self._counts.content = True
-            yield TextChunk(content)
-            content = ()
-        for index, block in enumerate(content):
-            yield from self._begin(index, bytes(block))
-            yield from self._end_block(self._blocks.pop(index))
-        self._end = _MessageEnd(message.stop_reason, message.stop_sequence)
-        if message.model:
-            self._usage.answered(message.model)
-        yield from self._usage.report(message.usage)
+        yield from self._start(message)
         yield from self._finish(b"")
 
     def close(self, *, waited: bool = False) -> Iterator[Chunk]:
@@ -258,10 +251,23 @@ class AnthropicDecoder:
         return iter(())
 
     def _message_start(self, data: bytes) -> Iterator[Chunk]:
-        self._message = decode(_message_start_event, b"message_start", data).message or self._message
-        if self._message.model:
-            self._usage.answered(self._message.model)
-        return self._usage.report(self._message.usage)
+        return self._start(decode(_message_start_event, b"message_start", data).message or self._message)
+
+    def _start(self, message: _Message) -> Iterator[Chunk]:
+        """What the message holds already: all of it in a document, in a stream calls that a program of theirs made."""
+        self._message = message
+        content = message.content or ()
+        if isinstance(content, str):
+            self._begun = self._counts.content = True
+            yield TextChunk(content)
+            content = ()
+        for block in content:
+            yield from self._begin(_WHOLE, bytes(block))
+            yield from self._end_block(self._blocks.pop(_WHOLE))
+        self._end = _MessageEnd(message.stop_reason, message.stop_sequence, message.container)
+        if message.model:
+            self._usage.answered(message.model)
+        yield from self._usage.report(message.usage)
 
     def _block_start(self, data: bytes) -> Iterator[Chunk]:
         event = decode(_block_start_event, b"content_block_start", data)
@@ -272,10 +278,10 @@ class AnthropicDecoder:
         raw = raw.decode("utf-8", "replace").encode()  # parts of it are handed on as text, so it must be text
         self._begun = True
         before = self._latest
-        if before is not None and not before.is_call:
+        if before is not None and before.call is None:
             yield from self._end_block(before)
         self._blocks[index] = self._latest = block = _Block(raw)
-        yield from self._deliver()
+        yield from self._calls.deliver(None)
         kind = decode(_block_type, b"content_block_start", raw).type
         # What a program has called was counted with the program; what servers bring is no output.
         if (kind or "").endswith(("thinking", "tool_use")) and not _called_by_program(raw):
@@ -300,13 +306,10 @@ class AnthropicDecoder:
         elif kind == "redacted_thinking":
             yield ReasoningChunk(proof=start.data, redacted=True, vendor=self._vendor)
         else:
-            block.is_call = True
-            block.id, block.name = start.id or "", start.name or ""
-            # Empty, to be filled by deltas; or whole, and then without any.
             given = bytes(start.input).decode()
-            block.given = "" if given in ("{}", "null") else given
-            self._calls.append(block)
-            yield ToolCallDeltaChunk(id=block.id, name=block.name, arguments="")
+            beside = bytes(start.caller), bytes(start.toolset_name)
+            block.call = Call(start.id or "", start.name or "", given, *beside)
+            yield from self._calls.begin(block.call)
 
     def _delta(self, index: int | None, delta: _Delta, data: bytes) -> Iterator[Chunk]:
         block = self._blocks.get(index)
@@ -320,10 +323,12 @@ class AnthropicDecoder:
             if block is None:
                 # Dropping it would leave a call that parses and means something else.
                 raise MalformedResponseError(f"a piece of a tool's input belongs to no open block: {shown(data)}")
-            block.json.append(delta.partial_json)
             self.held += 1
-            if block.is_call:
-                yield ToolCallDeltaChunk(id=block.id, name=block.name, arguments=delta.partial_json)
+            if block.call is not None:
+                yield self._calls.add(block.call, delta.partial_json)
+            else:
+                self._calls.grow(len(delta.partial_json))
+                block.json.append(delta.partial_json)
         elif block is not None:
             self.held += 1
             self._rare_delta(block, delta.type, data)
@@ -352,8 +357,9 @@ class AnthropicDecoder:
             self._counts.content = True
             yield TextChunk(rest)
         fields: dict[str, object] = dict(block.fields)
-        if block.is_call:
-            yield from self._deliver()
+        if block.call is not None:
+            block.call.ended = True
+            yield from self._calls.deliver(self._latest.call if self._latest is not None else None)
         elif block.citations:
             text = "".join(block.text or ())
             fields |= {"text": text, "citations": block.citations}
@@ -366,36 +372,11 @@ class AnthropicDecoder:
                 fields["input"] = msgspec.Raw(text.encode())
             yield OpaqueChunk(vendor=self._vendor, data=_with(block.raw, fields))
 
-    def _deliver(self, *, final: bool = False) -> Iterator[Chunk]:
-        """Give out, in order, the calls that are known to be whole.
-
-        No proper beginning of an object's JSON text is an object, so arguments that parse are whole. Only the last
-        block can have been cut: it waits for the stop reason, and cut off by the length limit or a refusal it is
-        dropped. One that has ended without arguments has none.
-        """
-        while self._calls:
-            block = self._calls[0]
-            last = block is self._latest
-            arguments = "".join(block.json) or block.given
-            if is_object(arguments):
-                if last and not block.ended and not final:
-                    return
-            elif not final and (last or not block.ended):
-                return
-            elif last and stop_reason(self._end.stop_reason) in ("length", "refusal"):
-                self._calls.clear()
-                self._cut = True
-                return
-            elif arguments:
-                raise broken_call(block.id, block.name, arguments)
-            del self._calls[0]
-            self._delivered = True
-            yield ToolCallChunk(id=block.id, name=block.name, arguments=arguments or "{}")
-
     def _message_delta(self, data: bytes) -> Iterator[Chunk]:
         event = decode(_message_delta_event, b"message_delta", data)
         if event.delta is not None and event.delta.stop_reason is not None:
-            self._end = event.delta
+            container = event.delta.container or self._end.container
+            self._end = _MessageEnd(event.delta.stop_reason, event.delta.stop_sequence, container)
         self.may_end = self._end.stop_reason is not None and bytes(event.usage).startswith(b"{")
         return self._usage.report(event.usage)
 
@@ -407,12 +388,14 @@ class AnthropicDecoder:
             raise StreamInterruptedError("the answer is empty, and the vendor gave no reason for its end")
         for block in list(self._blocks.values()):
             yield from self._end_block(block)
-        yield from self._deliver(final=True)
-        self.done = True
-        yield from self._usage.end()
         reason = stop_reason(self._end.stop_reason)
+        yield from self._calls.deliver(self._latest.call if self._latest is not None else None, reason)
+        self.done = True
+        if bytes(self._end.container).startswith(b"{"):
+            yield OpaqueChunk(vendor=self._vendor, data=_with(bytes(self._end.container), {"type": CONTAINER}))
+        yield from self._usage.end()
         yield StopChunk(
-            reason="tool_calls" if self._delivered and not self._cut else reason,
+            reason="tool_calls" if self._calls.delivered and not self._calls.cut else reason,
             raw_reason=self._end.stop_reason,
             stop_sequence=self._end.stop_sequence,
             response_id=self._message.id,

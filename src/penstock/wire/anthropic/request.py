@@ -26,6 +26,7 @@ from penstock.core.messages import (
     ToolResultPart,
 )
 from penstock.core.models import Model
+from penstock.wire.anthropic.answer import CONTAINER
 from penstock.wire.anthropic.blocks import (
     Block,
     Document,
@@ -41,7 +42,7 @@ from penstock.wire.anthropic.blocks import (
 from penstock.wire.anthropic.cache_marks import mark_prompt
 from penstock.wire.anthropic.options import option_fields
 from penstock.wire.checks import check_tools
-from penstock.wire.event_json import is_object, shown
+from penstock.wire.event_json import UNDECODABLE, is_object, shown
 from penstock.wire.request import (
     HistoryWriter,
     check_prefill,
@@ -86,6 +87,9 @@ def encode(
     if not any(isinstance(block, msgspec.Raw) for block in turns[-1].content):
         check_prefill(model, messages, turns[-1].role)
     _without_blank_end(turns[-1])
+    container = _awaited_container(messages, dialect.name)
+    if container is not None:
+        body["container"] = container
     body["messages"] = turns
     try:
         if dialect.cache == "marks" and options.cache != "off":
@@ -151,7 +155,10 @@ class _History(HistoryWriter):
         return Document(source, part.title, {"enabled": True} if part.citations else None)
 
     def _call(self, part: ToolCallPart) -> Block:
-        return ToolUse(self.call_id(part), self.call_name(part), msgspec.Raw(part.arguments))
+        block = ToolUse(self.call_id(part), self.call_name(part), msgspec.Raw(self.arguments(part)))
+        if part.extra and part.vendor == self._dialect.name:
+            block.caller, block.toolset_name = _beside(part)
+        return block
 
     def _result(self, part: ToolResultPart) -> Block:
         id_ = self.result_id(part)
@@ -181,7 +188,52 @@ class _History(HistoryWriter):
             return self._said(TextPart(part.text)) if part.text else None
         if not is_object(part.data):
             refuse(f"the data is not a JSON object: {shown(part.data)}")
-        return msgspec.Raw(part.data)
+        return None if _container_in(part) else msgspec.Raw(part.data)
+
+
+class _Container(msgspec.Struct):
+    type: str | None = None
+    id: str | None = None
+
+
+class _Beside(msgspec.Struct):
+    caller: msgspec.Raw = msgspec.Raw()
+    toolset_name: msgspec.Raw = msgspec.Raw()
+
+
+_container = msgspec.json.Decoder(_Container)
+_extra = msgspec.json.Decoder(_Beside)
+
+
+def _beside(part: ToolCallPart) -> tuple[msgspec.Raw | None, msgspec.Raw | None]:
+    try:
+        found = _extra.decode(part.extra)
+    except UNDECODABLE:
+        refuse(f"the `extra` of the call {part.id} is not a JSON object: {shown(part.extra)}")
+    return found.caller or None, found.toolset_name or None
+
+
+def _container_in(part: OpaquePart) -> str | None:
+    """The id of the container, if that is what the part holds."""
+    try:
+        found = _container.decode(part.data) if CONTAINER in part.data[-200:] else _Container()
+    except UNDECODABLE:
+        return None
+    return found.id if found.type == CONTAINER else None
+
+
+def _awaited_container(messages: Sequence[Message], vendor: str) -> str | None:
+    """The container in which a program of the vendor's waits for the client, or for the turn to go on.
+
+    Any other is not named again by itself: after some minutes the vendor forgets it, and then refuses to hear of it.
+    """
+    place = next((place for place in range(len(messages) - 1, -1, -1) if messages[place].role == "assistant"), None)
+    parts = [] if place is None or isinstance(messages[place].content, str) else list(messages[place].content)
+    calls = [part for part in parts if isinstance(part, ToolCallPart) and part.extra and part.vendor == vendor]
+    if place != len(messages) - 1 and all(_beside(call)[0] is None for call in calls):
+        return None
+    held = (_container_in(part) for part in parts if isinstance(part, OpaquePart) and part.vendor == vendor)
+    return next((id_ for id_ in held if id_ is not None), None)
 
 
 def _source(part: ImagePart | DocumentPart) -> dict[str, Any]:

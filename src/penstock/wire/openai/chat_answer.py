@@ -7,21 +7,23 @@ recorded streams of ten vendors, read 2026-11-21.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from penstock.core.chunks import Chunk, OpaqueChunk, ReasoningChunk, StopChunk, StopReason, TextChunk
+from penstock.core.chunks import Chunk, OpaqueChunk, ReasoningChunk, StopChunk, StopReason, TextChunk, ToolCallChunk
 from penstock.core.cost import Meter
 from penstock.core.dialect import Dialect
 from penstock.core.errors import MalformedResponseError, StreamInterruptedError
+from penstock.core.models import MAX_ARGUMENTS
 from penstock.wire.errors import decode_whole, holds_error, stream_error
 from penstock.wire.event_json import UNDECODABLE, Halves, decode, repaired, shown
 from penstock.wire.finish import failure, meaning, says_limit, stop_reason
+from penstock.wire.openai.failed_calls import FAILED, failed_calls
 from penstock.wire.openai.kept import Kept
 from penstock.wire.openai.opening import Opening
-from penstock.wire.openai.tool_calls import CallPiece, Calls, merged_details
+from penstock.wire.openai.tool_calls import Calls, merged_details
 from penstock.wire.openai.usage import UsageState
 from penstock.wire.sse import Event
 
@@ -34,7 +36,7 @@ class _Delta(msgspec.Struct, gc=False):
     content: str | list[msgspec.Raw] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
-    tool_calls: list[CallPiece | None] | None = None
+    tool_calls: list[msgspec.Raw] | None = None
     refusal: str | None = None
     reasoning_details: list[msgspec.Raw] | None = None
     function_call: msgspec.Raw = msgspec.Raw()
@@ -95,7 +97,6 @@ _decode_event = _event.decode
 _head = msgspec.json.Decoder(_Head)
 _part = msgspec.json.Decoder(_Part)
 _piece = msgspec.json.Decoder(dict[str, Any])
-_call_piece = msgspec.json.Decoder(CallPiece)
 _PROOFS: Final = ("text", "summary", "data", "signature")  # of OpenRouter's details
 _DONE: Final = b"[DONE]"
 _NOTHING: Final = (b"", b"null", b"false", b'""', b"{}", b"[]")
@@ -105,7 +106,7 @@ _NULL: Final = len(b"null")
 class ChatDecoder:
     """Turns the events of one answer into chunks. It holds the state of that answer and of no other."""
 
-    def __init__(self, meter: Meter, dialect: Dialect) -> None:
+    def __init__(self, meter: Meter, dialect: Dialect, max_arguments: int = MAX_ARGUMENTS) -> None:
         self.done = False
         """The vendor has said that the message is complete; what comes after that is not looked at."""
         self.held = 0
@@ -124,7 +125,7 @@ class ChatDecoder:
         self._opening: Opening | None = Opening(tags=bool(dialect.think_tags), vendor=self._echoes_text)
         self._details: list[dict[str, Any]] | None = [] if echo == "reasoning_details" else None
         self._is_stream = True
-        self._calls = Calls(dialect.name if echo == "extra_content" else "")
+        self._calls = Calls(dialect.name, google=echo == "extra_content", most=max_arguments)
         self._extra = b""
         self._usage = UsageState(meter, dialect)
         self._counts = self._usage.counts
@@ -140,9 +141,9 @@ class ChatDecoder:
 
         Raises, after the chunks before it, MalformedResponseError or what the vendor's own error event says.
         """
-        if self.done:
-            return
         for name, data, _ in events:
+            if self.done:
+                return
             try:
                 event: _Event | None = self._decode(data)
             except UNDECODABLE as error:
@@ -185,15 +186,17 @@ class ChatDecoder:
         choice = next((choice for choice in event.choices or () if choice is not None), None)
         if choice is None or bytes(event.error) not in _NOTHING:
             yield from self._report(event)
-            yield from self._usage.fail()
             if choice is None and b'"choices"' in body and not holds_error(body):
+                yield from self._usage.fail()
                 raise StreamInterruptedError(f"the answer is empty: {shown(body)}")  # OpenRouter, now and then
-            raise stream_error(body, self._faults)
+            yield from self._failed(body)
+            return
         self._identify(body)
         self._is_stream = False
         yield from self._delta(choice.message or choice.delta or _Delta())
         yield from self._ending(event, choice)
-        yield from self._finish()
+        if not self.done:
+            yield from self._finish()
 
     def close(self, *, waited: bool = False) -> Iterator[Chunk]:
         """The chunks that only the end of the bytes completes.
@@ -241,12 +244,11 @@ class ChatDecoder:
     def _rare(self, name: bytes, data: bytes, event: _Event) -> Generator[Chunk, None, _Choice | None]:
         """Errors, and events without the choice, which is the only one that we ask for."""
         groq = event.x_groq or _Groq()
-        if bytes(groq.error) not in _NOTHING:
-            yield from self._failed(b'{"error":' + bytes(groq.error) + b"}")
-            return None
-        if bytes(event.error) not in _NOTHING or name == b"error":
+        has_error, of_groq = bytes(event.error) not in _NOTHING, bytes(groq.error) not in _NOTHING
+        if has_error or of_groq or name == b"error":
+            yield from self._usage.report(groq.usage, event.service_tier)
             yield from self._report(event)
-            yield from self._failed(data)
+            yield from self._failed(b'{"error":' + bytes(groq.error) + b"}" if of_groq and not has_error else data)
             return None
         yield from self._usage.report(groq.usage, event.service_tier)
         if not event.usage and event.choices is None:
@@ -258,7 +260,14 @@ class ChatDecoder:
         return choice
 
     def _failed(self, data: bytes) -> Iterator[Chunk]:
-        """Raise the error in *data*, but for the one that says that the answer has no more room: that is an end."""
+        """The end that the error in *data* makes, or the error itself.
+
+        An end is that the answer has no more room, and a call that the vendor has refused: that is for the model.
+        """
+        if refused := failed_calls(data):
+            self._finish_reason = FAILED
+            yield from self._finish(refused=refused)
+            return
         error = stream_error(data, self._faults)
         if not self._seen or not says_limit(error.message):
             yield from self._usage.fail()
@@ -344,14 +353,14 @@ class ChatDecoder:
         self._kept.add("annotations", delta.annotations)
         if bytes(delta.extra_content) not in _NOTHING:
             self._extra = bytes(delta.extra_content)
-        pieces = list(delta.tool_calls or ())
-        if not pieces and bytes(delta.function_call) not in _NOTHING:  # what was before `tool_calls`: one, without id
-            function = decode(_call_piece, b"function_call", b'{"function":' + bytes(delta.function_call) + b"}")
-            pieces.append(msgspec.structs.replace(function, index=-1))
-        if pieces:
+        entries = [bytes(raw) for raw in delta.tool_calls or ()]
+        if not entries and bytes(delta.function_call) not in _NOTHING:  # what was before `tool_calls`: one, without id
+            entries.append(b'{"index":-1,"function":' + bytes(delta.function_call) + b"}")
+        if entries:
             yield from self._no_tags()
-            self.held += any(piece and piece.function and piece.function.arguments for piece in pieces)
-            yield from self._calls.feed(pieces)
+            before = self._calls.size
+            yield from self._calls.feed(entries)
+            self.held += self._calls.size > before
 
     def _first(self, text: str) -> Iterator[Chunk]:
         """Text, which may begin with tags."""
@@ -372,6 +381,8 @@ class ChatDecoder:
         yield from self._report(event, choice)
         if bytes(choice.error) not in _NOTHING:
             yield from self._failed(b'{"error":' + bytes(choice.error) + b"}")
+            if self.done:
+                return
         has_usage = _is_report(event.usage) or _is_report(choice.usage)
         reason = _word(choice)
         if reason:
@@ -383,21 +394,26 @@ class ChatDecoder:
             self._finish_reason = reason
         yield from self._beside(event, has_usage=has_usage)
 
-    def _finish(self, *, says_done: bool = False) -> Iterator[Chunk]:
-        """The end. says_done: with `[DONE]`."""
-        if (error := failure(self._finish_reason)) is not None:  # only now: what it has cost may come after it
+    def _finish(self, *, says_done: bool = False, refused: Sequence[ToolCallChunk] = ()) -> Iterator[Chunk]:
+        """The end. says_done: with `[DONE]`. refused: calls that the vendor did not take."""
+        # Only now: what it has cost may come after its word.
+        if not refused and (error := failure(self._finish_reason)) is not None:
             yield from self._usage.fail()
             raise error
         reason: StopReason = "length" if self._limit else stop_reason(self._finish_reason)
+        reason = "tool_calls" if refused else reason
         bare = self._is_stream and not self._has_end
         if self._halves.held and (rest := self._halves.rest("content")):
             yield from self._first(rest)
         yield from self._no_tags()
-        yield from self._calls.deliver(final=True, cut=bare or reason in ("length", "refusal"))
+        cut = bare or reason in ("length", "refusal")
+        yield from self._calls.deliver(final=True, cut=cut, normal=reason in ("stop", "tool_calls"))
         if bare:
             self._check_bare(says_done=says_done)
         elif not (self._has_end or self._said or self._calls.delivered or self._kept.anything):
             self._check_empty()
+        self._counts.content = self._counts.content or bool(refused)
+        yield from refused
         if self._details:
             details = merged_details(self._details) if self._is_stream else self._details
             proof = msgspec.json.encode(details).decode("utf-8", "replace")

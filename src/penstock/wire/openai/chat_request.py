@@ -69,6 +69,20 @@ class _Call(msgspec.Struct, gc=False, omit_defaults=True, tag_field="type", tag=
     extra_content: msgspec.Raw | None = None
 
 
+class _Custom(msgspec.Struct, gc=False):
+    name: str
+    input: str
+
+
+class _CustomCall(msgspec.Struct, gc=False, omit_defaults=True, tag_field="type", tag="custom"):
+    id: str
+    custom: _Custom
+    extra_content: msgspec.Raw | None = None
+
+
+_CALLS: Final = (_Call, _CustomCall)
+
+
 class _System(msgspec.Struct, gc=False, tag_field="role", tag="system"):
     content: str
 
@@ -79,7 +93,7 @@ class _User(msgspec.Struct, gc=False, tag_field="role", tag="user"):
 
 class _Assistant(msgspec.Struct, gc=False, omit_defaults=True, tag_field="role", tag="assistant"):
     content: str | None
-    tool_calls: list[_Call] | None = None
+    tool_calls: list[_Call | _CustomCall] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     reasoning_details: list[msgspec.Raw] | None = None
@@ -95,7 +109,12 @@ class _Typed(msgspec.Struct):
     type: str | None = None
 
 
+class _FreeText(msgspec.Struct, forbid_unknown_fields=True):
+    input: str
+
+
 _typed = msgspec.json.Decoder(_Typed)
+_free = msgspec.json.Decoder(_FreeText)
 
 
 class _Thought(msgspec.Struct, gc=False):
@@ -184,10 +203,22 @@ def data_url(part: ImagePart | DocumentPart) -> str:
 
 def is_reasoning_item(proof: str) -> bool:
     """Whether a proof is the Responses API's."""
+    return _kind_of(proof) == "reasoning"
+
+
+def _kind_of(text: str) -> str | None:
     try:
-        return _typed.decode(proof).type == "reasoning"
+        return _typed.decode(text).type
     except UNDECODABLE:
-        return False
+        return None
+
+
+def _free_text(arguments: str) -> str | None:
+    """What a custom tool was given; None for arguments that are no custom tool's."""
+    try:
+        return _free.decode(arguments).input
+    except UNDECODABLE:
+        return None
 
 
 def as_text(part: DocumentPart) -> str:
@@ -219,7 +250,7 @@ class _History(OpenAIHistory):
     def said_turn(self, parts: Sequence[Any]) -> list[Any]:
         """The model's message; none if nothing of it can be sent."""
         text = "".join(part.text for part in parts if type(part) is _Text)
-        calls = [part for part in parts if type(part) is _Call]
+        calls = [part for part in parts if type(part) in _CALLS]
         thoughts = [part for part in parts if type(part) is _Thought]
         has_text = bool(text) and not text.isspace()
         if not has_text and not calls:
@@ -242,7 +273,7 @@ class _History(OpenAIHistory):
         for part in parts:
             if type(part) is _Thought:
                 extra = msgspec.Raw(part.proof.encode())
-            elif type(part) is _Call and extra is not None:
+            elif type(part) in _CALLS and extra is not None:
                 part.extra_content, extra = extra, None
         turn.extra_content = extra
         calls = turn.tool_calls or []
@@ -282,8 +313,13 @@ class _History(OpenAIHistory):
             refuse(f"no documents by URL on the chat wire; they work {other}as data")
         return _File({"filename": part.title or "document.pdf", "file_data": data_url(part)})
 
-    def _call(self, part: ToolCallPart) -> _Call:
-        return _Call(self.call_id(part), _Function(self.call_name(part), part.arguments))
+    def _call(self, part: ToolCallPart) -> _Call | _CustomCall:
+        id_, arguments = self.call_id(part), self.arguments(part)
+        if part.extra and part.vendor == self.dialect.name and _kind_of(part.extra) == "custom_tool_call":
+            given = _free_text(arguments)
+            if given is not None:
+                return _CustomCall(id_, _Custom(self.call_name(part), given))
+        return _Call(id_, _Function(self.call_name(part), arguments))
 
     def _result(self, part: ToolResultPart) -> _Result:
         id_ = self.result_id(part)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from penstock.core.client_calls import client_call_of, tool_name
 from penstock.core.dialect import Dialect, Wire
 from penstock.core.errors import InvalidRequestError
 from penstock.core.messages import Options, Tool
@@ -86,7 +87,7 @@ def option_fields(options: Options, model: Model, dialect: Dialect, wire: Wire) 
     if options.tools:
         fields["tools"] = [_tool(tool, wire) for tool in options.tools]
     if options.tool_choice is not None:
-        fields["tool_choice"] = _choice(options.tool_choice, dialect, wire)
+        fields["tool_choice"] = _choice(options, options.tool_choice, dialect, wire)
     return fields
 
 
@@ -217,9 +218,15 @@ def _tool(tool: Tool | Mapping[str, object], wire: Wire) -> Mapping[str, object]
     return {"type": "function", "function": function}
 
 
-def _choice(choice: str, dialect: Dialect, wire: Wire) -> object:
+def _choice(options: Options, choice: str, dialect: Dialect, wire: Wire) -> object:
     check_choice_known(choice, dialect)
     if choice not in ("auto", "none", "required"):
+        own = [tool for tool in options.tools if not isinstance(tool, Tool) and tool_name(tool) == choice]
+        row = client_call_of(own[0]) if own else None
+        if row is not None:
+            # A vendor's own tool is chosen by its type, and by its name where the definition has one.
+            word, name = str(own[0]["type"]), {row.named_by: choice} if row.named_by else {}
+            return {"type": word, **({word: name} if wire == "chat" and name else name)}
         named: dict[str, object] = {"name": choice}
         return {"type": "function", **(named if wire == "responses" else {"function": named})}
     return dialect.required_word if choice == "required" else choice

@@ -17,9 +17,11 @@ from penstock.core.chunks import Chunk, OpaqueChunk, ReasoningChunk, StopChunk, 
 from penstock.core.cost import Meter
 from penstock.core.dialect import Dialect
 from penstock.core.errors import MalformedResponseError, ProviderError, StreamInterruptedError
+from penstock.core.models import MAX_ARGUMENTS
 from penstock.wire.errors import decode_whole, stream_error
 from penstock.wire.event_json import UNDECODABLE, Halves, decode, event_type, repaired
 from penstock.wire.finish import failure, says_limit, stop_reason
+from penstock.wire.openai.client_items import beside_function, client_call
 from penstock.wire.openai.said import Said
 from penstock.wire.openai.tool_calls import Arguments, Calls, Place
 from penstock.wire.openai.usage import UsageState
@@ -45,6 +47,7 @@ class _ItemDelta(msgspec.Struct, gc=False):
     text: str | None = None
     refusal: str | None = None
     arguments: Arguments = None
+    input: str | None = None
     item_id: str | None = None
     output_index: int | None = None
 
@@ -117,7 +120,7 @@ _failed_event = msgspec.json.Decoder(_FailedEvent)
 class ResponsesDecoder:
     """Turns the events of one answer into chunks. It holds the state of that answer and of no other."""
 
-    def __init__(self, meter: Meter, dialect: Dialect, account: str = "") -> None:
+    def __init__(self, meter: Meter, dialect: Dialect, account: str = "", max_arguments: int = MAX_ARGUMENTS) -> None:
         self.done = False
         """The vendor has said that the message is complete; what comes after that is not looked at."""
         self.held = 0
@@ -133,7 +136,8 @@ class ResponsesDecoder:
         self._usage = UsageState(meter, dialect)
         self._counts = self._usage.counts
         self._fee_items = dialect.fee_items
-        self._calls = Calls()
+        self._server_calls = dialect.server_calls
+        self._calls = Calls(dialect.name, most=max_arguments)
         self._text, self._thought = Said(), Said()
         self._ended: set[int | str | None] = set()  # items, by place and by id
         self._feeds = 0
@@ -252,7 +256,7 @@ class ResponsesDecoder:
     def _arguments_done(self, data: bytes) -> Iterator[Chunk]:
         event = decode(_item_delta, b"response.function_call_arguments.done", data)
         self.held += bool(event.arguments)
-        self._calls.replace((event.output_index, event.item_id), event.arguments)
+        self._calls.replace((event.output_index, event.item_id), event.arguments or event.input)
         return iter(())
 
     def _item_added(self, data: bytes) -> Iterator[Chunk]:
@@ -264,9 +268,12 @@ class ResponsesDecoder:
         kind = decode(_item_type, b"response.output_item.added", raw)
         # Reasoning is announced at once, and then thought about for minutes.
         self.held += kind.type not in ("reasoning", "message")
-        if kind.type == "function_call":
+        is_text = kind.type == "custom_tool_call" and kind.type not in self._server_calls
+        if is_text or kind.type == "function_call":
             call = decode(_item, b"response.output_item.added", raw)
-            yield from self._calls.begin((event.output_index, kind.id), call.call_id or "", call.name or "")
+            place = (event.output_index, kind.id)
+            beside = '{"type":"custom_tool_call"}' if is_text else beside_function(raw)
+            yield from self._calls.begin(place, call.call_id or "", call.name or "", beside=beside, is_text=is_text)
 
     def _item_done(self, data: bytes) -> Iterator[Chunk]:
         event = decode(_item_event, b"response.output_item.done", data)
@@ -285,6 +292,13 @@ class ResponsesDecoder:
             yield from reader(self, raw, decode(_item, b"response.output_item.done", raw), (index, kind.id))
             return
         self._usage.has_fee = self._usage.has_fee or kind.type in self._fee_items
+        call = None if kind.type in self._server_calls else client_call(kind.type or "", raw)
+        if call is not None:
+            yield from self._calls.end(
+                (index, kind.id), call.id, call.name, call.arguments,
+                beside=call.beside, is_text=call.is_text, status=call.status,
+            )  # fmt: skip
+            return
         if kind.type == "web_search_call":
             # It opens pages and searches in them as well, which is not billed.
             did = kind.action.get("type") if isinstance(kind.action, dict) else None
@@ -312,7 +326,8 @@ class ResponsesDecoder:
             yield ReasoningChunk(proof=raw.decode(), vendor=self._vendor, account=self._account)
 
     def _call(self, raw: bytes, item: _Item, place: Place) -> Iterator[Chunk]:
-        yield from self._calls.end(place, item.call_id or "", item.name or "", item.arguments)
+        beside = beside_function(raw)
+        yield from self._calls.end(place, item.call_id or "", item.name or "", item.arguments, beside=beside)
 
     def _completed(self, data: bytes) -> Iterator[Chunk]:
         response = decode(_response_event, b"response.completed", data).response
@@ -359,7 +374,7 @@ class ResponsesDecoder:
                 raise error
             reason = stop_reason(why)
         # What a server calls completed although it was cut off shows only in its last call.
-        yield from self._calls.deliver(final=True, cut=incomplete or not self._says_cut)
+        yield from self._calls.deliver(final=True, cut=incomplete or not self._says_cut, normal=not incomplete)
         if self._calls.cut and reason == "stop":
             reason = "length"
         self.done = True
@@ -416,6 +431,8 @@ _HANDLERS: dict[bytes, Callable[[ResponsesDecoder, bytes], Iterator[Chunk]]] = {
     b"response.output_item.added": ResponsesDecoder._item_added,
     b"response.function_call_arguments.delta": ResponsesDecoder._arguments_delta,
     b"response.function_call_arguments.done": ResponsesDecoder._arguments_done,
+    b"response.custom_tool_call_input.delta": ResponsesDecoder._arguments_delta,
+    b"response.custom_tool_call_input.done": ResponsesDecoder._arguments_done,
     b"response.output_item.done": ResponsesDecoder._item_done,
     b"response.completed": ResponsesDecoder._completed,
     b"response.incomplete": ResponsesDecoder._incomplete,

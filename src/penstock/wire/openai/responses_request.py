@@ -8,7 +8,7 @@ that items may come back without their ids, from recorded requests that were acc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -23,12 +23,14 @@ from penstock.core.messages import (
     Options,
     ReasoningPart,
     TextPart,
+    Tool,
     ToolCallPart,
     ToolResultPart,
 )
 from penstock.core.models import Model
 from penstock.wire.event_json import is_object, shown
 from penstock.wire.openai.chat_request import OpenAIHistory, as_text, data_url, is_reasoning_item
+from penstock.wire.openai.client_results import OwnCall
 from penstock.wire.openai.options import option_fields
 from penstock.wire.request import check_prefill, check_system, given_bytes, merged, refuse, to_json
 
@@ -131,6 +133,12 @@ class _History(OpenAIHistory):
     longest_id = 64
     thoughts = (_Thought,)
 
+    def __init__(
+        self, model: Model, dialect: Dialect, tools: Sequence[Tool | Mapping[str, object]], account: str
+    ) -> None:
+        super().__init__(model, dialect, tools, account)
+        self._own: dict[str, OwnCall] = {}  # the calls in the vendor's own form, by the id that is sent
+
     def _text(self, part: TextPart) -> _Text:
         return _Text(self.text(part))
 
@@ -150,10 +158,14 @@ class _History(OpenAIHistory):
             return _Text(as_text(part))
         return _File(part.title or "document.pdf", data_url(part))
 
-    def _call(self, part: ToolCallPart) -> _Call:
-        return _Call(self.call_id(part), self.call_name(part), part.arguments)
+    def _call(self, part: ToolCallPart) -> _Call | dict[str, Any]:
+        id_, arguments = self.call_id(part), self.arguments(part)
+        if not part.extra or part.vendor != self.dialect.name:
+            return _Call(id_, self.call_name(part), arguments)
+        own = self._own[id_] = OwnCall(part, arguments, id_)
+        return own.item()
 
-    def _result(self, part: ToolResultPart) -> _Result:
+    def _result(self, part: ToolResultPart) -> _Result | dict[str, Any]:
         id_ = self.result_id(part)
         content: Any = part.content
         if not isinstance(content, str):
@@ -162,7 +174,8 @@ class _History(OpenAIHistory):
                 content = [_Text("Error:"), *content]
         elif part.is_error:
             content = f"Error: {content}"  # the API knows no failed result, so its text has to say it
-        return _Result(id_, content)
+        own = self._own.get(id_)
+        return _Result(id_, content) if own is None else own.result(part, content, self.image_url)
 
     def _reasoning(self, part: ReasoningPart) -> _Thought | None:
         if part.vendor != self.dialect.name or not part.proof or self.of_another(part):
