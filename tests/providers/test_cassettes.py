@@ -21,6 +21,7 @@ from cassette_replies import REPLIES
 from dialects import SCRIPTS
 from penstock import (
     AuthenticationError,
+    CacheWatch,
     Chunk,
     ImagePart,
     Message,
