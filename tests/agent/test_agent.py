@@ -16,7 +16,7 @@ import pytest
 
 import penstock
 from agent import agent
-from billing import Ledger, printed_bill, reported, totals
+from billing import Bill, Ledger, printed_bill, reported, totals
 from penstock import BaseProvider, CacheWatch, Message, ModelInfo, ToolResultPart, UsageChunk, catalog, repair
 from penstock.testing import (
     DemoModel,
@@ -201,7 +201,8 @@ async def test_ten_turns_that_read_and_edit_files(wire: ThreeWire, capsys: pytes
 
     bill = printed_bill(output)
     total = sum(ledger.chunks, UsageChunk())
-    assert bill == (total.prompt_tokens, total.output_tokens, total.cost, bill.saved)
+    assert total.cost is not None
+    assert bill == Bill(total.prompt_tokens, total.output_tokens, total.cost, bill.saved)
     calls = [reported(answer) for answer in model.sent]
     assert len(calls) == 23
     assert total.cache_read_tokens > total.input_tokens

@@ -353,7 +353,7 @@ def test_a_bill_is_open_from_the_first_increment_to_the_last(
 @settings(max_examples=50, deadline=None)
 def test_what_costs_nothing_has_no_open_bill(sequence: list[tuple[UsageChunk, str | None]]) -> None:
     """Where tokens are free, no call owes anything, however it ends; a search is another matter."""
-    meter, total = Meter(ModelInfo(input_price=0, output_price=0), DAY), UsageChunk()
+    meter, total = Meter(ModelInfo(input_price=Decimal(0), output_price=Decimal(0)), DAY), UsageChunk()
     assert meter.open() is None
     for snapshot, _ in sequence:
         total += meter.report(snapshot) or UsageChunk()
@@ -371,7 +371,7 @@ def test_a_call_that_is_not_billed_takes_its_bill_back() -> None:
     assert meter.total == UsageChunk()
 
 
-OTHERS = ModelInfo(**prices("1 10 - - 0.1"), audio_input_price=40, image_output_price=30)
+OTHERS = ModelInfo(**prices("1 10 - - 0.1"), audio_input_price=Decimal(40), image_output_price=Decimal(30))
 
 
 @pytest.mark.parametrize(
@@ -384,7 +384,9 @@ OTHERS = ModelInfo(**prices("1 10 - - 0.1"), audio_input_price=40, image_output_
         pytest.param(OTHERS, "0 500", {"audio_output_price": 400}, "0.001", False, id="a voice without one"),
         pytest.param(OTHERS, "10 0 0 0 90", {"audio_input_price": 50}, "0.000409", True, id="the rest was cached"),
         pytest.param(
-            ModelInfo(**prices("1 10"), audio_input_price=40, variants={"batch": PriceSheet(**prices("0.5 5"))}),
+            ModelInfo(
+                **prices("1 10"), audio_input_price=Decimal(40), variants={"batch": PriceSheet(**prices("0.5 5"))}
+            ),
             "100",
             {"audio_input_price": 100, "variant": "batch"},
             "0",
@@ -416,8 +418,8 @@ def test_tokens_of_another_price(
 )
 def test_the_model_that_answered_is_paid(answered: str, cost: str) -> None:
     """Where the vendor lets another model answer, its own price counts, from the first report on."""
-    known = {"asked": ModelInfo(input_price=9), "dearer": ModelInfo(input_price=5)}
-    meter = Meter(ModelInfo(input_price=1), DAY, model_id="asked", find_info=known.get)
+    known = {"asked": ModelInfo(input_price=Decimal(9)), "dearer": ModelInfo(input_price=Decimal(5))}
+    meter = Meter(ModelInfo(input_price=Decimal(1)), DAY, model_id="asked", find_info=known.get)
     first = meter.report(UsageChunk(input_tokens=MILLION))
     meter.answered(answered)
     again = meter.report(UsageChunk(input_tokens=MILLION))
@@ -429,7 +431,7 @@ ROW = Dialect(regional_hosts=("*.api.example",))
 LOCAL = Dialect(is_free=True)
 REGIONAL = ModelInfo(
     **prices("1 10 - - 0.1 10"),
-    audio_input_price=20,
+    audio_input_price=Decimal(20),
     regional_factor=Decimal("1.1"),
     tiers=[PriceTier(**prices("2 20 - - 0.2 10"), above_input_tokens=100)],
     variants={"flex": PriceSheet(**prices("0.5 5"))},
@@ -468,8 +470,8 @@ def test_a_regional_host_has_its_own_prices(url: str | None, times: str) -> None
     ("info", "cost"),
     [
         pytest.param(ModelInfo(), "0", id="no prices"),
-        pytest.param(ModelInfo(input_price=0, output_price=0), "0", id="prices of 0"),
-        pytest.param(ModelInfo(input_price=1), None, id="a price is a price, and another is not known"),
+        pytest.param(ModelInfo(input_price=Decimal(0), output_price=Decimal(0)), "0", id="prices of 0"),
+        pytest.param(ModelInfo(input_price=Decimal(1)), None, id="a price is a price, and another is not known"),
         pytest.param(PLAIN, "0.0000121", id="prices of one's own"),
     ],
 )

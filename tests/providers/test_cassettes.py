@@ -16,11 +16,12 @@ import pytest
 from vcr.cassette import Cassette
 
 from agent import agent
-from billing import Ledger, printed_bill, reported, totals
+from billing import Bill, Ledger, printed_bill, reported, totals
 from cassette_replies import REPLIES
 from dialects import SCRIPTS
 from penstock import (
     AuthenticationError,
+    CacheWatch,
     Chunk,
     ImagePart,
     Message,
@@ -464,7 +465,7 @@ async def test_the_agent_of_the_readme(
     async with talking_to(source, [], recording=recording, info=PRICES) as provider:
         # A server that others use too may hang up before it answers; a replayed one does not.
         ledger = Ledger(Retry(provider) if recording else provider)
-        await agent(ledger, project, history, ASKED)
+        await agent(CacheWatch(ledger), project, history, ASKED)
     assert recording or vcr.all_played
     results = {"list_files": 0, "read_file": 0, "edit_file": 0}
     made = {}
@@ -479,7 +480,8 @@ async def test_the_agent_of_the_readme(
     assert repair(history).notes == []
     bill = printed_bill(capsys.readouterr().out)
     total = sum(ledger.chunks, UsageChunk())
-    assert bill == (total.prompt_tokens, total.output_tokens, str(total.cost), bill.saved)
+    assert total.cost is not None
+    assert bill == Bill(total.prompt_tokens, total.output_tokens, total.cost, bill.saved)
     calls = [reported(response["body"]["string"]) for response in vcr.responses]
     assert total.cache_read_tokens > 0
     assert bill == totals(calls, PRICES)

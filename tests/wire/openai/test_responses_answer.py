@@ -712,7 +712,8 @@ FEES: list[Any] = [
 @pytest.mark.parametrize(("kind", "has_fee"), FEES)
 def test_a_fee_that_no_count_shows_leaves_the_bill_open(kind: str, has_fee: bool) -> None:
     """What the tokens cost is sure all the same, and where the vendor states the cost, that is all of it."""
-    items = [{"type": kind, "id": "i"}, {"type": "message", "content": [{"type": "output_text", "text": "Hi"}]}]
+    said = {"type": "message", "content": [{"type": "output_text", "text": "Hi"}]}
+    items: list[dict[str, Any]] = [{"type": kind, "id": "i"}, said]
     for body in (responses(*items), responses_document(*items)):
         found = usage_of(read(body))
         assert found.unsettled == int(has_fee)
