@@ -33,10 +33,8 @@ async def agent(watch: CacheWatch, folder: Path, history: list[Message], request
                     total += chunk
                 elif isinstance(chunk, TextChunk):
                     print(chunk.text, end="", flush=True)
-    saved = format_dollars(watch.saved)
-    print(
-        f"\n{total.prompt_tokens} tokens in, {total.output_tokens} out: {format_dollars(total)}; caching saved {saved}"
-    )
+    cost, saved = format_dollars(total), format_dollars(watch.saved)
+    print(f"\n{total.prompt_tokens} tokens in, {total.output_tokens} out: {cost}; caching saved {saved}")
 
 
 if __name__ == "__main__":

@@ -14,14 +14,11 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar, Token
 from random import SystemRandom
 from types import FrameType, MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
 from penstock.core.errors import ConfigError
-
-if TYPE_CHECKING:
-    from penstock.core.messages import Options
 
 __all__ = ["Scope", "check_tags", "in_attempt", "in_run", "in_scope", "next_call", "run", "running_tools", "tags"]
 
@@ -49,6 +46,19 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     """Who else is told of the call."""
 
 
+class Scoped(Protocol):
+    """Options, which know this module and not the other way round."""
+
+    @property
+    def scope(self) -> Scope | None: ...
+
+    @property
+    def tags(self) -> Mapping[str, str]: ...
+
+
+Given = TypeVar("Given", bound=Scoped)
+
+
 class _Run(msgspec.Struct, frozen=True):
     id: str
     is_ours: bool
@@ -74,25 +84,25 @@ def check_tags(value: object) -> Mapping[str, str]:
     return value
 
 
-def in_scope(options: Options) -> tuple[Options, Scope]:
+def in_scope(options: Given) -> tuple[Given, Scope]:
     """The options with the call's scope in them, and that scope; it is made here if this is the outermost provider."""
     scope = options.scope
     if scope is None:
         inner = _run.get()
         scope = Scope(call=new_id(), run=None if inner is None else inner.id, tags={**_tags.get(), **options.tags})
-        options = msgspec.structs.replace(options, scope=scope)
+        options = _with(options, scope)
     return options, scope
 
 
-def in_attempt(options: Options, attempt: int) -> Options:
+def in_attempt(options: Given, attempt: int) -> Given:
     """The options of a try."""
     scope = options.scope
     if scope is None or scope.attempt == attempt:
         return options
-    return msgspec.structs.replace(options, scope=msgspec.structs.replace(scope, attempt=attempt))
+    return _with(options, msgspec.structs.replace(scope, attempt=attempt))
 
 
-def in_run(options: Options) -> Scope:
+def in_run(options: Scoped) -> Scope:
     """What the calls of an agent have in common: its run and its tags; they are calls of their own.
 
     The run is that of the program, if it has named one, else a new one; inside a tool it is a part of the tool's run.
@@ -105,9 +115,15 @@ def in_run(options: Options) -> Scope:
     return Scope(call="", run=name, tags=given)
 
 
-def next_call(options: Options, shared: Scope) -> Options:
+def next_call(options: Given, shared: Scope) -> Given:
     """Options for the next call of an agent."""
-    return msgspec.structs.replace(options, scope=msgspec.structs.replace(shared, call=new_id()))
+    return _with(options, msgspec.structs.replace(shared, call=new_id()))
+
+
+def _with(options: Given, scope: Scope) -> Given:
+    struct: Any = options
+    changed: Given = msgspec.structs.replace(struct, scope=scope)
+    return changed
 
 
 @contextmanager

@@ -7,7 +7,7 @@ Blocks come one after the other, each with an index. llama.cpp ends them all onl
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -76,10 +76,6 @@ class _BlockType(msgspec.Struct):
     type: str | None = None
 
 
-class _Called(msgspec.Struct):
-    caller: Any = None
-
-
 class _BlockStart(msgspec.Struct):
     """The fields of the blocks that have a neutral form. Other blocks may use the same names for other things."""
 
@@ -133,7 +129,6 @@ _decode_delta = msgspec.json.Decoder(_DeltaEvent).decode
 _rare_delta = msgspec.json.Decoder(_RareDeltaEvent)
 _block_type = msgspec.json.Decoder(_BlockType)
 _block_start = msgspec.json.Decoder(_BlockStart)
-_caller = msgspec.json.Decoder(_Called)
 _block_start_event = msgspec.json.Decoder(_BlockStartEvent)
 _block_stop_event = msgspec.json.Decoder(_BlockStopEvent)
 _message_start_event = msgspec.json.Decoder(_MessageStartEvent)
@@ -199,8 +194,7 @@ class AnthropicDecoder:
             if delta.type == "text_delta" and delta.text:
                 self._counts.content = True
                 yield TextChunk(delta.text)
-                block = self._blocks.get(event.index)
-                if block is not None and block.text is not None:
+                if (block := self._blocks.get(event.index)) is not None and block.text is not None:
                     block.text.append(delta.text)
             else:
                 yield from self._delta(event.index, delta, data)
@@ -215,8 +209,7 @@ class AnthropicDecoder:
             yield from self._begin(index, bytes(block))
             yield from self._end_block(self._blocks.pop(index))
         self._end = _MessageEnd(message.stop_reason, message.stop_sequence)
-        if message.model:
-            self._usage.answered(message.model)
+        self._usage.answered(message.model)
         yield from self._usage.report(message.usage)
         yield from self._finish(b"")
 
@@ -232,8 +225,7 @@ class AnthropicDecoder:
             name = event_type(name, data)
         if name == _DELTA:
             return self.feed([(name, data, b"")])
-        handler = _HANDLERS.get(name)
-        if handler is not None:
+        if (handler := _HANDLERS.get(name)) is not None:
             return handler(self, data)
         if b'"chat.completion' in data[:200] or name.startswith(b"response."):
             raise MalformedResponseError("the server answers with an API of OpenAI's: use OpenAIProvider, or its name")
@@ -241,8 +233,7 @@ class AnthropicDecoder:
 
     def _message_start(self, data: bytes) -> Iterator[Chunk]:
         self._message = decode(_message_start_event, b"message_start", data).message or self._message
-        if self._message.model:
-            self._usage.answered(self._message.model)
+        self._usage.answered(self._message.model)
         return self._usage.report(self._message.usage)
 
     def _block_start(self, data: bytes) -> Iterator[Chunk]:
@@ -252,15 +243,12 @@ class AnthropicDecoder:
 
     def _begin(self, index: int | None, raw: bytes) -> Iterator[Chunk]:
         raw = raw.decode("utf-8", "replace").encode()  # parts of it are handed on as text, so it must be text
-        before = self._latest
-        if before is not None and not before.is_call:
+        if (before := self._latest) is not None and not before.is_call:
             yield from self._end_block(before)
         self._blocks[index] = self._latest = block = _Block(raw)
         yield from self._deliver()
         kind = decode(_block_type, b"content_block_start", raw).type
-        # What a program has called was counted with the program; what servers bring is no output.
-        if (kind or "").endswith(("thinking", "tool_use")) and not _called_by_program(raw):
-            self._counts.content = True
+        self._usage.note_block(kind or "", raw)
         if kind not in _NEUTRAL:
             block.kept = True
             return
@@ -316,8 +304,7 @@ class AnthropicDecoder:
         elif kind == "compaction_delta":
             rare = decode(_rare_delta, _DELTA, data).delta
             for field in ("content", "encrypted_content"):
-                value = getattr(rare, field)
-                if value:
+                if value := getattr(rare, field):
                     block.fields[field] = value
 
     def _block_stop(self, data: bytes) -> Iterator[Chunk]:
@@ -394,20 +381,12 @@ class AnthropicDecoder:
         raise stream_error(data)
 
 
-def _called_by_program(raw: bytes) -> bool:
-    if b'"caller"' not in raw:
-        return False
-    caller = decode(_caller, b"content_block_start", raw).caller
-    return isinstance(caller, dict) and caller.get("type") not in (None, "direct")
-
-
 def _with(raw: bytes, fields: dict[str, object]) -> str:
     """The block's JSON text with *fields* set; untouched if there are none."""
     if not fields:
         return raw.decode()
-    return msgspec.json.encode({**msgspec.json.decode(raw, type=dict[str, msgspec.Raw]), **fields}).decode(
-        "utf-8", "replace"
-    )
+    changed = {**msgspec.json.decode(raw, type=dict[str, msgspec.Raw]), **fields}
+    return msgspec.json.encode(changed).decode("utf-8", "replace")
 
 
 _HANDLERS: dict[bytes, Callable[[AnthropicDecoder, bytes], Iterator[Chunk]]] = {

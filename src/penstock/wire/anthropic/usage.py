@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
 from penstock.core.chunks import EXACT, Chunk, UsageChunk
 from penstock.core.cost import Meter
+from penstock.wire.event_json import UNDECODABLE
 from penstock.wire.usage_report import CostReport, Counts, first, read_report, stated
 
 __all__ = ["Usage", "UsageState"]
@@ -69,9 +71,15 @@ class UsageState:
         """The vendor has said what it counts, or what it bills."""
         return self._meter.reported
 
-    def answered(self, model: str) -> None:
+    def answered(self, model: str | None) -> None:
         """The vendor says which model answers."""
-        self._meter.answered(model)
+        if model:
+            self._meter.answered(model)
+
+    def note_block(self, kind: str, raw: bytes) -> None:
+        """A block has begun. What a program has called was counted with it, and what servers bring is no output."""
+        if kind.endswith(("thinking", "tool_use")) and not (b'"caller"' in raw and _called_by_program(raw)):
+            self.counts.content = True
 
     def report(self, raw: msgspec.Raw | bytes) -> Iterator[Chunk]:
         """The increment that a `usage` makes, if any."""
@@ -152,6 +160,18 @@ class UsageState:
                 return total, False
             total = EXACT.add(total, cost)
         return total, True
+
+
+class _Called(msgspec.Struct):
+    caller: Any = None
+
+
+def _called_by_program(raw: bytes) -> bool:
+    try:
+        caller = msgspec.json.decode(raw, type=_Called).caller
+    except UNDECODABLE:
+        return False
+    return isinstance(caller, dict) and caller.get("type") not in (None, "direct")
 
 
 def _said(usage: Usage) -> dict[str, int | None]:

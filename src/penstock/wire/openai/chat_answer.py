@@ -221,8 +221,7 @@ class ChatDecoder:
         self._model = self._model or head.model or None
         self._calls.response_id = self._id or ""
         self._usage.tier = self._usage.tier or head.service_tier
-        if head.model:
-            self._usage.answered(head.model)
+        self._usage.answered(head.model)
         self._seen = True
 
     def _report(self, event: _Event, choice: _Choice | None = None) -> Iterator[Chunk]:

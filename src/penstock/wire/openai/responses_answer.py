@@ -211,8 +211,7 @@ class ResponsesDecoder:
     def _created(self, data: bytes) -> Iterator[Chunk]:
         self._answer = decode(_response_event, b"response.created", data).response
         self._calls.response_id = self._answer.id or ""
-        if self._answer.model:
-            self._usage.answered(self._answer.model)
+        self._usage.answered(self._answer.model)
         return iter(())
 
     def _text_done(self, data: bytes) -> Iterator[Chunk]:
@@ -333,8 +332,7 @@ class ResponsesDecoder:
             for place, raw in enumerate(items):
                 if place not in ended and decode(_item_type, b"response", raw).id not in ended:
                     yield from self._finished(raw, place)
-        if response.model and response.model != self._answer.model:
-            self._usage.answered(response.model)
+        self._usage.answered(response.model)
         yield from self._usage.report(response.usage, response.service_tier, self._searches, cost=response.cost)
         if bytes(response.error) not in (b"", b"null", b"{}"):
             yield from self._usage.fail()

@@ -83,8 +83,10 @@ class UsageState:
         """The vendor has said what it counts, or what it bills."""
         return self._meter.reported
 
-    def answered(self, model: str) -> None:
+    def answered(self, model: str | None) -> None:
         """The vendor says which model answers."""
+        if not model:
+            return
         self.has_fee = self.has_fee or _matches(model, self._dialect.fee_models)
         self._meter.answered(model)
 
