@@ -10,7 +10,7 @@ from penstock.config.catalog import ANTHROPIC, catalog, find_entry, known_info
 from penstock.config.keys import key_value
 from penstock.config.mistakes import mistake
 from penstock.config.models_file import check_fallback, check_provider, load_models, unknown_alias
-from penstock.core.models import ModelEntry, ModelsConfig
+from penstock.core.models import ModelEntry, ModelInfo, ModelsConfig
 from penstock.core.provider import BaseProvider
 from penstock.middleware import CircuitBreaker, Concurrency, Fallback, RateLimit, Retry
 from penstock.providers.anthropic import AnthropicProvider
@@ -61,16 +61,24 @@ def resolve(alias: str | None = None, *, models: ModelsConfig | str | os.PathLik
 
 def _opened(config: ModelsConfig, entry: ModelEntry) -> BaseProvider:
     """The provider with its middleware."""
-    provider = _wrapped(_bare(entry), entry)
+    provider = _wrapped(_bare(config, entry), entry)
     if not entry.fallback:
         return provider
     return Fallback(provider, *(_opened(config, resolve(other, models=config)) for other in entry.fallback))
 
 
-def _bare(entry: ModelEntry) -> BaseProvider:
+def _bare(config: ModelsConfig, entry: ModelEntry) -> BaseProvider:
+    def find_info(model_id: str) -> ModelInfo | None:
+        """Of another model that answers: what the file knows, else the catalogue unless the file states prices."""
+        own = known_info(entry.provider, model_id, config.models)
+        if own is None and entry.provider_config.model_info == asked:
+            own = known_info(entry.provider, model_id, catalog().models)
+        return own
+
+    asked = known_info(entry.provider, entry.provider_config.model_id, catalog().models)
     if entry.provider == ANTHROPIC:
-        return AnthropicProvider(entry.provider_config)
-    return OpenAIProvider(entry.provider_config, entry.dialect or entry.provider)
+        return AnthropicProvider(entry.provider_config, find_info=find_info)
+    return OpenAIProvider(entry.provider_config, entry.dialect or entry.provider, find_info=find_info)
 
 
 def _wrapped(provider: BaseProvider, entry: ModelEntry) -> BaseProvider:

@@ -305,11 +305,22 @@ def check_sampling(options: Options, model: Model) -> None:
 
 
 def merged(body: Mapping[str, Any], extra: Mapping[str, object], last: str) -> dict[str, Any]:
-    """*extra* over *body*: objects are merged, all else is replaced. The history, called *last*, stays last."""
+    """*extra* over *body*: objects are merged, all else is replaced. The history, called *last*, stays last.
+
+    Raises InvalidRequestError for another model: its calls would be booked at the price of this one.
+    """
+    nested = extra.get("extra_body")
+    for name, fields in (("model", extra), ("extra_body.model", nested if isinstance(nested, Mapping) else {})):
+        if "model" in fields:
+            raise InvalidRequestError(f"option `extra` has `{name}`: open another provider for another model")
+    return _merged(body, extra, last)
+
+
+def _merged(body: Mapping[str, Any], extra: Mapping[str, object], last: str) -> dict[str, Any]:
     both = dict(body)
     for key, value in extra.items():
         old = both.get(key)
-        both[key] = merged(old, value, last) if isinstance(old, dict) and isinstance(value, Mapping) else value
+        both[key] = _merged(old, value, last) if isinstance(old, dict) and isinstance(value, Mapping) else value
     if last in both:
         both[last] = both.pop(last)
     return both
