@@ -60,7 +60,7 @@ def format_dollars(usage: UsageChunk | Decimal | None) -> str:
 def prices_at(info: ModelInfo, row: Dialect, url: str | None) -> ModelInfo:
     """What is known of a model, with the prices of the server at *url*: those of a regional host, or none at all."""
     host = (urlsplit(url or "").hostname or "").lower()
-    if any(fnmatchcase(host, pattern) for pattern in row.regional_hosts) and info.regional_factor != 1:
+    if info.regional_factor is not None and any(fnmatchcase(host, pattern) for pattern in row.regional_hosts):
         return _times(info, info.regional_factor)
     known = [getattr(info, name) for name in Prices.__struct_fields__]
     if row.is_free and not any(known) and not (info.tiers or info.hours or info.variants or info.changes):

@@ -136,8 +136,10 @@ class ModelInfo(PriceSheet, frozen=True, kw_only=True):
     """Dollars per million tokens of sound in the answer."""
     image_output_price: Decimal | None = None
     """Dollars per million tokens of images in the answer."""
-    regional_factor: Decimal = Decimal(1)
-    """What the token prices are multiplied with at the vendor's regional hosts, which the dialect's row names."""
+    regional_factor: Decimal | None = None
+    """What the token prices are multiplied with at the vendor's regional hosts, which the dialect's row names; None
+    where they are the same.
+    """
     prices_as_of: dt.date | None = None
     """The day on which somebody read these prices; None when nobody has noted it."""
     max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
