@@ -31,7 +31,18 @@ class Stream(AsyncGenerator[T, None], Generic[T]):
     That one gets a StreamInterruptedError, which is not retryable and has the usage of all chunks until then.
     """
 
-    __slots__ = ("__weakref__", "_ask", "_cancelled", "_closed", "_generator", "_loop", "_next", "_reader", "_usage")
+    __slots__ = (
+        "__weakref__",
+        "_ask",
+        "_cancelled",
+        "_closed",
+        "_generator",
+        "_loop",
+        "_next",
+        "_reader",
+        "_scoped",
+        "_usage",
+    )
 
     def __init__(self, generator: AsyncGenerator[T, None]) -> None:
         self._generator = generator
@@ -40,6 +51,7 @@ class Stream(AsyncGenerator[T, None], Generic[T]):
         # asyncio's own function for the task that runs in a loop; None before the first step and elsewhere.
         self._ask: Callable[[Any], asyncio.Task[Any] | None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._scoped = False  # whether it is read elsewhere
         self._cancelled = 0  # how often the task that began had been cancelled before
         # Who waits for the next chunk: a task of asyncio, elsewhere a scope around the wait.
         self._reader: asyncio.Task[Any] | anyio.CancelScope | None = None
@@ -47,7 +59,7 @@ class Stream(AsyncGenerator[T, None], Generic[T]):
 
     async def __anext__(self) -> T:
         """The next chunk. All is written out here, as every chunk pays for it."""
-        if self._ask is None and not self._begin():
+        if self._ask is None and (self._scoped or not self._begin()):
             return await self._scoped_step()
         if self._reader is not None:
             return await self._next()  # which says that it is running already
@@ -74,8 +86,9 @@ class Stream(AsyncGenerator[T, None], Generic[T]):
         try:
             task = asyncio.current_task()
         except RuntimeError:  # another library's loop
-            return False
+            task = None
         if task is None:
+            self._scoped = True
             return False
         self._loop, self._cancelled = task.get_loop(), task.cancelling()
         # Until 3.12 the function is not written in C, and the table that it looks into is five times as fast.

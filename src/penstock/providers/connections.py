@@ -10,7 +10,7 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -120,7 +120,8 @@ def followed(sending: Sending) -> Iterator[None]:
     try:
         yield
     finally:
-        _sending.reset(token)
+        with suppress(ValueError):  # of a loop that was dropped: it is collected elsewhere
+            _sending.reset(token)
 
 
 def caused_by(error: BaseException | None, kind: type[BaseException]) -> BaseException | None:
