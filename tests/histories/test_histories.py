@@ -134,7 +134,7 @@ def test_the_form_of_a_stored_history() -> None:
             {
                 "role": "assistant",
                 "content": [
-                    {"type": "reasoning", "text": "r", "proof": "p", "redacted": True, "vendor": "v"},
+                    {"type": "reasoning", "text": "r", "proof": "p", "redacted": True, "vendor": "v", "account": ""},
                     {"type": "opaque", "vendor": "v", "data": '{"x":1}', "text": "t"},
                     {"type": "tool_call", "id": "a", "name": "get", "arguments": "{}"},
                 ],

@@ -208,6 +208,16 @@ def test_results_may_come_in_several_messages(vendor: str, wire: str, history: l
 
 
 @each_wire
+def test_what_the_user_says_before_a_result(vendor: str, wire: str) -> None:
+    """It may stand anywhere in the message, and vendors find no fault."""
+    history = [HELLO, said(call("a"), call("b")), shown(TextPart("So:"), result("a"), TextPart("and"), result("b"))]
+    body = encode(history, vendor, wire)
+    assert [text for _, text in pairs(body)] == ["r", "r"]
+    assert body.index(b"So:") < body.index(b"and", body.index(b"So:"))
+    assert strict.faults(f"{vendor}, {wire}", body, begins=True) == []
+
+
+@each_wire
 def test_a_second_result_is_refused(vendor: str, wire: str) -> None:
     """With its place."""
     with pytest.raises(InvalidRequestError, match=r"messages\[2\].content\[1\]: a second result for the tool call 'a'"):

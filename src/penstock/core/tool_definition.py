@@ -20,6 +20,7 @@ _FOREIGN: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _TYPES: Final = ("object", "array", "string", "number", "integer", "boolean", "null")
 _ONE: Final = ("items", "additionalProperties", "not")  # keywords that hold a schema
 _LIST: Final = ("anyOf", "oneOf", "allOf", "prefixItems")
+_MOST: Final = 10_000  # schemas within one, or it may be endless
 _LONGEST_PATH: Final = 1000  # characters: what is nested deeper than any real schema is let be
 _BY_NAME: Final = ("properties", "$defs", "definitions")
 
@@ -59,10 +60,38 @@ def _schema_mistake(schema: object) -> str | None:
     for name in required:
         if name not in properties:
             return f"`{name}` is required but is not among the schema's properties"
-    for path, kind in _types(schema, "$", set()):
-        if not isinstance(kind, str) or kind.lower() not in _TYPES:
-            return f"`{path}` has the type {kind!r}, expected one of: {', '.join(_TYPES)}{near(kind, _TYPES)}"
+    if not _has_known_types(schema):
+        for path, kind in _types(schema, "$", set()):
+            if not _is_known(kind):
+                return f"`{path}` has the type {kind!r}, expected one of: {', '.join(_TYPES)}{near(kind, _TYPES)}"
     return None
+
+
+def _is_known(kind: object) -> bool:
+    return isinstance(kind, str) and kind.lower() in _TYPES
+
+
+def _has_known_types(schema: object) -> bool:
+    """Whether all that stands as `type` is known. The short way for most schemas, which are looked at in each call."""
+    waiting = [schema]
+    for _ in range(_MOST):
+        if not waiting:
+            return True
+        node = waiting.pop()
+        if isinstance(node, list | tuple):
+            waiting += node
+            continue
+        if not isinstance(node, Mapping):
+            continue
+        for keyword, value in node.items():
+            if keyword == "type":
+                if value not in _TYPES:
+                    return False
+            elif keyword in _BY_NAME:
+                waiting += value.values() if isinstance(value, Mapping) else ()
+            elif keyword in _ONE or keyword in _LIST:
+                waiting.append(value)
+    return False
 
 
 def _types(node: object, path: str, seen: set[int]) -> Iterator[tuple[str, object]]:

@@ -23,34 +23,33 @@ class CallIds:
         self._own_id = own_id
         self._taken: set[str] = set()
         self._attempts: dict[str, int] = {}  # by the id that came; there is none for an id that has not
-        self._waiting: dict[str, list[tuple[str, str]]] = {}  # calls without a result: as sent, and where they stand
+        self.waiting: dict[str, list[tuple[str, int]]] = {}
+        """By the id that came, the calls that have no result yet: as they are sent, and their messages' numbers."""
 
-    def call(self, came: str, place: str) -> str:
-        """The id of the next call, which came with the id *came*. place: where it stands, for `unanswered`."""
+    def call(self, came: str, place: int) -> str:
+        """The id of the next call, which came with the id *came*. place: the number of its message."""
         attempt = self._attempts.get(came, 0)
-        while (id_ := self._own_id(came, attempt)) in self._taken:
+        id_ = self._own_id(came, attempt)
+        while id_ in self._taken:
             attempt += 1
+            id_ = self._own_id(came, attempt)
         self._attempts[came] = attempt + 1
         self._taken.add(id_)
-        self._waiting.setdefault(came, []).append((id_, place))
+        if came in self.waiting:
+            self.waiting[came].append((id_, place))
+        else:
+            self.waiting[came] = [(id_, place)]
         return id_
 
     def result(self, came: str) -> str | None:
         """The id of the first call that waits for a result under the id *came*; None if none does."""
-        waiting = self._waiting.get(came)
+        waiting = self.waiting.pop(came, None)
         if waiting is None:
             return None
-        id_, _ = waiting.pop(0)
-        if not waiting:
-            del self._waiting[came]
-        return id_
+        if len(waiting) > 1:
+            self.waiting[came] = waiting[1:]
+        return waiting[0][0]
 
     def has(self, came: str) -> bool:
         """Whether a call came with this id."""
         return came in self._attempts
-
-    def unanswered(self) -> tuple[str, str] | None:
-        """A call that has no result yet: the id it came with, and where it stands. None when all have."""
-        for came, waiting in self._waiting.items():
-            return came, waiting[0][1]
-        return None

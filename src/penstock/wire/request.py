@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import length_hint
 from typing import Any, ClassVar, Final, NoReturn, TypeAlias
 
 import msgspec
@@ -31,6 +32,7 @@ __all__ = [
     "EMPTY",
     "HistoryWriter",
     "Writers",
+    "as_text",
     "check_prefill",
     "check_system",
     "given_bytes",
@@ -94,6 +96,7 @@ class HistoryWriter:
         self.model = model
         self._calls = CallIds(self.own_id)
         self._tools = tools
+        self._names: dict[str, str] = {}  # of tools, as they came and as this API takes them
         self.place = 0
         """The number of the message that is being written."""
 
@@ -103,23 +106,41 @@ class HistoryWriter:
         An answer may end in its reasoning, as one that was cut off. What nothing follows is left out.
         """
         empty = True
+        last_role = ""
+        waiting, thoughts = self._calls.waiting, self.thoughts
         held: list[list[Any]] = []  # the assistant's last messages, if they end in reasoning
-        for role, content in self._written(messages):
-            if role == "assistant" and type(content[-1]) in self.thoughts:
+        for self.place, message in enumerate(messages):
+            try:
+                role = message.role
+                if waiting and role == "assistant" and last_role == "user":
+                    self._check_answered()
+                content = self._content(message)
+            except (_RefusedError, AttributeError, TypeError) as error:
+                raise self._refusal(message, error) from None
+            last_role = role
+            if not content:
+                continue
+            if thoughts and role == "assistant" and type(content[-1]) in thoughts:
                 held.append(content)
                 continue
             if held:
-                followed = held if role == "assistant" else self._without_end(held)
-                held = []
-                for earlier in followed:
+                for earlier in held if role == "assistant" else self._without_end(held):
                     yield "assistant", earlier
+                held = []
             empty = False
             yield role, content
+        self._check_answered()
         for earlier in self._without_end(held):
             empty = False
             yield "assistant", earlier
         if empty:
             raise InvalidRequestError(EMPTY)
+
+    def _refusal(self, message: Message, error: Exception) -> InvalidRequestError:
+        if isinstance(error, _RefusedError):
+            return InvalidRequestError(f"messages[{self.place}]{error}")
+        kind = type(message).__name__
+        return InvalidRequestError(f"messages[{self.place}] is a {kind} that is no Message of text or parts")
 
     def _without_end(self, contents: Sequence[list[Any]]) -> list[list[Any]]:
         """What messages in a row hold, without the reasoning at their end."""
@@ -132,34 +153,11 @@ class HistoryWriter:
                 return [*kept, last]
         return []
 
-    def _written(self, messages: Sequence[Message]) -> Iterator[tuple[str, list[Any]]]:
-        """The same with all reasoning. Refuses calls that have no result in the message after them."""
-        last_role = ""
-        for self.place, message in enumerate(messages):
-            try:
-                role = message.role
-                if role == "assistant" and last_role == "user":
-                    self._check_answered()
-                content = self._content(message)
-            except _RefusedError as refused:
-                raise InvalidRequestError(f"messages[{self.place}]{refused}") from None
-            except (AttributeError, TypeError):
-                kind = type(message).__name__
-                raise InvalidRequestError(
-                    f"messages[{self.place}] is a {kind} that is no Message of text or parts"
-                ) from None
-            last_role = role
-            if content:
-                yield role, content
-        self._check_answered()
-
     def _check_answered(self) -> None:
-        waiting = self._calls.unanswered()
-        if waiting is not None:
-            id_, place = waiting
+        for id_, waiting in self._calls.waiting.items():
             raise InvalidRequestError(
-                f"{place}: the tool call {id_!r} has no result in the message after it; run_tools runs it, and "
-                "repair(messages) gives it a result that says that it has none"
+                f"messages[{waiting[0][1]}]: the tool call {id_!r} has no result in the message after it; run_tools "
+                "runs it, and repair(messages) gives it a result that says that it has none"
             )
 
     def _content(self, message: Message) -> list[Any]:
@@ -181,16 +179,12 @@ class HistoryWriter:
         """What is written for *parts*."""
         if not isinstance(parts, list | tuple):
             parts = list(parts)
-        blocks = []
-        number = 0
+        rest = iter(parts)
         try:
-            for number, part in enumerate(parts):  # noqa: B007 - for the place of what is refused
-                block = writers[type(part)](self, part)
-                if block is not None:
-                    blocks.append(block)
+            return [block for part in rest if (block := writers[type(part)](self, part)) is not None]
         except (_RefusedError, KeyError, TypeError, AttributeError) as error:
+            number = len(parts) - length_hint(rest) - 1
             self._refuse_part(number, parts[number], writers, error)
-        return blocks
 
     def _refuse_part(self, number: int, part: Part, writers: Writers, error: Exception) -> NoReturn:
         if type(part) not in writers:
@@ -222,12 +216,17 @@ class HistoryWriter:
                 raise TypeError("id, name and arguments are text")
         if not is_object(part.arguments):
             refuse(f"the arguments of the call {part.id} are not a JSON object: {shown(part.arguments)}")
-        return self._calls.call(part.id, f"messages[{self.place}]")
+        return self._calls.call(part.id, self.place)
 
     def call_name(self, part: ToolCallPart) -> str:
         """The name of the tool that a call is for, as this API takes it; other vendors take more."""
-        own = own_tool_name(part.name, self.longest_name)
-        return part.name if own != part.name and part.name in tool_names(self._tools) else own
+        name = self._names.get(part.name)
+        if name is None:
+            name = own_tool_name(part.name, self.longest_name)
+            if name != part.name and part.name in tool_names(self._tools):
+                name = part.name
+            self._names[part.name] = name
+        return name
 
     def own_id(self, foreign: str, attempt: int) -> str:
         """What this API could take for the id of a call that some vendor has made; another one at each attempt."""
@@ -248,7 +247,7 @@ class HistoryWriter:
 
     def answered_by(self, part: OpaquePart) -> None:
         """Take note of a block of the vendor's own that is the result of a call, as what its own tools gave."""
-        if self._calls.unanswered() is not None:
+        if self._calls.waiting:
             answer = _answer.decode(part.data)
             self._calls.result(answer.tool_use_id or answer.call_id or "")
 
@@ -267,6 +266,12 @@ def given_bytes(part: ImagePart | DocumentPart) -> bool:
         kind = "an image" if isinstance(part, ImagePart) else "a document"
         refuse(f"{kind} of type {part.media_type!r}, expected {', '.join(media_types[:-1])} or {media_types[-1]}")
     return part.data is not None
+
+
+def as_text(part: DocumentPart) -> str:
+    """A document of plain text, with its title over it."""
+    text = (part.data or b"").decode("utf-8", "replace")
+    return f"{part.title}\n\n{text}" if part.title else text
 
 
 def check_system(system_prompt: str) -> str:

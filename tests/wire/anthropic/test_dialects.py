@@ -285,6 +285,8 @@ def test_the_version_of_the_api() -> None:
 def test_documents(row: Dialect) -> None:
     """Where they vanish without a word they are refused."""
     document = Message("user", [DocumentPart(data=b"%PDF", media_type="application/pdf")])
+    plain = Message("user", [DocumentPart(data=b"so it is", media_type="text/plain", title="Notes")])
+    assert b"so it is" in encode([plain], row.name, "messages")
     if row.chat_documents:
         assert encode([document], row.name, "messages")
     else:

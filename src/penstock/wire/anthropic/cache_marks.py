@@ -31,13 +31,15 @@ def mark_prompt(
     turns: Sequence[Turn],
     extra: Mapping[str, object],
     *,
+    marked: Iterable[str],
     extended: bool,
     min_tokens: int,
 ) -> None:
     """Mark what is sent, as `place_marks` does, beside the marks that the caller has set: in tools and blocks of the
     API's own form, and in *extra*, which replaces what it names. With `cache_control` in it the server places the mark.
 
-    Raises InvalidRequestError when the caller has set more than there may be.
+    marked: the blocks of the history that may hold marks. Raises InvalidRequestError when the caller has set more than
+    there may be.
     """
     if "cache_control" in extra:
         return
@@ -46,8 +48,7 @@ def mark_prompt(
     if "tools" in extra:
         in_tools = []
     if "messages" not in extra:
-        raws = (block for turn in turns for block in turn.content if isinstance(block, msgspec.Raw))
-        behind += [mark for raw in raws if b"cache_control" in bytes(raw) for mark in _marks(msgspec.json.decode(raw))]
+        behind += [mark for block in marked for mark in _marks(msgspec.json.decode(block))]
     theirs = [*in_tools, *behind]
     if len(theirs) > MAX_MARKS:
         raise InvalidRequestError(

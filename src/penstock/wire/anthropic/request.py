@@ -44,6 +44,7 @@ from penstock.wire.checks import check_tools
 from penstock.wire.event_json import is_object, shown
 from penstock.wire.request import (
     HistoryWriter,
+    as_text,
     check_prefill,
     check_system,
     given_bytes,
@@ -82,6 +83,9 @@ def encode(
         body["system"] = system
     history = _History(model, options.tools, dialect, account)
     turns = [Turn(role, content) for role, content in history.walk(messages)]
+    for turn in turns:
+        if turn.role == "user" and len(turn.content) > 1 and type(turn.content[0]) is not ToolResult:
+            turn.content.sort(key=_is_no_result)
     # After `pause_turn` the history ends with the server's tools' blocks and is sent as it is: not a prefill.
     if not any(isinstance(block, msgspec.Raw) for block in turns[-1].content):
         check_prefill(model, messages, turns[-1].role)
@@ -94,12 +98,18 @@ def encode(
                 system,
                 turns,
                 options.extra,
+                marked=history.marked,
                 extended=options.cache == "extended",
                 min_tokens=model.info.min_cache_tokens or 0,
             )
         return to_json(merged(body, options.extra, "messages"))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidRequestError(f"the request cannot be written as JSON: {error}") from error
+
+
+def _is_no_result(block: Block) -> bool:
+    """For their order: "tool_result blocks must come before other blocks"."""
+    return type(block) is not ToolResult
 
 
 def _without_blank_end(turn: Turn) -> None:
@@ -127,6 +137,7 @@ class _History(HistoryWriter):
         super().__init__(model, tools)
         self._dialect = dialect
         self._account = account
+        self.marked: list[str] = []  # blocks of the vendor's own form that may hold cache marks
 
     def _text(self, part: TextPart) -> Block:
         return Text(self.text(part))
@@ -144,7 +155,9 @@ class _History(HistoryWriter):
     def _document(self, part: DocumentPart) -> Block:
         source = _source(part)
         if not self._dialect.chat_documents:
-            refuse(f"{self._dialect.name} takes no documents; send its text")
+            if part.citations or not given_bytes(part) or part.media_type != "text/plain":
+                refuse(f"{self._dialect.name} takes no documents; send its text")
+            return Text(as_text(part))
         if given_bytes(part) and part.media_type == "text/plain":
             text = (part.data or b"").decode("utf-8", "replace")
             source = {"type": "text", "media_type": "text/plain", "data": text}
@@ -181,6 +194,8 @@ class _History(HistoryWriter):
             return self._said(TextPart(part.text)) if part.text else None
         if not is_object(part.data):
             refuse(f"the data is not a JSON object: {shown(part.data)}")
+        if "cache_control" in part.data:
+            self.marked.append(part.data)
         return msgspec.Raw(part.data)
 
 

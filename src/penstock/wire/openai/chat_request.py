@@ -32,6 +32,7 @@ from penstock.wire.openai.options import option_fields
 from penstock.wire.request import (
     EMPTY,
     HistoryWriter,
+    as_text,
     check_prefill,
     check_system,
     given_bytes,
@@ -40,7 +41,7 @@ from penstock.wire.request import (
     to_json,
 )
 
-__all__ = ["OpenAIHistory", "as_text", "data_url", "encode", "is_reasoning_item"]
+__all__ = ["OpenAIHistory", "data_url", "encode", "is_reasoning_item"]
 
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
 _LONGEST_ID: Final = 40  # characters of an id of ours, where any would do
@@ -188,12 +189,6 @@ def is_reasoning_item(proof: str) -> bool:
         return _typed.decode(proof).type == "reasoning"
     except UNDECODABLE:
         return False
-
-
-def as_text(part: DocumentPart) -> str:
-    """A document of plain text, with its title over it."""
-    text = (part.data or b"").decode("utf-8", "replace")
-    return f"{part.title}\n\n{text}" if part.title else text
 
 
 class _History(OpenAIHistory):

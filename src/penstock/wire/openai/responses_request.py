@@ -28,9 +28,9 @@ from penstock.core.messages import (
 )
 from penstock.core.models import Model
 from penstock.wire.event_json import is_object, shown
-from penstock.wire.openai.chat_request import OpenAIHistory, as_text, data_url, is_reasoning_item
+from penstock.wire.openai.chat_request import OpenAIHistory, data_url, is_reasoning_item
 from penstock.wire.openai.options import option_fields
-from penstock.wire.request import check_prefill, check_system, given_bytes, merged, refuse, to_json
+from penstock.wire.request import as_text, check_prefill, check_system, given_bytes, merged, refuse, to_json
 
 __all__ = ["encode"]
 
