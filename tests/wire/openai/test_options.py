@@ -6,7 +6,7 @@ import copy
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -238,7 +238,8 @@ def test_a_choice_of_tools(vendor: str, wire: Wire, choice: str) -> None:
     assert body(options, vendor, wire) == {**before, "tool_choice": words.get(choice, choice)}
 
 
-READ = Tool(name="read", description="Reads.", parameters={"type": "object", "required": ["b", "a"]}, strict=True)
+NEEDED: dict[str, object] = {"type": "object", "properties": {"b": {}, "a": {}}, "required": ["b", "a"]}
+READ = Tool(name="read", description="Reads.", parameters=NEEDED, strict=True)
 IN_FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {}}}
 FLAT = {"type": "function", "name": "f", "parameters": {}}
 
@@ -260,7 +261,7 @@ FLAT = {"type": "function", "name": "f", "parameters": {}}
                 "function": {
                     "name": "read",
                     "description": "Reads.",
-                    "parameters": {"type": "object", "required": ["b", "a"]},
+                    "parameters": NEEDED,
                     "strict": True,
                 },
             },
@@ -284,7 +285,7 @@ FLAT = {"type": "function", "name": "f", "parameters": {}}
                 "type": "function",
                 "name": "read",
                 "description": "Reads.",
-                "parameters": {"type": "object", "required": ["b", "a"]},
+                "parameters": NEEDED,
                 "strict": True,
             },
             id="responses: strict, and flat",
@@ -343,7 +344,7 @@ RAW: list[Any] = [
 
 
 @pytest.mark.parametrize(("tools", "choice", "works"), RAW)
-@pytest.mark.parametrize("wire", get_args(Wire))
+@pytest.mark.parametrize("wire", ["chat", "responses"])
 def test_a_choice_among_raw_tools(tools: Any, choice: str, works: bool, wire: Wire) -> None:
     """Raw tools can be chosen as ours can, by the name that stands in them."""
     options = Options(tools=tools, tool_choice=choice)
@@ -433,7 +434,7 @@ REFUSED: list[Any] = [
         pytest.param(
             "deepseek", wire, Options(response_schema={}), UNKNOWN, "openai, google and mistral", id=f"schema, {wire}"
         )
-        for wire in get_args(Wire)
+        for wire in ("chat", "responses")
     ),
     pytest.param("deepseek", "chat", Options(user="u"), UNKNOWN, "works with openai", id="a user at DeepSeek"),
     pytest.param(
@@ -493,7 +494,7 @@ REFUSED: list[Any] = [
             said,
             id=f"{choice} with {reasoning}, where that is {forced}, on {wire}",
         )
-        for wire in get_args(Wire)
+        for wire in ("chat", "responses")
         for choice in ("required", "grep")
         for forced, reasoning, said in (
             (False, None, "m-1 cannot be forced to call a tool; use `auto`"),
@@ -804,7 +805,7 @@ def test_the_table_of_traits_is_whole() -> None:
 
 
 @pytest.mark.parametrize("alias", TRAITS)
-@pytest.mark.parametrize("wire", get_args(Wire))
+@pytest.mark.parametrize("wire", ["chat", "responses"])
 def test_what_each_model_takes(alias: str, wire: Wire) -> None:
     """The catalogue's models get what they take, and are spared what they would refuse."""
     model, traits = known(alias), TRAITS[alias]

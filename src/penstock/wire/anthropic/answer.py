@@ -155,20 +155,15 @@ class _Block:
 
 
 class AnthropicDecoder:
-    """Turns the events of one answer into chunks. It holds the state of that answer and of no other.
-
-    account: whose the reasoning is that has no signature, where only that one gets it back; empty where any does.
-    """
+    """Turns the events of one answer into chunks. It holds the state of that answer and of no other."""
 
     def __init__(self, meter: Meter, dialect: Dialect = ANTHROPIC, account: str = "") -> None:
         self.done = False
         """The vendor has said that the message is complete; what comes after that is not looked at."""
         self.held = 0
         """How many deltas have brought content that waits for the end of its block."""
-        self._vendor = dialect.name
-        # Who wants the words of reasoning back, signed or not.
-        self._wanted_by = dialect.name if dialect.reasoning_echo == "thinking" or account else ""
-        self._account = account
+        self._vendor, self._account = dialect.name, account
+        self._wanted_by = dialect.name if dialect.reasoning_echo == "thinking" or account else ""  # signed or not
         self._usage = UsageState(meter)
         self._blocks: dict[int | None, _Block] = {}  # that have not ended
         self._latest: _Block | None = None
