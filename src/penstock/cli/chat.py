@@ -15,12 +15,12 @@ import msgspec
 from penstock.cli.commands import KEYS, Commands, plain, say_where
 from penstock.cli.terminal import json_line
 from penstock.config.catalog import catalog
-from penstock.config.models_file import find_models_file, load_models
+from penstock.config.models_file import load_models
 from penstock.config.open import open_provider, resolve
 from penstock.core.chunks import StopChunk, TextChunk, UsageChunk
 from penstock.core.errors import AuthenticationError, ConfigError, InvalidRequestError, ProviderError
 from penstock.core.messages import Message, Options
-from penstock.core.models import ModelInfo
+from penstock.core.models import ModelInfo, ModelsConfig
 from penstock.core.provider import BaseProvider
 from penstock.providers.anthropic import AnthropicProvider
 from penstock.testing.demo.model import DemoModel
@@ -47,17 +47,17 @@ def run(arguments: argparse.Namespace) -> int:
     """The command; the result is the exit status."""
     if len(arguments.prompt) > 1:
         raise ConfigError(f'put the question in quotes: penstock chat "{" ".join(arguments.prompt)}"')
-    demo = None
-    if _is_demo(arguments.model):
+    demo, models = None, load_models()
+    if _is_demo(arguments.model, models):
         demo = DemoModel(pause=0.02)
         print(f"No models.json and no {KEYS[0]}: this is the emulator, nothing is billed. {_other()}", file=sys.stderr)
-    chat = _Chat(arguments, demo)
+    chat = _Chat(arguments, demo, models)
     if arguments.prompt or not sys.stdin.isatty():
         prompt = arguments.prompt[0] if arguments.prompt else _piped()
         anyio.run(chat.turn, prompt)
         return 0
     if demo is None:
-        resolve(arguments.model, models=chat.models)  # what is wrong with the file is said before anything is asked
+        resolve(arguments.model, models=models)  # what is wrong with the file is said before anything is asked
     while True:
         try:
             prompt = input("> ")
@@ -84,9 +84,9 @@ def _count(text: str) -> int:
     return number
 
 
-def _is_demo(alias: str | None) -> bool:
+def _is_demo(alias: str | None, models: ModelsConfig) -> bool:
     """Whether there is nothing to ask: no file, no key, and no word of a model."""
-    return alias is None and find_models_file() is None and not any(os.environ.get(name) for name in KEYS)
+    return alias is None and models.source is None and not any(os.environ.get(name) for name in KEYS)
 
 
 def _other() -> str:
@@ -112,11 +112,10 @@ def _piped() -> str:
 class _Chat:
     """A conversation at the terminal: the history, and how to reach the model."""
 
-    def __init__(self, arguments: argparse.Namespace, demo: DemoModel | None) -> None:
+    def __init__(self, arguments: argparse.Namespace, demo: DemoModel | None, models: ModelsConfig) -> None:
         self._arguments = arguments
         self._demo = demo
-        # Read once: what is said to be asked is what is asked.
-        self.models = catalog() if demo is not None else load_models()
+        self._models = models  # read once: what is said to be asked is what is asked
         self._history: list[Message] = []
 
     async def turn(self, prompt: str) -> None:
@@ -161,12 +160,12 @@ class _Chat:
     @asynccontextmanager
     async def _provider(self) -> AsyncIterator[BaseProvider]:
         if self._demo is None:
-            async with open_provider(self._arguments.model, models=self.models) as provider:
+            async with open_provider(self._arguments.model, models=self._models) as provider:
                 if not self._history:
-                    say_where(self.models, self._arguments.model)
+                    say_where(self._models, self._arguments.model)
                 yield provider
             return
-        entry = resolve(models=self.models)
+        entry = resolve(models=self._models)
         info = msgspec.structs.replace(entry.provider_config.model_info or ModelInfo(), min_cache_tokens=16)
         async with Emulator(self._demo) as emulator:
             config = msgspec.structs.replace(

@@ -20,8 +20,8 @@ from penstock.wire.vendors import DIALECTS
 
 __all__ = [
     "FILE_NAME",
+    "check_entry",
     "check_fallback",
-    "check_provider",
     "find_models_file",
     "load_models",
     "models_schema",
@@ -174,14 +174,14 @@ def _checked(plain: ModelsFile, file: Path) -> ModelsConfig:
     """What the types cannot say: known providers, and aliases that exist."""
     config = ModelsConfig(active=plain.active, models=plain.models, schema_url=plain.schema_url, source=file)
     for alias, entry in config.models.items():
-        check_provider(entry, file, alias)
+        check_entry(entry, file, alias)
         check_fallback(config, alias)
     if config.active not in config.models and config.active not in catalog().models:
         raise unknown_alias(config, config.active, "$.active")
     return config
 
 
-def check_provider(entry: ModelEntry, file: Path | None, alias: str) -> None:
+def check_entry(entry: ModelEntry, file: Path | None, alias: str) -> None:
     """A known provider, with a wire that it has and an address. Raises ConfigError."""
     provider, config, where = entry.provider, entry.provider_config, f"$.models.{alias}"
     if provider not in PROVIDERS:

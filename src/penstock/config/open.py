@@ -9,7 +9,7 @@ import msgspec
 from penstock.config.catalog import ANTHROPIC, catalog, find_entry, known_info
 from penstock.config.keys import key_value
 from penstock.config.mistakes import mistake
-from penstock.config.models_file import check_fallback, check_provider, load_models, unknown_alias
+from penstock.config.models_file import check_entry, check_fallback, load_models, unknown_alias
 from penstock.config.trust import tamed
 from penstock.core.models import ModelEntry, ModelsConfig
 from penstock.core.provider import BaseProvider
@@ -46,7 +46,7 @@ def resolve(alias: str | None = None, *, models: ModelsConfig | str | os.PathLik
     if entry is None:
         raise unknown_alias(config, name)
     where = f"$.models.{name}"
-    check_provider(entry, config.source, name)
+    check_entry(entry, config.source, name)
     if config.found:
         entry = tamed(entry)
     if not entry.enabled:

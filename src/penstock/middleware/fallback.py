@@ -10,10 +10,10 @@ from itertools import count
 from penstock.core.chunks import Chunk, UsageChunk
 from penstock.core.errors import ConfigError, InvalidRequestError, ProviderError
 from penstock.core.messages import Message, Options
-from penstock.core.provider import BaseProvider
+from penstock.core.provider import BaseProvider, check_provider
 from penstock.middleware.events import FallbackTo, Listener
 from penstock.middleware.listeners import Telling, check_listener, facts
-from penstock.middleware.wrapper import Wrapper, check_provider, is_visible
+from penstock.middleware.wrapper import Wrapper, is_visible
 
 __all__ = ["Fallback"]
 

@@ -12,7 +12,7 @@ from penstock.core.messages import Options, ResponseHead
 from penstock.core.models import Model
 from penstock.core.provider import BaseProvider, check_provider
 
-__all__ = ["Wrapper", "check_provider", "hearing", "is_visible"]
+__all__ = ["Wrapper", "hearing", "is_visible"]
 
 
 def is_visible(chunk: Chunk) -> bool:
