@@ -288,3 +288,10 @@ def docs(session: nox.Session) -> None:
     install(session, "docs")
     shutil.rmtree("docs", ignore_errors=True)
     session.run("python", "-W", "error", "tests/support/reference.py", "docs")
+
+
+@nox.session
+def mutate(session: nox.Session) -> None:
+    """Read a million broken recordings: nothing may come out but chunks and ProviderErrors. Arguments: COUNT, SEED."""
+    session.install(*GROUPS["tests"], ".")
+    session.run("python", "tests/mutate.py", *session.posargs)

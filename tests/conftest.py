@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from vcr import VCR
 
 from penstock.wire.vendors import DIALECTS
-from places import CORPUS
+from places import CORPORA
 from recording import WithAHeader
 from scrubbing import VCR_CONFIG
 
@@ -70,7 +70,10 @@ def pytest_recording_configure(config: pytest.Config, vcr: VCR) -> None:
 @pytest.fixture(scope="session")
 def corpus() -> list[dict[str, Any]]:
     """The recorded exchanges beside the checkout; a test that needs them skips where they are not."""
-    if not CORPUS.is_file():
-        pytest.skip(f"the corpus of recorded exchanges is not there: {CORPUS}")
-    with gzip.open(CORPUS) as lines:
-        return [msgspec.json.decode(line) for line in lines]
+    rows: list[dict[str, Any]] = []
+    for file in CORPORA:
+        if not file.is_file():
+            pytest.skip(f"the corpus of recorded exchanges is not there: {file}")
+        with gzip.open(file) as lines:
+            rows += ({**msgspec.json.decode(line), "file": file.name} for line in lines)
+    return rows

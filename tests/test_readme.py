@@ -45,7 +45,9 @@ def test_the_first_command_prints_an_answer_and_a_cost(tmp_path: Path) -> None:
         [sys.executable, "-m", "penstock", *arguments], capture_output=True, text=True, cwd=tmp_path, check=True
     )
     assert "You said: What is a penstock?" in done.stdout
-    assert re.search(r"\[\d+ in, \d+ out tokens; \$0\.\d+; first text \d\.\d+ s; \d\.\d+ s\]", done.stderr)
+    assert re.search(
+        r"\[\d+ in, \d+ out tokens; would have cost \$0\.\d+; first text \d\.\d+ s; \d\.\d+ s\]", done.stderr
+    )
 
 
 def test_its_contents_are_those_of_the_guide() -> None:

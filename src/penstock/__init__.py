@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from penstock.core.chunks import ToolCallDeltaChunk as ToolCallDeltaChunk
     from penstock.core.chunks import UsageChunk as UsageChunk
     from penstock.core.cost import calculate_cost as calculate_cost
+    from penstock.core.cost import format_dollars as format_dollars
     from penstock.core.dialect import Dialect as Dialect
     from penstock.core.errors import AuthenticationError as AuthenticationError
     from penstock.core.errors import CircuitOpenError as CircuitOpenError
@@ -83,6 +84,8 @@ if TYPE_CHECKING:
     from penstock.core.models import PriceTier as PriceTier
     from penstock.core.models import ProviderConfig as ProviderConfig
     from penstock.core.provider import BaseProvider as BaseProvider
+    from penstock.core.scope import run as run
+    from penstock.core.scope import tags as tags
     from penstock.histories import Note as Note
     from penstock.histories import Repaired as Repaired
     from penstock.histories import dump_messages as dump_messages
@@ -121,7 +124,7 @@ else:
                 "ToolCallDeltaChunk",
                 "UsageChunk",
             ),
-            "core.cost": ("calculate_cost",),
+            "core.cost": ("calculate_cost", "format_dollars"),
             "core.dialect": ("Dialect",),
             "core.errors": (
                 "AuthenticationError",
@@ -174,6 +177,7 @@ else:
                 "ProviderConfig",
             ),
             "core.provider": ("BaseProvider",),
+            "core.scope": ("run", "tags"),
             "histories": ("Note", "Repaired", "dump_messages", "fit", "fit_with_summary", "load_messages", "repair"),
             "middleware.cache_watch.events": ("BlockChange", "CacheMiss"),
             "middleware.cache_watch.watch": ("CacheWatch",),

@@ -50,7 +50,7 @@ from penstock import (
 from penstock.testing import Emulator, ServerReply, anthropic_message
 from playing import cancelled_while_waiting
 
-USAGE = UsageChunk(input_tokens=10, output_tokens=1, cost=Decimal("0.000045"))
+USAGE = UsageChunk(input_tokens=10, output_tokens=1, known_cost=Decimal("0.000045"))
 HI = Message("user", "Hi")
 DONE: list[Chunk] = [TextChunk("Done."), USAGE, StopChunk(reason="stop")]
 DONE_MESSAGE = Message("assistant", [TextPart("Done.")])

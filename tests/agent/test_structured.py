@@ -46,7 +46,7 @@ from penstock import (
     generate_object,
     stream_object,
 )
-from penstock.agent.schema.answer_type import json_in
+from penstock.agent.schema.answer_type import AnswerType, MisfitError, objects_in
 from penstock.agent.structured import Mode
 from penstock.core.models import ModelInfo
 from penstock.middleware import Retry
@@ -139,7 +139,7 @@ PARIS = City(name="Paris", people=2_000_000)
 JSON = '{"name": "Paris", "people": 2000000, "tags": null}'
 WRONG = '{"name": "Paris", "people": -1, "tags": null}'
 WHY = "Expected `int` >= 0 - at `$.people`"
-USAGE = UsageChunk(input_tokens=10, output_tokens=3, cost=Decimal("0.000075"))
+USAGE = UsageChunk(input_tokens=10, output_tokens=3, known_cost=Decimal("0.000075"))
 NO_SCHEMA = InvalidRequestError("option `response_schema`: the chat wire of x has none; it works with y")
 NO_CHOICE = InvalidRequestError("option `tool_choice`: x would ignore 'answer'; it takes auto")
 
@@ -674,23 +674,88 @@ async def test_around_a_middleware() -> None:
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        pytest.param('{"a": 1}', '{"a": 1}', id="alone"),
-        pytest.param('\n {"a": 1}\n', '{"a": 1}', id="between blanks"),
-        pytest.param('```json\n{"a": 1}\n```', '{"a": 1}', id="in a fence"),
-        pytest.param('```\n{"a": 1}\n```', '{"a": 1}', id="in a fence without a name"),
-        pytest.param('Here:\n```json\n{"a": 1}\n```\nGood?', '{"a": 1}', id="in a fence between prose"),
-        pytest.param('```json\n{"a": 1}\n```\nBetter:\n```json\n{"a": 2}\n```', '{"a": 2}', id="the last fence"),
-        pytest.param('Here: {"a": {"b": 1}}. Good?', '{"a": {"b": 1}}', id="between prose"),
-        pytest.param('As {x} says: {"a": 1}', '{"a": 1}', id="after a brace that is none"),
-        pytest.param('{"a": "```json\\n{}\\n```"}', '{"a": "```json\\n{}\\n```"}', id="a fence in it"),
-        pytest.param('{"a": 1', '{"a": 1', id="half of it"),
-        pytest.param("Sorry.", "Sorry.", id="none"),
-        pytest.param("", "", id="nothing"),
+        pytest.param('{"a": 1}', ['{"a": 1}'], id="alone"),
+        pytest.param('\n {"a": 1}\n', ['{"a": 1}'], id="between blanks"),
+        pytest.param('```json\n{"a": 1}\n```', ['{"a": 1}'], id="in a fence"),
+        pytest.param('Here:\n```json\n{"a": 1}\n```\nGood?', ['{"a": 1}'], id="in a fence between prose"),
+        pytest.param('```\n{"a": 1}\n```\nBetter:\n```\n{"a": 2}\n```', ['{"a": 1}', '{"a": 2}'], id="two fences"),
+        pytest.param('Here: {"a": {"b": 1}}. Good?', ['{"a": {"b": 1}}'], id="between prose"),
+        pytest.param('As {x} says: {"a": 1}', ['{"a": 1}'], id="after a brace that is none"),
+        pytest.param("As {x} says. " * 500 + '{"a": 1}', ['{"a": 1}'], id="after many braces that are none"),
+        pytest.param('{"a": "```json\\n{}\\n```"}', ['{"a": "```json\\n{}\\n```"}'], id="a fence in it"),
+        pytest.param('{"a": "1\n2"}', ['{"a": "1\n2"}'], id="a line end in a string"),
+        pytest.param('{"a": 1} No: {"a": 2}', ['{"a": 1}', '{"a": 2}'], id="a draft before it"),
+        pytest.param('{"a": 1', [], id="half of it"),
+        pytest.param('{"a": {"b": 1}, oops}', [], id="what stands inside of a broken one is none"),
+        pytest.param("{" * 100_000, [], id="nothing but braces"),
+        pytest.param("Sorry.", [], id="none"),
+        pytest.param("", [], id="nothing"),
     ],
 )
-async def test_json_in_text(text: str, found: str) -> None:
-    """The object that is meant, or the text, whose error says what is wrong."""
-    assert json_in(text) == found
+async def test_the_objects_in_a_text(text: str, found: list[str]) -> None:
+    """Whole ones, in order."""
+    assert list(objects_in(text)) == found
+
+
+class Town(msgspec.Struct):
+    """With a list, for models that write it as a text."""
+
+    name: str
+    streets: list[int] = []
+    mayor: str | list[str] = ""
+
+
+LONG = '{"name": "A first and longer guess", "why": {"a": 2}, "streets": [1, 2, 3]}'
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        pytest.param(
+            f'First {LONG}, but the answer is {{"name": "Paris"}}', Town("Paris"), id="a longer draft before it"
+        ),
+        pytest.param(f'<think>{LONG}? No.</think>{{"name": "Paris"}}', Town("Paris"), id="a draft in thoughts"),
+        pytest.param('{"name": "Paris"} is in {"country": "France"}', Town("Paris"), id="the last that fits"),
+        pytest.param('{"name": "a\nb"}', Town("a\nb"), id="a line end in a string"),
+        pytest.param('{"name": "\\ud83d"}', Town("\ufffd"), id="half of a surrogate pair"),
+        pytest.param('{"name": "A", "streets": "[1, 2]"}', Town("A", [1, 2]), id="a list as a text"),
+        pytest.param('{"name": "[1]", "mayor": "[2]"}', Town("[1]", mayor="[2]"), id="a text that looks like a list"),
+    ],
+)
+async def test_what_an_answer_means(text: str, wanted: Town) -> None:
+    """The last object that fits, read as what it can only mean."""
+    assert AnswerType(Town).decode_one(list(objects_in(text))) == wanted
+
+
+async def test_what_does_not_fit_is_said_of_the_longest() -> None:
+    """Of several that do not fit it is the likeliest to have been meant."""
+    with pytest.raises(MisfitError, match="required field `name`"):
+        AnswerType(Town).decode_one(['{"streets": []}', '{"name": 1}'])
+
+
+@pytest.mark.parametrize(
+    ("call", "attempts"),
+    [
+        pytest.param(ToolCallChunk(id="a", name="answer", arguments='{"name": ', problem="It is cut."), 2, id="broken"),
+        pytest.param(ToolCallChunk(id="a", name="answer", arguments="<answer>", problem="No JSON."), 2, id="markup"),
+        pytest.param(ToolCallChunk(id="a", name="unknown", arguments="{}", problem="No name."), 2, id="no name"),
+        pytest.param(
+            ToolCallChunk(id="a", name="answer", arguments='{"name": "Ulm"}', problem="Refused."), 1, id="it does fit"
+        ),
+    ],
+)
+async def test_a_call_with_a_problem_is_repaired(call: ToolCallChunk, attempts: int) -> None:
+    """The model is told what was wrong, as of any answer that does not fit."""
+    good = ToolCallChunk(id="b", name="answer", arguments='{"name": "Ulm"}')
+    stop = StopChunk(reason="tool_calls")
+    provider = ScriptedProvider([USAGE, call, stop], [USAGE, good, stop])
+    answer = await generate_object(provider, Town, "Which?", mode="tool")
+    assert (answer.value, answer.attempts) == (Town("Ulm"), attempts)
+    if attempts == 2:
+        said, told = provider.calls[1].messages[-2:]
+        assert [part.id for part in told.content if isinstance(part, ToolResultPart)] == ["a"]
+        (kept,) = [part for part in said.content if isinstance(part, ToolCallPart)]
+        assert isinstance(msgspec.json.decode(kept.arguments), dict)
 
 
 ROW = Dialect(name="plain", option_fields={"response_schema": None}, tool_choices=("auto",), wires=("chat",))
@@ -809,6 +874,43 @@ async def test_a_model_that_cannot_be_forced(reasoning: Literal["off"] | None, m
         async with OpenAIProvider(config, "deepseek") as provider:
             answer = await generate_object(provider, City, "Which?", options=Options(reasoning=reasoning))
     assert (answer.value, answer.mode) == (PARIS, mode)
+
+
+class Node(msgspec.Struct):
+    """One of a tree."""
+
+    name: str
+    kids: list[Node] = []
+
+
+Wide: Any = msgspec.defstruct("Wide", [(f"field{n}", int | None, None) for n in range(17)])
+TREE = '{"name":"a","kids":[{"name":"b","kids":[]}]}'
+
+
+@pytest.mark.parametrize(
+    ("type_", "text", "value"),
+    [
+        pytest.param(Node, TREE, Node("a", [Node("b")]), id="a type that holds itself"),
+        pytest.param(Wide, '{"field3":1}', Wide(field3=1), id="more optional fields than there may be"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("wire", "mode", "reply"),
+    [
+        pytest.param("anthropic", "tool", anthropic_call, id="Anthropic"),
+        pytest.param("chat", "schema", chat_reply, id="OpenAI"),
+    ],
+)
+async def test_types_that_a_vendor_makes_no_grammar_of(
+    wire: str, mode: Mode, reply: Any, type_: Any, text: str, value: object
+) -> None:
+    """They are asked for by a tool there, without a request that is refused first."""
+    async with Emulator(reply(text)) as emulator, provider_at(emulator.url, wire, "openai") as provider:
+        answer = await generate_object(provider, type_, "Which?")
+    assert (answer.value, answer.mode, len(emulator.requests)) == (value, mode, 1)
+    body = msgspec.json.decode(emulator.requests[0].body)
+    assert ("output_config" in body or "response_format" in body) is (mode == "schema")
+    assert ("tools" in body) is (mode == "tool")
 
 
 async def test_a_schema_refused_by_a_vendor() -> None:

@@ -19,7 +19,10 @@ from penstock import Chunk, StopChunk, TextChunk, UsageChunk
 from penstock.cli.main import main
 
 DEMO = "This is Penstock's emulator, not a model, and nothing is billed. You said: "
-SUMMARY = re.compile(r"^\[.* tokens; \$[\d.]+; first text [\d.]+ s; [\d.]+ s\]$", re.MULTILINE)
+SUMMARY = re.compile(
+    r"^\[.* tokens; (?:would have cost )?(?:≥ )?\$[\d.]+(?: \(1 call unknown\))?; first text [\d.]+ s; [\d.]+ s\]$",
+    re.MULTILINE,
+)
 
 
 class Result(msgspec.Struct):

@@ -30,6 +30,7 @@ ASKED: dict[type, dict[str, str]] = {
     ProviderConfig: {
         "wire": "not on the list of design.md part 3: it changes what is sent",
         "headers": "they may hold a key, or choose an account",
+        "max_arguments": "a bound that protects the owner's memory is the owner's to raise",
     },
 }
 

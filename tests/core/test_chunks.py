@@ -45,8 +45,8 @@ CHUNKS = [
     pytest.param(ToolCallChunk(id="c1", name="f", arguments='{"a":"\\""}'), "tool_call", id="a whole call"),
     pytest.param(OpaqueChunk(vendor="anthropic", data='{"type":"x"}', text="t"), "opaque", id="a vendor's own block"),
     pytest.param(UsageChunk(), "usage", id="empty usage"),
-    pytest.param(UsageChunk(input_tokens=-1, cost=Decimal("-0.00000012")), "usage", id="a correction downwards"),
-    pytest.param(UsageChunk(output_tokens=2**80, cost=None), "usage", id="usage of unknown cost"),
+    pytest.param(UsageChunk(input_tokens=-1, known_cost=Decimal("-0.00000012")), "usage", id="a correction downwards"),
+    pytest.param(UsageChunk(output_tokens=2**80, unsettled=1), "usage", id="usage of unknown cost"),
     pytest.param(
         UsageChunk(
             input_tokens=1,
@@ -56,7 +56,8 @@ CHUNKS = [
             cache_write_extended_tokens=2,
             reasoning_tokens=1,
             web_searches=5,
-            cost=Decimal("123456789012345678901234567890.000000001"),
+            known_cost=Decimal("123456789012345678901234567890.000000001"),
+            unsettled=-1,
         ),
         "usage",
         id="every count of usage",
@@ -194,9 +195,66 @@ def test_many_fields_are_given_by_name(kind: type[msgspec.Struct]) -> None:
     assert not by_position or len(kind.__struct_fields__) <= 2
 
 
+@pytest.mark.parametrize(
+    ("data", "usage"),
+    [
+        pytest.param('{"type":"usage"}', UsageChunk(), id="nothing"),
+        pytest.param('{"type":"usage","cost":"0"}', UsageChunk(), id="free, as it was stored before"),
+        pytest.param(
+            '{"type":"usage","input_tokens":3,"web_searches":0,"cost":"0.0125"}',
+            UsageChunk(input_tokens=3, known_cost=Decimal("0.0125")),
+            id="a cost, as it was stored before",
+        ),
+        pytest.param(
+            '{"type":"usage","input_tokens":3,"cost":null}',
+            UsageChunk(input_tokens=3, unsettled=1),
+            id="an unknown cost, as it was stored before",
+        ),
+        pytest.param(
+            '{"type":"usage","known_cost":"2","unsettled":-1}',
+            UsageChunk(known_cost=Decimal(2), unsettled=-1),
+            id="as it is stored now",
+        ),
+    ],
+)
+def test_a_stored_bill_stays_the_same(data: str, usage: UsageChunk) -> None:
+    """What was stored by an earlier version costs what it cost then, and is stored again in the new form."""
+    read = msgspec.json.decode(data, type=Chunk)
+    assert read == usage
+    again = msgspec.json.encode(read)
+    assert b'"cost"' not in again
+    assert through_json(read, Chunk) == usage
+
+
+@pytest.mark.parametrize("value", [UsageChunk(), UsageChunk(output_tokens=2, unsettled=1)])
+def test_fields_of_usage_that_are_0_are_not_stored(value: UsageChunk) -> None:
+    """A month of chunks holds what they say, and no zeros."""
+    stored = msgspec.json.decode(msgspec.json.encode(value))
+    assert stored == {"type": "usage", **{k: v for k, v in msgspec.structs.asdict(value).items() if v}}
+
+
+@pytest.mark.parametrize(
+    ("increments", "known", "cost"),
+    [
+        pytest.param([(0, 1)], "0", None, id="an answer began"),
+        pytest.param([(0, 1), (3, 0)], "3", None, id="and reported something"),
+        pytest.param([(0, 1), (3, 0), (2, -1)], "5", "5", id="and ended"),
+        pytest.param([(0, 1), (9, -1), (0, 1)], "9", None, id="one ended, another was left early"),
+        pytest.param([(0, 1), (9, -1), (0, 1), (0, -1)], "9", "9", id="the other was not billed"),
+        pytest.param([(-2, 0)], "-2", "-2", id="a correction"),
+    ],
+)
+def test_a_bill_is_known_or_not(increments: list[tuple[int, int]], known: str, cost: str | None) -> None:
+    """`cost` is None as long as a bill is open, and what is sure is known all the same."""
+    total = sum((UsageChunk(known_cost=Decimal(dollars), unsettled=opened) for dollars, opened in increments))
+    assert isinstance(total, UsageChunk)
+    assert total.known_cost == Decimal(known)
+    assert total.cost == (None if cost is None else Decimal(cost))
+
+
 counts = st.integers(-(10**30), 10**30)
 wide = st.builds("{}e{}".format, st.integers(-(10**30), 10**30), st.integers(-999, 999)).map(Decimal)
-costs = st.none() | st.decimals(-(10**9), 10**9, places=12) | wide
+costs = st.decimals(-(10**9), 10**9, places=12) | wide
 usages = st.builds(
     UsageChunk,
     input_tokens=counts,
@@ -206,7 +264,8 @@ usages = st.builds(
     cache_write_extended_tokens=counts,
     reasoning_tokens=counts,
     web_searches=counts,
-    cost=costs,
+    known_cost=costs,
+    unsettled=st.integers(-3, 3),
 )
 
 
@@ -228,13 +287,12 @@ def test_the_empty_chunk_adds_nothing(usage: UsageChunk) -> None:
 @given(st.lists(usages, max_size=6))
 @settings(max_examples=100, deadline=None)
 def test_the_sum_is_the_bill(increments: list[UsageChunk]) -> None:
-    """`sum` adds every count and the cost by itself; one unknown cost makes the whole unknown."""
+    """`sum` adds every count by itself; a bill that is open makes the cost unknown, and what is known stays."""
     total = sum(increments, UsageChunk())
-    for name in set(UsageChunk.__struct_fields__) - {"cost"}:
-        assert getattr(total, name) == sum(getattr(increment, name) for increment in increments), name
-    known = [increment.cost for increment in increments if increment.cost is not None]
     with localcontext(prec=5000):
-        assert total.cost == (sum(known, Decimal(0)) if len(known) == len(increments) else None)
+        for name in UsageChunk.__struct_fields__:
+            assert getattr(total, name) == sum(getattr(increment, name) for increment in increments), name
+    assert total.cost == (None if total.unsettled > 0 else total.known_cost)
     assert total.prompt_tokens == sum(increment.prompt_tokens for increment in increments)
 
 
@@ -260,7 +318,7 @@ def test_prompt_tokens(usage: UsageChunk, tokens: int) -> None:
 
 def test_adding_is_deaf_to_the_callers_decimal_context() -> None:
     """A program that computes with three digits does not get a bill of three digits."""
-    a, b = UsageChunk(cost=Decimal("1000.000001")), UsageChunk(cost=Decimal("0.0000004"))
+    a, b = UsageChunk(known_cost=Decimal("1000.000001")), UsageChunk(known_cost=Decimal("0.0000004"))
     with localcontext(prec=3):
         assert str((a + b).cost) == "1000.0000014"
 
@@ -268,8 +326,8 @@ def test_adding_is_deaf_to_the_callers_decimal_context() -> None:
 @pytest.mark.parametrize("sign", ["", "-"], ids=["a charge", "a correction"])
 def test_adding_is_exact_over_any_distance(sign: str) -> None:
     """The smallest of costs is not lost beside the largest, nor found again when that is taken back."""
-    huge, tiny = UsageChunk(cost=Decimal(f"{sign}1e999")), UsageChunk(cost=Decimal(f"{sign}1e-999"))
-    back = UsageChunk(cost=Decimal("1e999" if sign else "-1e999"))
+    huge, tiny = UsageChunk(known_cost=Decimal(f"{sign}1e999")), UsageChunk(known_cost=Decimal(f"{sign}1e-999"))
+    back = UsageChunk(known_cost=Decimal("1e999" if sign else "-1e999"))
     assert (huge + tiny).cost == Decimal(f"{sign}1{'0' * 999}.{'0' * 998}1")
     assert (huge + tiny + back).cost == tiny.cost
 
@@ -285,7 +343,7 @@ def test_only_usage_adds_to_usage(other: Any) -> None:
 
 def test_a_sum_needs_no_start() -> None:
     """`sum` begins with 0, and whoever adds up a month should not have to know that."""
-    chunks = [UsageChunk(input_tokens=1, cost=Decimal("0.1")), UsageChunk(output_tokens=2, cost=Decimal("0.2"))]
-    assert sum(chunks) == sum(chunks, UsageChunk()) == UsageChunk(input_tokens=1, output_tokens=2, cost=Decimal("0.3"))
+    chunks = [UsageChunk(input_tokens=1, known_cost=Decimal("0.1")), UsageChunk(known_cost=Decimal("0.2"))]
+    assert sum(chunks) == sum(chunks, UsageChunk()) == UsageChunk(input_tokens=1, known_cost=Decimal("0.3"))
     with pytest.raises(TypeError):
         1 + chunks[0]

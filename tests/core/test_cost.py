@@ -12,8 +12,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from penstock import ConfigError, ModelInfo, PriceChange, PriceSheet, PriceTier, UsageChunk, calculate_cost
-from penstock.core.cost import Meter
+from penstock import (
+    ConfigError,
+    Dialect,
+    ModelInfo,
+    PriceChange,
+    PriceSheet,
+    PriceTier,
+    UsageChunk,
+    calculate_cost,
+    format_dollars,
+)
+from penstock.core.cost import Meter, prices_at
 from penstock.core.models import Prices
 
 MILLION = 10**6
@@ -264,24 +274,27 @@ snapshots = st.builds(
     cache_read_tokens=reported,
     reasoning_tokens=reported,
     web_searches=reported,
-    cost=st.none() | known,
+    known_cost=known,
 )
 reports = st.lists(st.tuples(snapshots, st.sampled_from([None, "fast"])), min_size=1, max_size=6)
 
 
-def sane(snapshot: UsageChunk, cost: Decimal | None) -> UsageChunk:
+COUNTS = [name for name in UsageChunk.__struct_fields__ if "cost" not in name and name != "unsettled"]
+
+
+def sane(snapshot: UsageChunk, cost: Decimal) -> UsageChunk:
     """What a meter is to believe of a snapshot."""
-    believed = {name: max(getattr(snapshot, name), 0) for name in UsageChunk.__struct_fields__ if name != "cost"}
+    believed = {name: max(getattr(snapshot, name), 0) for name in COUNTS}
     believed["cache_write_extended_tokens"] = min(
         believed["cache_write_extended_tokens"], believed["cache_write_tokens"]
     )
-    return UsageChunk(**believed, cost=cost)
+    return UsageChunk(**believed, known_cost=cost)
 
 
 def assert_never_negative(total: UsageChunk) -> None:
     for name in total.__struct_fields__:
         value = getattr(total, name)
-        assert value is None or value >= 0, name
+        assert value >= 0, name
 
 
 @given(reports)
@@ -310,17 +323,187 @@ def test_a_reported_cost_wins(sequence: list[tuple[UsageChunk, str | None]], dol
         assert_never_negative(total)
 
 
-@given(reports, reports)
-@settings(max_examples=50, deadline=None)
-def test_once_unknown_the_cost_stays_unknown(
-    before: list[tuple[UsageChunk, str | None]], after: list[tuple[UsageChunk, str | None]]
+@given(reports, st.booleans(), st.booleans(), st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_a_bill_is_open_from_the_first_increment_to_the_last(
+    sequence: list[tuple[UsageChunk, str | None]], opened: bool, priced: bool, told: bool
 ) -> None:
-    """After a report without a price no later one makes the sum known again, and the counts go on all the same."""
+    """Until it is settled a bill is open, and then it is known if the last report has a price and tells all counts.
+
+    That is so whatever was reported before, and whether the call was opened here or its events were read alone.
+    """
     meter, total = Meter(FULL, DAY), UsageChunk()
-    for snapshot, variant in [*before, (UsageChunk(input_tokens=1), "unheard of"), *after]:
-        total += meter.report(snapshot, variant=variant) or UsageChunk()
-        assert total == meter.total == sane(snapshot, total.cost)
-    assert total.cost is None
+    if opened:
+        total += meter.open() or UsageChunk()
+        assert total == UsageChunk(unsettled=1)
+    for place, (snapshot, variant) in enumerate(sequence, 1):
+        word = variant if priced or place < len(sequence) else "unheard of"
+        total += meter.report(snapshot, variant=word) or UsageChunk()
+        assert total.unsettled == int(opened)
+    settled = meter.settle(told=told)
+    assert settled is None or msgspec.structs.replace(settled, unsettled=0) == UsageChunk()
+    total += settled or UsageChunk()
+    assert total == meter.total
+    nothing = not priced and all(getattr(sane(sequence[-1][0], Decimal(0)), name) == 0 for name in COUNTS)
+    assert total.unsettled == int(not told or not (priced or nothing) or (not priced))
+    assert meter.settle(told=told) is None, "it is told once"
+
+
+@given(reports)
+@settings(max_examples=50, deadline=None)
+def test_what_costs_nothing_has_no_open_bill(sequence: list[tuple[UsageChunk, str | None]]) -> None:
+    """Where tokens are free, no call owes anything, however it ends; a search is another matter."""
+    meter, total = Meter(ModelInfo(input_price=Decimal(0), output_price=Decimal(0)), DAY), UsageChunk()
+    assert meter.open() is None
+    for snapshot, _ in sequence:
+        total += meter.report(snapshot) or UsageChunk()
+        assert total.cost == 0
+    total += meter.settle(told=False) or UsageChunk()
+    assert total.cost == (None if total.web_searches else 0)
+
+
+def test_a_call_that_is_not_billed_takes_its_bill_back() -> None:
+    """A vendor that says no before anything came is owed nothing."""
+    meter = Meter(PLAIN, DAY)
+    assert meter.open() == UsageChunk(unsettled=1)
+    assert meter.cancel() == UsageChunk(unsettled=-1)
+    assert meter.cancel() is None
+    assert meter.total == UsageChunk()
+
+
+OTHERS = ModelInfo(**prices("1 10 - - 0.1"), audio_input_price=Decimal(40), image_output_price=Decimal(30))
+
+
+@pytest.mark.parametrize(
+    ("info", "usage", "others", "known", "complete"),
+    [
+        pytest.param(PLAIN, "1000 500", {"audio_input_price": 900}, "0.0052", False, id="sound that has no price"),
+        pytest.param(PLAIN, "1000", {"audio_input_price": 0}, "0.002", True, id="no sound"),
+        pytest.param(OTHERS, "1000 500", {"audio_input_price": 900}, "0.0411", True, id="sound with a price"),
+        pytest.param(OTHERS, "0 500", {"image_output_price": 400}, "0.013", True, id="an image with a price"),
+        pytest.param(OTHERS, "0 500", {"audio_output_price": 400}, "0.001", False, id="a voice without one"),
+        pytest.param(OTHERS, "10 0 0 0 90", {"audio_input_price": 50}, "0.000409", True, id="the rest was cached"),
+        pytest.param(
+            ModelInfo(
+                **prices("1 10"), audio_input_price=Decimal(40), variants={"batch": PriceSheet(**prices("0.5 5"))}
+            ),
+            "100",
+            {"audio_input_price": 100, "variant": "batch"},
+            "0",
+            False,
+            id="nobody knows what sound costs in a batch",
+        ),
+    ],
+)
+def test_tokens_of_another_price(
+    info: ModelInfo, usage: str, others: dict[str, Any], known: str, complete: bool
+) -> None:
+    """Tokens that are no text are billed at their own price, and what is sure is known where that is not."""
+    meter = Meter(info, DAY)
+    variant = others.get("variant")
+    counted = {name: count for name, count in others.items() if name != "variant"}
+    meter.report(used(usage), variant=variant, others=counted)
+    meter.settle()
+    assert meter.total.known_cost == Decimal(known)
+    assert meter.total.unsettled == int(not complete)
+
+
+@pytest.mark.parametrize(
+    ("answered", "cost"),
+    [
+        pytest.param("asked", "1", id="the one that was asked"),
+        pytest.param("dearer", "5", id="another that is known"),
+        pytest.param("nobody", "1", id="another that nobody knows"),
+    ],
+)
+def test_the_model_that_answered_is_paid(answered: str, cost: str) -> None:
+    """Where the vendor lets another model answer, its own price counts, from the first report on."""
+    known = {"asked": ModelInfo(input_price=Decimal(9)), "dearer": ModelInfo(input_price=Decimal(5))}
+    meter = Meter(ModelInfo(input_price=Decimal(1)), DAY, model_id="asked", find_info=known.get)
+    first = meter.report(UsageChunk(input_tokens=MILLION))
+    meter.answered(answered)
+    again = meter.report(UsageChunk(input_tokens=MILLION))
+    assert first is not None
+    assert first.known_cost + (again or UsageChunk()).known_cost == Decimal(cost) == meter.total.known_cost
+
+
+ROW = Dialect(regional_hosts=("*.api.example",))
+LOCAL = Dialect(is_free=True)
+REGIONAL = ModelInfo(
+    **prices("1 10 - - 0.1 10"),
+    audio_input_price=Decimal(20),
+    regional_factor=Decimal("1.1"),
+    tiers=[PriceTier(**prices("2 20 - - 0.2 10"), above_input_tokens=100)],
+    variants={"flex": PriceSheet(**prices("0.5 5"))},
+    changes=[PriceChange(from_date=dt.date(2027, 1, 1), **prices("3 30"))],
+)
+
+
+@pytest.mark.parametrize(
+    ("url", "times"),
+    [
+        pytest.param("https://eu.api.example/v1", "1.1", id="a regional host"),
+        pytest.param("https://EU.API.EXAMPLE:443/v1", "1.1", id="in capitals"),
+        pytest.param("https://api.example/v1", "1", id="the usual host"),
+        pytest.param("https://eu.api.example.evil/v1", "1", id="a host that looks like one"),
+        pytest.param("https://proxy.test/eu.api.example", "1", id="a path that looks like one"),
+        pytest.param(None, "1", id="no address"),
+    ],
+)
+def test_a_regional_host_has_its_own_prices(url: str | None, times: str) -> None:
+    """There every token costs its factor more, in each tier, variant and change; a search does not."""
+    here = prices_at(REGIONAL, ROW, url)
+    factor = Decimal(times)
+    for usage, variant, on, cost in (
+        ("10 10 0 0 10", None, DAY, "0.000111"),
+        ("100 0 0 0 1", None, DAY, "0.0002002"),
+        ("10 10", "flex", DAY, "0.000055"),
+        ("10 10", None, dt.date(2027, 2, 1), "0.00033"),
+    ):
+        assert calculate_cost(used(usage), here, variant=variant, on=on) == Decimal(cost) * factor, (usage, variant)
+    assert here.audio_input_price == 20 * factor
+    assert here.web_search_price == 10
+    assert prices_at(PLAIN, ROW, url) == PLAIN, "a model whose prices are the same everywhere"
+
+
+@pytest.mark.parametrize(
+    ("info", "cost"),
+    [
+        pytest.param(ModelInfo(), "0", id="no prices"),
+        pytest.param(ModelInfo(input_price=Decimal(0), output_price=Decimal(0)), "0", id="prices of 0"),
+        pytest.param(ModelInfo(input_price=Decimal(1)), None, id="a price is a price, and another is not known"),
+        pytest.param(PLAIN, "0.0000121", id="prices of one's own"),
+    ],
+)
+def test_a_server_of_ones_own_costs_nothing(info: ModelInfo, cost: str | None) -> None:
+    """Its row says so; who has prices for it all the same is charged them."""
+    found = calculate_cost(used("1 1 0 0 1"), prices_at(info, LOCAL, None))
+    assert found == (None if cost is None else Decimal(cost))
+
+
+@pytest.mark.parametrize(
+    ("money", "said"),
+    [
+        pytest.param(None, "unknown", id="a price that is not known"),
+        pytest.param(Decimal(0), "$0.00", id="nothing"),
+        pytest.param(Decimal("0E-9"), "$0.00", id="nothing, in scientific notation"),
+        pytest.param(Decimal("5E-8"), "$0.00000005", id="very little"),
+        pytest.param(Decimal("1E+3"), "$1000.00", id="a power of ten"),
+        pytest.param(Decimal("0.0098"), "$0.0098", id="less than a cent"),
+        pytest.param(Decimal("0.009800"), "$0.0098", id="without the zeros of arithmetic"),
+        pytest.param(Decimal("12.5"), "$12.50", id="two digits at least"),
+        pytest.param(Decimal("-0.2"), "-$0.20", id="a correction"),
+        pytest.param(Decimal("123456789012345678901234567890.1"), "$123456789012345678901234567890.10", id="exact"),
+        pytest.param(UsageChunk(known_cost=Decimal("0.03")), "$0.03", id="a bill"),
+        pytest.param(UsageChunk(known_cost=Decimal("9.99"), unsettled=1), "≥ $9.99 (1 call unknown)", id="an open one"),
+        pytest.param(UsageChunk(unsettled=12), "≥ $0.00 (12 calls unknown)", id="only open ones"),
+        pytest.param(UsageChunk(known_cost=Decimal("0.1"), unsettled=-1), "$0.10", id="the increment that settles"),
+    ],
+)
+def test_dollars_are_written_for_people(money: Any, said: str) -> None:
+    """Every digit, never in scientific notation, never None, deaf to the caller's decimal context."""
+    with localcontext(prec=3):
+        assert format_dollars(money) == said
 
 
 @pytest.mark.parametrize(
@@ -341,7 +524,7 @@ def test_once_unknown_the_cost_stays_unknown(
         pytest.param([("0", {"other_cost": Decimal("0.5")})], [("0", "0.5")], id="other costs alone"),
         pytest.param(
             [("1000000", {}), ("1000000", {"cost_known": False}), ("1000000", {})],
-            [("1000000", "2"), ("0", None), None],
+            [("1000000", "2"), None, None],
             id="something was billed that no price is known for",
         ),
         pytest.param(
@@ -352,35 +535,55 @@ def test_once_unknown_the_cost_stays_unknown(
             [("1000000", "3"), ("0", "-1")],
             id="without the vendor's cost the prices count again",
         ),
+        pytest.param(
+            [("1000000", {"variant": "fast"}), ("1000000", {"reported_cost": Decimal(3)})],
+            [("1000000", "0"), ("0", "3")],
+            id="a cost that was unknown becomes known",
+        ),
         *(
             pytest.param(
-                [("1000000", {"reported_cost": Decimal(cost)}), ("2000000", {"reported_cost": Decimal(3)})],
-                [("1000000", None), ("1000000", None)],
+                [("1000000", {"reported_cost": Decimal(cost)}), ("2000000", {"reported_cost": Decimal(5)})],
+                [("1000000", "2"), ("1000000", "3")],
                 id=f"a cost that is none: {cost}",
             )
             for cost in ("-1", "-1e-9", "NaN", "sNaN", "-NaN", "Infinity", "-Infinity")
         ),
-        pytest.param(
-            [("1000000", {}), ("1000000", {"reported_cost": Decimal(-1), "other_cost": Decimal(1)}), ("1000000", {})],
-            [("1000000", "2"), ("0", None), None],
-            id="a cost that is none, after a known one",
-        ),
         pytest.param([("1000000", {"reported_cost": Decimal(0)})], [("1000000", "0")], id="free is a cost"),
-        pytest.param([("1", {"variant": "fast"})], [("1", None)], id="a variant without a price"),
+        pytest.param([("1", {"variant": "fast"})], [("1", "0")], id="a variant without a price"),
         pytest.param([("0 0 5 9", {})], [("0 0 5 5", "0.00002")], id="no more extended writes than writes"),
         pytest.param([("-5 -5 -5 -5 -5 -5", {})], [None], id="negative counts are none"),
     ],
 )
 def test_a_meter_reports_increments(
-    calls: list[tuple[str, dict[str, Any]]], increments: list[tuple[str, str | None] | None]
+    calls: list[tuple[str, dict[str, Any]]], increments: list[tuple[str, str] | None]
 ) -> None:
     """Each report gives what is new since the last, or None."""
     meter = Meter(PLAIN, DAY)
     found = [meter.report(used(usage), **keywords) for usage, keywords in calls]
     assert found == [
-        None if new is None else msgspec.structs.replace(used(new[0]), cost=None if new[1] is None else Decimal(new[1]))
-        for new in increments
+        None if new is None else msgspec.structs.replace(used(new[0]), known_cost=Decimal(new[1])) for new in increments
     ]
+
+
+@pytest.mark.parametrize(
+    ("calls", "known"),
+    [
+        pytest.param([{}], True, id="every count has a price"),
+        pytest.param([{"cost_known": False}], False, id="something else was billed"),
+        pytest.param([{"cost_known": False}, {}], True, id="the last report counts"),
+        pytest.param([{}, {"variant": "fast"}], False, id="the last report has no price"),
+        pytest.param([{"variant": "fast"}, {"reported_cost": Decimal(0)}], True, id="the vendor's own figure"),
+        pytest.param([{"reported_cost": Decimal("NaN")}], False, id="no figure"),
+        pytest.param([], False, id="nothing was reported"),
+    ],
+)
+def test_what_a_meter_knows_at_the_end(calls: list[dict[str, Any]], known: bool) -> None:
+    """The last report decides whether the bill is known."""
+    meter = Meter(PLAIN, DAY)
+    for keywords in calls:
+        meter.report(used("5"), **keywords)
+    meter.settle()
+    assert (meter.total.cost is not None) == known
 
 
 def test_crossing_a_cliff_prices_what_came_before() -> None:

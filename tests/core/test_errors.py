@@ -80,7 +80,7 @@ FACTS: dict[str, Any] = {
     "code": "overloaded_error",
     "request_id": "req_1",
     "retry_after": 1.5,
-    "usage": UsageChunk(input_tokens=7, cost=Decimal("0.000014")),
+    "usage": UsageChunk(input_tokens=7, known_cost=Decimal("0.000014")),
     "vendor": "anthropic",
     "model": "claude-sonnet-5-5",
 }

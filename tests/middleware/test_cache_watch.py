@@ -46,7 +46,7 @@ from penstock import (
 )
 from penstock.middleware import Retry
 from penstock.testing import DemoModel, Emulator, ScriptedProvider
-from playing import Clock
+from playing import NOON, Clock, at_noon
 
 pytestmark = pytest.mark.anyio
 
@@ -128,8 +128,9 @@ async def test_why_less_was_read() -> None:
     clock.now += 400
     await ask(watch, turns(2))
     assert misses == list(watch.reports) == [watch.last]
-    assert misses[0] == CacheMiss(
-        call=2,
+    assert at_noon(misses[0]) == CacheMiss(
+        call="c",
+        at=NOON,
         time=0.0,
         model="m",
         causes=("expired",),
@@ -655,7 +656,7 @@ async def test_two_hundred_turns(wire: str) -> None:
         assert following.startswith(body) == (number != 99), number
     assert len(watch.reports) == 1
     miss = watch.reports[0]
-    assert (miss.call, miss.causes) == (101, ("changed",))
+    assert (len(miss.call), miss.causes) == (16, ("changed",))
     assert miss.change is not None
     assert (miss.change.kind, miss.change.what, miss.change.place) == ("tool", "changed", "tools[1] (tool_1)")
     assert "Or not." in miss.change.after

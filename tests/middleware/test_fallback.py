@@ -195,7 +195,7 @@ async def test_a_listener_is_told_who_is_asked_next() -> None:
     await collect(provider)
     (to,) = events
     assert isinstance(to, FallbackTo)
-    assert (to.call, to.time, to.model, to.attempt) == (1, 0, "b", 2)
+    assert (to.time, to.model, to.attempt) == (0, "b", 2)
     assert (str(to.error.message), to.usage, to.request_id) == ("broke", used(3), "req_1")
     await outcome(provider)
     assert len(events) == 2, "the last one's failure is the call's, and Observe's to tell of"

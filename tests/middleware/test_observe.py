@@ -13,7 +13,7 @@ import anyio.lowlevel
 import pytest
 
 from patience import PATIENCE
-from penstock import BaseProvider, ConfigError, OverloadedError, ProviderError, TextChunk, UsageChunk
+from penstock import BaseProvider, ConfigError, OverloadedError, ProviderError, StopChunk, TextChunk, UsageChunk
 from penstock.middleware import (
     Abandoned,
     AttemptFailed,
@@ -30,7 +30,7 @@ from penstock.middleware import (
     UsageReported,
 )
 from penstock.testing import Hang, ScriptedProvider, ScriptedStep
-from playing import ASK, HI, STOP, Clock, cancelled_after, collect, outcome, used
+from playing import ASK, HI, NOON, STOP, Clock, at_noon, cancelled_after, collect, outcome, used
 
 pytestmark = pytest.mark.anyio
 
@@ -42,7 +42,7 @@ def kinds(events: Sequence[Event]) -> list[type[Event]]:
 
 
 async def test_a_call_that_ends_well() -> None:
-    """Every event has the call, the model and the time."""
+    """Every event has the call, the model and the time; the last one who answered."""
     clock = Clock()
     events: list[Event] = []
 
@@ -52,17 +52,20 @@ async def test_a_call_that_ends_well() -> None:
                 clock.now += 0.5
                 yield chunk
 
-    provider = Observe(Slow([used(5), *HI[:1], used(2), STOP], repeat=True, model="m"), events.append, clock=clock)
+    stop = StopChunk(reason="stop", model="m-2026")
+    provider = Observe(Slow([used(5), *HI[:1], used(2), stop], repeat=True, model="m"), events.append, clock=clock)
     await collect(provider)
-    assert events == [
-        Started(call=1, time=0, model="m"),
-        UsageReported(call=1, time=0.5, model="m", usage=used(5)),
-        FirstChunk(call=1, time=1, model="m"),
-        UsageReported(call=1, time=1.5, model="m", usage=used(2)),
-        Completed(call=1, time=2, model="m", usage=used(5) + used(2), stop=STOP),
+    assert [at_noon(event) for event in events] == [
+        Started(call="c", at=NOON, time=0, model="m"),
+        UsageReported(call="c", at=NOON, time=0.5, model="m", usage=used(5)),
+        FirstChunk(call="c", at=NOON, time=1, model="m"),
+        UsageReported(call="c", at=NOON, time=1.5, model="m", usage=used(2)),
+        Completed(call="c", at=NOON, time=2, model="m", answered="m-2026", usage=used(5) + used(2), stop=stop),
     ]
     await collect(provider)
-    assert {event.call for event in events[5:]} == {2}
+    first, second = {event.call for event in events[:5]}, {event.call for event in events[5:]}
+    assert len(first) == len(second) == 1
+    assert first != second
 
 
 async def test_a_call_that_fails() -> None:

@@ -34,11 +34,24 @@ from penstock import (
     TokenLimitError,
     ToolCallChunk,
     ToolCallDeltaChunk,
-    UsageChunk,
 )
 from penstock.middleware import AttemptFailed, Event, Retry, RetryScheduled, is_visible
 from penstock.testing import ScriptedProvider, ScriptedStep
-from playing import ASK, HI, STOP, Clock, bill, cancelled_while_waiting, collect, outcome, used
+from playing import (
+    ASK,
+    HI,
+    NOON,
+    OPEN,
+    SETTLED,
+    STOP,
+    Clock,
+    at_noon,
+    bill,
+    cancelled_while_waiting,
+    collect,
+    outcome,
+    used,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -186,7 +199,7 @@ async def test_usage_of_failed_tries_stays_in_the_stream() -> None:
 STEPS = st.lists(
     st.one_of(
         st.integers(0, 9).map(used),
-        st.just(UsageChunk(cost=None)),
+        st.sampled_from([OPEN, SETTLED]),
         st.just(TextChunk("a")),
         st.just(STOP),
         st.sampled_from([ServerError, QuotaExceededError, RateLimitError]).map(lambda kind: kind("broke")),
@@ -244,9 +257,9 @@ async def test_a_listener_is_told_of_tries_and_pauses() -> None:
     await outcome(retry)
     failed, scheduled, failed_again = events
     assert isinstance(failed, AttemptFailed)
-    assert (failed.call, failed.model, failed.attempt, failed.usage) == (1, "m", 1, used(5))
+    assert (failed.call, failed.model, failed.attempt, failed.usage) == (scheduled.call, "m", 1, used(5))
     assert (type(failed.error), failed.request_id, failed.time) == (RateLimitError, "req_1", 0)
-    assert scheduled == RetryScheduled(call=1, time=0, model="m", attempt=2, seconds=2)
+    assert at_noon(scheduled) == RetryScheduled(call="c", at=NOON, time=0, model="m", attempt=2, seconds=2)
     assert isinstance(failed_again, AttemptFailed)
     assert (failed_again.attempt, failed_again.usage, failed_again.time) == (2, used(7), 2)
     await outcome(retry)

@@ -16,11 +16,12 @@ import pytest
 from vcr.cassette import Cassette
 
 from agent import agent
-from billing import Ledger, printed_bill, reported, totals
+from billing import Bill, Ledger, printed_bill, reported, totals
 from cassette_replies import REPLIES
 from dialects import SCRIPTS
 from penstock import (
     AuthenticationError,
+    CacheWatch,
     Chunk,
     ImagePart,
     Message,
@@ -101,6 +102,7 @@ class Scenario(NamedTuple):
     system: str = ""
     error: type[ProviderError] | None = None
     key: str | None = None
+    model: str | None = None
 
 
 def ask(*parts: Any) -> Callable[[list[list[Chunk]]], list[Message]]:
@@ -318,7 +320,7 @@ SCENARIOS = {
     "an unknown model": Scenario(
         ["emulator", *OPENAI, "anthropic", "openai"], [ask("Hello there.")], nothing,
         [anthropic_error(404, "not_found_error", "model: claude-nobody")],
-        Options(max_tokens=20, extra={"model": "nobody"}), error=NotFoundError,
+        Options(max_tokens=20), error=NotFoundError, model="nobody",
     ),
     "a rate limit": Scenario(
         ["emulator", *OPENAI], [ask("Hello there.")], nothing,
@@ -414,7 +416,7 @@ async def test_replay(name: str, source: str, recording: bool, vcr: Cassette) ->
     answers: list[list[Chunk]] = []
     failed: ProviderError | None = None
     replies = list(REPLIES.get(source, {}).get(name, scenario.replies))
-    async with talking_to(source, replies, key=scenario.key, recording=recording) as provider:
+    async with talking_to(source, replies, key=scenario.key, model=scenario.model, recording=recording) as provider:
         try:
             for turn in scenario.turns:
                 async with provider.stream(scenario.system, turn(answers), scenario.options) as chunks:
@@ -464,7 +466,7 @@ async def test_the_agent_of_the_readme(
     async with talking_to(source, [], recording=recording, info=PRICES) as provider:
         # A server that others use too may hang up before it answers; a replayed one does not.
         ledger = Ledger(Retry(provider) if recording else provider)
-        await agent(ledger, project, history, ASKED)
+        await agent(CacheWatch(ledger), project, history, ASKED)
     assert recording or vcr.all_played
     results = {"list_files": 0, "read_file": 0, "edit_file": 0}
     made = {}
@@ -479,7 +481,8 @@ async def test_the_agent_of_the_readme(
     assert repair(history).notes == []
     bill = printed_bill(capsys.readouterr().out)
     total = sum(ledger.chunks, UsageChunk())
-    assert bill == (total.prompt_tokens, total.output_tokens, str(total.cost), bill.saved)
+    assert total.cost is not None
+    assert bill == Bill(total.prompt_tokens, total.output_tokens, total.cost, bill.saved)
     calls = [reported(response["body"]["string"]) for response in vcr.responses]
     assert total.cache_read_tokens > 0
     assert bill == totals(calls, PRICES)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import isfinite
 
+import anyio
 import msgspec
 import pytest
 
@@ -15,6 +16,7 @@ from patience import PATIENCE, PATIENT, SHORT, all_but, watch_by
 from penstock import (
     Chunk,
     ConnectTimeoutError,
+    Deadlines,
     FirstChunkTimeoutError,
     ProviderConfig,
     ProviderTimeoutError,
@@ -22,10 +24,11 @@ from penstock import (
     TextChunk,
     TotalTimeoutError,
 )
+from penstock.providers.deadlines import Watch
 from penstock.testing import Emulator, Hang, Pause, ServerReply, Step, pieces
 from playing import Clock
-from reading import text_of
-from three_wires import ASK, ThreeWire, each_wire, failure
+from reading import stop_of, text_of, usage_of
+from three_wires import ASK, WIRES, ThreeWire, each_wire, failure, read
 
 pytestmark = pytest.mark.anyio
 
@@ -170,6 +173,48 @@ async def test_a_slow_consumer_is_not_a_stalling_vendor(wire: ThreeWire, monkeyp
                     text += chunk.text
                     clock.now += 2 * PATIENCE
     assert text == TEXT
+
+
+@pytest.mark.parametrize("wire", WIRES[:2], ids=lambda wire: wire.name)
+async def test_an_answer_that_may_end_is_not_waited_for(wire: ThreeWire) -> None:
+    """It has said why it ends and what it has cost, and then the vendor's last word never comes: some seconds do."""
+    events = wire.answer(TEXT)
+    assert len(events) > 4
+    reply = ServerReply([*events[:-1], Hang()])
+    limits = Deadlines(first_chunk=60, stall=60)
+    async with Emulator(reply) as emulator, wire.provider(emulator.url, deadlines=limits) as provider:
+        chunks = await read(provider)
+        await emulator.exchanges[0].hung_up.wait()
+    assert (text_of(chunks), stop_of(chunks).reason) == (TEXT, "stop")
+    assert usage_of(chunks).output_tokens
+
+
+@pytest.mark.parametrize("wire", WIRES[:2], ids=lambda wire: wire.name)
+async def test_without_its_usage_it_is(wire: ThreeWire) -> None:
+    """The bill may still come."""
+    last = b"message_delta" if wire.name == "anthropic" else b'"usage":{'
+    events = [event for event in wire.answer(TEXT)[:-1] if last not in event]
+    limits = Deadlines(first_chunk=5, stall=SHORT)
+    reply = ServerReply([*events, Hang()])
+    async with Emulator(reply) as emulator, wire.provider(emulator.url, deadlines=limits) as provider:
+        assert type(await failure(provider)) is StallTimeoutError
+
+
+async def test_what_may_end_is_read_as_long_as_it_comes() -> None:
+    """Or ends by itself: only silence is the end of what may end."""
+
+    async def body(*pieces: bytes) -> AsyncGenerator[bytes, None]:
+        for piece in pieces:
+            yield piece
+        await anyio.sleep_forever()
+
+    watch = Watch(Deadlines(), grace=0.01)
+    watch.body_timeout()
+    flow = body(b"a", b"b")
+    assert [await watch.read(flow, may_end=True) for _ in range(2)] == [b"a", b"b"]
+    assert not watch.waited
+    assert await watch.read(flow, may_end=True) is None
+    assert watch.waited
 
 
 def test_the_default_never_waits_for_ever() -> None:

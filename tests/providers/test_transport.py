@@ -436,8 +436,8 @@ COUNTING = [
     ],
 )
 async def test_content_that_flows_is_no_stall(events: Sequence[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever becomes of it, and whatever comes with it in one read: each read takes a sixth of the deadline."""
-    clock = Ticking(PATIENCE / 6)
+    """Whatever becomes of it, and whatever comes with it in one read: each look at the clock takes a twelfth."""
+    clock = Ticking(PATIENCE / 12)
     watch_by(clock, monkeypatch)
     async with asking(ServerReply(paced(list(events), 0.01)), deadlines=PATIENT) as (_, provider):
         assert isinstance((await collect(provider))[-1], StopChunk)
@@ -706,7 +706,6 @@ async def test_a_token_or_a_header_is_redacted_like_a_key(monkeypatch: pytest.Mo
         pytest.param({"ALL_PROXY": "junk://127.0.0.1"}, {}, ConfigError, id="a proxy of an unknown kind"),
         pytest.param({"SSL_CERT_FILE": "/nowhere.pem"}, {}, ConfigError, id="a certificate file that is not there"),
         pytest.param({}, {"headers": {"x-a": None}}, InvalidRequestError, id="a header that is no text"),
-        pytest.param({}, {"headers": {"x-é": "a"}}, ProviderError, id="a header that is not ASCII"),
         pytest.param({}, {"api_key": b"sk-bytes-012345"}, AuthenticationError, id="a key that is no text"),
     ],
 )

@@ -2,10 +2,10 @@ import asyncio
 import sys
 from pathlib import Path
 
-from penstock import BaseProvider, CacheWatch, Message, TextChunk, UsageChunk, open_provider, run_tools, tool
+from penstock import CacheWatch, Message, TextChunk, UsageChunk, format_dollars, open_provider, run_tools, tool
 
 
-async def agent(provider: BaseProvider, folder: Path, history: list[Message], requests: list[str]) -> None:
+async def agent(watch: CacheWatch, folder: Path, history: list[Message], requests: list[str]) -> None:
     @tool
     def list_files() -> list[str]:
         """The paths of all files in the folder."""
@@ -18,13 +18,13 @@ async def agent(provider: BaseProvider, folder: Path, history: list[Message], re
 
     @tool
     async def edit_file(path: str, old: str, new: str) -> str:  # async: no two edits at the same time
-        """Put new text in place of old text, which must stand in the file exactly once."""
+        """Put new text in place of old text, which must occur exactly once in the file."""
         if (text := read_file(path)).count(old) != 1:
             raise ValueError(f"the old text stands in the file {text.count(old)} times")
         return f"Wrote {(folder / path).write_text(text.replace(old, new), 'utf-8')} characters."
 
     total = UsageChunk()
-    async with CacheWatch(provider) as watch:
+    async with watch:
         for request in requests:
             print(f"\n> {request}")
             history.append(Message("user", request))
@@ -33,8 +33,9 @@ async def agent(provider: BaseProvider, folder: Path, history: list[Message], re
                     total += chunk
                 elif isinstance(chunk, TextChunk):
                     print(chunk.text, end="", flush=True)
-    print(f"\n{total.prompt_tokens} tokens in, {total.output_tokens} out: ${total.cost}; caching saved ${watch.saved}")
+    cost, saved = format_dollars(total), format_dollars(watch.saved)
+    print(f"\n{total.prompt_tokens} tokens in, {total.output_tokens} out: {cost}; caching saved {saved}")
 
 
 if __name__ == "__main__":
-    asyncio.run(agent(open_provider(), Path(), [], sys.argv[1:] or ["What is in this folder?"]))
+    asyncio.run(agent(CacheWatch(open_provider()), Path(), [], sys.argv[1:] or ["What is in this folder?"]))

@@ -16,19 +16,19 @@ from penstock.middleware.wrapper import Wrapper
 
 __all__ = ["Bill", "Ledger", "printed_bill", "reported", "totals"]
 
-_PRINTED: Final = re.compile(r"\n(\d+) tokens in, (\d+) out: \$(\S+); caching saved \$(\S+)\n\Z")
+_PRINTED: Final = re.compile(r"\n(\d+) tokens in, (\d+) out: (-?)\$(\S+); caching saved (-?)\$(\S+)\n\Z")
 _DATA: Final = re.compile(rb"^data: (\{.*\})$", re.MULTILINE)
 _PROMPTS: Final = ("prompt_tokens", "input_tokens")
 _ANSWERS: Final = ("completion_tokens", "output_tokens")
 
 
 class Bill(NamedTuple):
-    """What the last line of the agent says. The dollars as text: to the last digit."""
+    """What the last line of the agent says. Dollars to the last digit."""
 
     tokens_in: int
     tokens_out: int
-    cost: str
-    saved: str
+    cost: Decimal
+    saved: Decimal
 
 
 class Ledger(Wrapper):
@@ -53,7 +53,7 @@ def printed_bill(output: str) -> Bill:
     """The last line of what the agent printed."""
     found = _PRINTED.search(output)
     assert found is not None, output
-    return Bill(int(found[1]), int(found[2]), found[3], found[4])
+    return Bill(int(found[1]), int(found[2]), Decimal(found[3] + found[4]), Decimal(found[5] + found[6]))
 
 
 def totals(calls: Sequence[UsageChunk], info: ModelInfo) -> Bill:
@@ -66,7 +66,7 @@ def totals(calls: Sequence[UsageChunk], info: ModelInfo) -> Bill:
         assert full is not None
         cost, without = cost + paid, without + full
     tokens_in, tokens_out = sum(call.prompt_tokens for call in calls), sum(call.output_tokens for call in calls)
-    return Bill(tokens_in, tokens_out, str(cost), str(without - cost))
+    return Bill(tokens_in, tokens_out, cost, without - cost)
 
 
 def reported(body: bytes) -> UsageChunk:

@@ -277,8 +277,18 @@ _VENDORS: Final = {
         body=sse(calling({"id": "null", "function": function("read", {"row": 7}), "index": 0}, finish="tool_calls")),
         calls=(Call("", "read", '{"row":7}'),), reason="tool_calls",
     ),
+    "mistral: what is cached": Script(
+        dialect="mistral", why="billed at a tenth, in blocks, and at most the prompt",
+        body=chat(text="Oui", usage=usage(1783, 1, prompt_tokens_details={"cached_tokens": 1760})),
+        text="Oui", reason="stop", usage=Counts(23, 1, cache_read=1760),
+    ),
+    "mistral: more cached than there is, billed": Script(
+        dialect="mistral", why="the blocks go beyond the prompt",
+        body=chat(text="Oui", usage=usage(60, 1, prompt_tokens_details={"cached_tokens": 64})),
+        text="Oui", reason="stop", usage=Counts(0, 1, cache_read=60),
+    ),
     "mistral: more cached than there is": Script(
-        dialect="mistral", why="its cached tokens are rounded up to blocks, and no discount",
+        dialect="mistral", why="another count, in blocks, and no discount",
         body=sse(chunk({"content": "Oui"}, "stop", usage=usage(9, 1, num_cached_tokens=16, service_tier="default"))),
         text="Oui", reason="stop", usage=Counts(9, 1),
     ),
@@ -320,7 +330,7 @@ _VENDORS: Final = {
     "google: an error in an array": Script(
         dialect="google", why="its error bodies are arrays of one",
         body=b'[{"error":{"code":503,"message":"The model is overloaded.","status":"UNAVAILABLE"}}]',
-        error="ServerError",
+        error="OverloadedError",
     ),
     "azure: filter results before, between and after": Script(
         dialect="azure", why="events without choices, with an empty id and model, and with delta null",
@@ -336,9 +346,9 @@ _VENDORS: Final = {
         text="Harmless", reason="stop", usage=Counts(12, 2),
     ),
     "azure: more cached than there is": Script(
-        dialect="azure", why="Grok on Azure has reported so; no count is negative",
+        dialect="azure", why="Grok on Azure has reported so; what is read is a part of the prompt",
         body=chat(text="Hi", usage=usage(7, 2, prompt_tokens_details={"cached_tokens": 161})),
-        text="Hi", reason="stop", usage=Counts(0, 2, cache_read=161),
+        text="Hi", reason="stop", usage=Counts(0, 2, cache_read=7),
     ),
     "azure: filtered half-way": Script(
         dialect="azure", why="content_filter is a refusal, and a call that it cut is dropped",
@@ -445,8 +455,34 @@ _VENDORS: Final = {
         body=chat(ChatForm(usage_place="choice"), text="Sure"),
         text="Sure", reason="stop", usage=TEN,
     ),
+    "vercel: what it has cost": Script(
+        dialect="vercel", why="its cost is the bill",
+        body=chat(text="Yes", usage=usage(9, 3, cost=0.000423, market_cost=0.0005, is_byok=False)),
+        text="Yes", reason="stop", usage=Counts(9, 3), cost=Decimal("0.000423"),
+    ),
+    "venice: what it has cost": Script(
+        dialect="venice", why="dollars beside the usage, in an object with another currency",
+        body=sse(
+            chunk({"content": "Yes"}),
+            chunk({}, "stop", usage=usage(9, 3), cost={"diem": 0, "usd": 0.00012534375}),
+        ),
+        text="Yes", reason="stop", usage=Counts(9, 3), cost=Decimal("0.00012534375"),
+    ),
+    "inception: reasoning beside the output": Script(
+        dialect="inception", why="completion_tokens leaves reasoning out, and the total does not",
+        body=sse(
+            chunk({"content": "Yes"}),
+            chunk({}, "stop", usage=usage(324, 51, 594, reasoning_tokens=219, cached_input_tokens=245)),
+        ),
+        text="Yes", reason="stop", usage=Counts(79, 270, cache_read=245, reasoning=219), cost=Decimal("0.0043605"),
+    ),
+    "together: reasoning beside the details": Script(
+        dialect="together", why="reasoning_tokens stands in the usage itself, and is a part of the output",
+        body=sse(chunk({"content": "Yes"}), chunk({}, "stop", usage=usage(112, 76, 188, reasoning_tokens=68))),
+        text="Yes", reason="stop", usage=Counts(112, 76, reasoning=68), cost=Decimal("0.001476"),
+    ),
     "perplexity: the whole message once more": Script(
-        dialect="openai-compatible", why="the last event has `message` beside an empty `delta`",
+        dialect="perplexity", why="the last event has `message` beside an empty `delta`",
         body=sse(
             chunk({"role": "assistant", "content": "So"}),
             chunk({"content": " it is"}),
@@ -518,9 +554,9 @@ _CHAT: Final = {
         calls=(Call("call_a", "ping", "{}"),), reason="tool_calls", usage=TEN,
     ),
     "broken arguments": Script(
-        dialect="openai", why="the server says that the call is whole, and it is not",
+        dialect="openai", why="the server says that the call is whole, and it is not: the model is told",
         body=chat(tool_calls=[{**ROW, "arguments": '{"row":'}]),
-        usage=TEN, error="MalformedResponseError",
+        calls=(Call("call_a", "read", '{"row":'),), reason="tool_calls", usage=TEN,
     ),
     "length inside a call": Script(
         dialect="openai", why="the call was cut and must not run",
@@ -548,9 +584,9 @@ _CHAT: Final = {
         text="Good", reason="stop", usage=TEN,
     ),
     "[DONE] without a finish reason": Script(
-        dialect="openai", why="complete, and nobody says why it ended",
+        dialect="openai", why="a proxy says it after a cut too",
         body=chat(text="Good", finish_reason=""),
-        text="Good", reason="other", usage=TEN,
+        text="Good", error="StreamInterruptedError", usage=TEN,
     ),
     "[DONE] without a finish reason, after a call": Script(
         dialect="openai", why="the call is whole",
@@ -784,9 +820,9 @@ _RESPONSES: Final = {
         calls=(ROW_CALL,), reason="length", usage=TEN,
     ),
     "broken arguments of a completed response": Script(
-        dialect="openai", why="the server says that the call is whole, and it is not",
+        dialect="openai", why="the server says that the call is whole, and it is not: the model is told",
         body=responses({**ASKED, "arguments": '{"row":'}),
-        usage=TEN, error="MalformedResponseError",
+        calls=(Call("call_a", "read", '{"row":'),), reason="tool_calls", usage=TEN,
     ),
     "the limit inside the text": Script(
         dialect="openai", why="incomplete is an end like others",

@@ -20,7 +20,7 @@ from penstock import (
 )
 from penstock.wire.vendors import DIALECTS
 
-VENDORS = ["anthropic", *DIALECTS]
+VENDORS = list(DIALECTS)
 IDS = st.sampled_from(["a", "b", "call_1", "toolu_01", "", "ü/1", "x" * 50])  # few, so that they meet
 BROKEN = ["", " ", "\n\t", "\ud83d", "half \ude00 of it", "\ud83d\ude00"]
 TEXTS = st.one_of(st.sampled_from(["Hi", "What now?", "ja, ön"]), st.text(max_size=20), st.sampled_from(BROKEN))

@@ -9,7 +9,7 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[2]
 CASSETTES: Final = ROOT / "cassettes"
 SHARED: Final = ROOT.parent / "shared"
-CORPUS: Final = SHARED / "corpus" / "exchanges.jsonl.gz"
+CORPORA: Final = tuple(SHARED / "corpus" / f"{name}.jsonl.gz" for name in ("exchanges", "exchanges-2"))
 
 
 def unmeasured() -> dict[str, str]:

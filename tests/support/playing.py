@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Awaitable, Callable, Coroutine
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import anyio
 import anyio.lowlevel
+import msgspec
 
 from penstock import BaseProvider, Chunk, Message, ProviderError, StopChunk, TextChunk, UsageChunk
+from penstock.middleware import Event
 
 ASK = [Message("user", "Hi")]
 STOP = StopChunk(reason="stop")
 HI: list[Chunk] = [TextChunk("Hi"), STOP]
+NOON: Final = dt.datetime(2026, 11, 30, 12, tzinfo=dt.UTC)
+OPEN: Final = UsageChunk(unsettled=1)
+"""How an answer begins, whose bill is not known yet."""
+SETTLED: Final = UsageChunk(unsettled=-1)
+"""How it ends, once it is."""
 
 
 class Clock:
@@ -34,9 +42,15 @@ class Clock:
         await anyio.lowlevel.checkpoint()
 
 
+def at_noon(event: Event) -> Event:
+    """The event without what is another in each run of a test."""
+    assert event.at.tzinfo is dt.UTC
+    return msgspec.structs.replace(event, call="c", at=NOON)
+
+
 def used(tokens: int) -> UsageChunk:
     """Usage that can be told from other usage, and costs something."""
-    return UsageChunk(input_tokens=tokens, output_tokens=1, cost=Decimal(tokens) / 1000)
+    return UsageChunk(input_tokens=tokens, output_tokens=1, known_cost=Decimal(tokens) / 1000)
 
 
 def bill(chunks: list[Chunk]) -> UsageChunk:

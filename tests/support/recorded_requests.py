@@ -37,9 +37,8 @@ HISTORY: Final = {"messages": "messages", "chat": "messages", "responses": "inpu
 REFUSALS: Final = {
     "the history is empty": "refused: the history is empty",
     "the text is empty": "refused: the text is empty",
-    "are not a JSON object": "refused: the arguments are not a JSON object",
+    " is empty: leave it out": "refused: a message of no parts",
     "which no message before it makes": "refused: a result for a call that no message makes",
-    "wait for the model's answer": "refused: the dialect has no user's message after a result",
 }
 _SYSTEM: Final = "a system prompt that is not one text at the beginning"
 _DIRECT: Final = {"type": "direct"}
@@ -141,10 +140,22 @@ def _beside(request: dict[str, Any]) -> dict[str, Any]:
     return {**request, "messages": turns}
 
 
+def _once(request: dict[str, Any]) -> dict[str, Any]:
+    """With the objects that arguments mean which hold them as a text."""
+    items = [
+        {**item, "arguments": msgspec.json.decode(item["arguments"])}
+        if item.get("type") == "function_call" and item["arguments"].startswith('"')
+        else item
+        for item in request.get("input") or ()
+    ]
+    return {**request, "input": items} if "input" in request else request
+
+
 _CHANGES: Final[dict[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     "equal": lambda request: request,
     "different: blank text before a call is not sent": _unblank,
     "different: what a result shows beside its text comes after it": _beside,
+    "different: arguments that were written as JSON twice are sent once": _once,
 }
 
 
@@ -158,11 +169,11 @@ def from_messages(request: dict[str, Any], vendor: str) -> tuple[str, list[Messa
         if turn["role"] == "system":
             raise InexpressibleError("a message of the system's within the history")
         said = turn["role"] == "assistant"
-        history.append(Message(turn["role"], [_part(block, said=said) for block in _blocks(turn["content"])]))
+        history.append(Message(turn["role"], [_part(block, vendor, said=said) for block in _blocks(turn["content"])]))
     return system_of(request.get("system")), history
 
 
-def _part(block: dict[str, Any], *, said: bool) -> Part:
+def _part(block: dict[str, Any], vendor: str, *, said: bool) -> Part:
     """The part that says the same as a block, which is opaque where there is no other."""
     kind, fields = block["type"], block.keys()
     if kind == "thinking":
@@ -170,10 +181,10 @@ def _part(block: dict[str, Any], *, said: bool) -> Part:
     if kind == "redacted_thinking":
         return ReasoningPart(proof=block["data"], redacted=True, vendor="anthropic")
     if kind == "tool_use":
-        if block.get("caller", _DIRECT) != _DIRECT:
-            raise InexpressibleError("a call that the vendor's code made")
         arguments = msgspec.json.encode(block["input"]).decode()
-        return ToolCallPart(id=block["id"], name=block["name"], arguments=arguments)
+        beside = {} if block.get("caller", _DIRECT) == _DIRECT else {"caller": block["caller"]}
+        extra = msgspec.json.encode(beside).decode() if beside else ""
+        return ToolCallPart(id=block["id"], name=block["name"], arguments=arguments, extra=extra, vendor=vendor)
     if kind == "tool_result" and fields <= {"type", "tool_use_id", "content", "is_error"}:
         content = block.get("content") or ""
         shown = content if isinstance(content, str) else [_shown(piece) for piece in content]
@@ -302,6 +313,8 @@ def from_chat(request: dict[str, Any], vendor: str) -> tuple[str, list[Message]]
             system = system_of(content)
         elif role == "user":
             history.append(Message("user", user_parts(content, ("text",))))
+        elif role == "tool" and "tool_call_id" not in turn:
+            raise InexpressibleError("a result that does not say of which call it is")
         elif role == "tool":
             shown: Any = content if isinstance(content, str) else user_parts(content, ("text",))
             history.append(Message("user", [ToolResultPart(id=turn["tool_call_id"], content=shown)]))

@@ -82,15 +82,16 @@ async def talking_to(
     recording: bool,
     dialect: str = "",
     info: ModelInfo | None = None,
+    model: str | None = None,
 ) -> AsyncIterator[BaseProvider]:
     """A provider that asks a source. The emulator runs only while it is being recorded.
 
-    info: of a model that the catalogue does not know.
+    info: of a model that the catalogue does not know. model: another one than the source's.
     """
     source = SOURCES[name]
     known = catalog().models.get(source.model)
     config = ProviderConfig(
-        model_id=source.model,
+        model_id=model or source.model,
         model_info=known.provider_config.model_info if known else info,
         api_key=key or source.key,
         base_url=source.url,

@@ -19,7 +19,7 @@ def faults(wire: str, body: bytes, *, begins: bool) -> list[str]:
     """All that the vendor would refuse; *wire* as in `mistral, chat`. begins: something of the first turn was sent."""
     request = msgspec.json.decode(body)
     vendor, _, api = wire.partition(", ")
-    if vendor == "anthropic":
+    if "messages" in DIALECTS[vendor].wires:
         return [*_anthropic(request["messages"], begins=begins)]
     if api == "responses":
         return [*_responses(request["input"], DIALECTS[vendor])]

@@ -27,8 +27,8 @@ from penstock.testing import (
     openai_error,
     responses_message,
 )
-from penstock.wire.anthropic import errors as anthropic_errors
-from penstock.wire.openai import errors as openai_errors
+from penstock.wire import errors as anthropic_errors
+from penstock.wire import errors as openai_errors
 from reading import PRICED
 
 __all__ = ["ASK", "KEY", "WIRES", "ThreeWire", "each_wire", "failure", "read"]

@@ -94,7 +94,7 @@ def check(expected: Outcome, chunks: list[Chunk], error: ProviderError | None, b
         assert [stop.reason for stop in stops] == [expected.reason]
         assert chunks[-1] is stops[0]
         total = sum(usage, UsageChunk())
-        assert bool(usage) is (expected.usage is not None)
+        assert any(chunk.prompt_tokens or chunk.output_tokens for chunk in usage) is (expected.usage is not None)
         assert (total.input_tokens, total.output_tokens) == (expected.usage or (0, 0))
     else:
         assert not stops
@@ -189,7 +189,8 @@ def read(reply: ServerReply, wire: WireName) -> tuple[list[Chunk], ProviderError
         if wire == "messages"
         else (ChatDecoder if wire == "chat" else ResponsesDecoder)(meter, DIALECTS["openai"])
     )
-    chunks: list[Chunk] = []
+    opening = meter.open()
+    chunks: list[Chunk] = [] if opening is None else [opening]
     try:
         for step in reply.body:
             assert isinstance(step, bytes)

@@ -9,8 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock import Chunk, ModelInfo, ProviderError, StreamInterruptedError
+from penstock.core.cost import Meter
 from penstock.core.errors import MalformedResponseError
-from penstock.wire.sse import Event, SSEDecoder
+from penstock.wire.answer_reader import AnswerReader
+from penstock.wire.openai.responses_answer import ResponsesDecoder
+from penstock.wire.sse import MAX_EVENT, Event, SSEDecoder
+from penstock.wire.vendors import DIALECTS
+from reading import DAY
 
 
 def event(data: str | bytes, name: str = "", id_: str = "") -> Event:
@@ -158,3 +164,17 @@ def test_the_buffer_has_a_bound_and_the_error_names_it(line: bytes, end: bytes) 
     decoder.feed(line.replace(b"\n", end))
     with pytest.raises(MalformedResponseError, match="40 bytes"):
         decoder.feed(b"x")
+
+
+@pytest.mark.parametrize(("bound", "kind"), [(MAX_EVENT, StreamInterruptedError), (2**20, MalformedResponseError)])
+def test_the_owner_of_a_reader_sets_the_bound(bound: int, kind: type[ProviderError]) -> None:
+    """One event of a picture is larger than most would think; whoever wants less says so."""
+    picture = b'data: {"type":"response.output_item.done","item":{"type":"x","result":"%b"}}\n\n' % (b"A" * 17 * 2**20)
+    reader = AnswerReader(ResponsesDecoder(Meter(ModelInfo(), DAY), DIALECTS["openai"]), max_event=bound)
+    pieces = [picture[start : start + 2**20] for start in range(0, len(picture), 2**20)]
+
+    def chunks() -> list[Chunk]:
+        return [chunk for piece in pieces for chunk in reader.feed(piece)] + list(reader.close())
+
+    with pytest.raises(kind):
+        chunks()

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
+from penstock.core.arguments import kept_arguments
 from penstock.core.chunks import (
     Chunk,
     OpaqueChunk,
@@ -83,7 +84,7 @@ class Collector:
         self._all_text: list[str] = []
         self._reasoning: list[str] = []  # of the part that goes on
         self._all_reasoning: list[str] = []
-        self._vendor = ""  # that wants the reasoning back, proof or not
+        self._vendor = self._account = ""  # that want the reasoning back, proof or not
         self._calls: list[ToolCallChunk] = []
         self._usage = UsageChunk()
         self._stop: StopChunk | None = None
@@ -118,13 +119,15 @@ class Collector:
         text = "".join(self._text)
         reasoning = "".join(self._reasoning)
         parts: list[Part] = [TextPart(text)] if text else []
-        return [*parts, ReasoningPart(text=reasoning, vendor=self._vendor)] if reasoning else parts
+        return (
+            [*parts, ReasoningPart(text=reasoning, vendor=self._vendor, account=self._account)] if reasoning else parts
+        )
 
     def _end_part(self) -> None:
         self._parts += self._pending()
         self._text = []
         self._reasoning = []
-        self._vendor = ""
+        self._vendor = self._account = ""
 
     def _feed_text(self, chunk: TextChunk) -> None:
         if self._reasoning:
@@ -136,19 +139,25 @@ class Collector:
         if self._text:
             self._end_part()
         self._vendor = chunk.vendor or self._vendor
+        self._account = chunk.account or self._account
         if chunk.text:
             self._reasoning.append(chunk.text)
             self._all_reasoning.append(chunk.text)
         if chunk.proof:
             text, self._reasoning = "".join(self._reasoning), []
             self._parts.append(
-                ReasoningPart(text=text, proof=chunk.proof, redacted=chunk.redacted, vendor=chunk.vendor)
+                ReasoningPart(
+                    text=text, proof=chunk.proof, redacted=chunk.redacted, vendor=chunk.vendor, account=chunk.account
+                )
             )
-            self._vendor = ""
+            self._vendor = self._account = ""
 
     def _feed_call(self, chunk: ToolCallChunk) -> None:
         self._end_part()
-        self._parts.append(ToolCallPart(id=chunk.id, name=chunk.name, arguments=chunk.arguments))
+        arguments = chunk.arguments if chunk.problem is None else kept_arguments(chunk.arguments)
+        self._parts.append(
+            ToolCallPart(id=chunk.id, name=chunk.name, arguments=arguments, extra=chunk.extra, vendor=chunk.vendor)
+        )
         self._calls.append(chunk)
 
     def _feed_opaque(self, chunk: OpaqueChunk) -> None:

@@ -13,23 +13,37 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableSequence, Sequence
-from contextlib import aclosing
-from typing import TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import anyio
 import msgspec
 
 from penstock.agent.collect import Collector, Reply
 from penstock.agent.tools import FunctionTool, ToolContent, report_failure, tool_table
+from penstock.core.arguments import problem_of
 from penstock.core.chunks import Chunk, StopChunk, ToolCallChunk, UsageChunk
+from penstock.core.client_calls import is_client_tool, tool_name
+from penstock.core.closing import Stream, aclosing
 from penstock.core.errors import ConfigError, ProviderError, TurnLimitError
-from penstock.core.messages import Message, Options, ReasoningPart, Tool, ToolResultPart
+from penstock.core.messages import (
+    Message,
+    Options,
+    Part,
+    ReasoningPart,
+    TextPart,
+    Tool,
+    ToolCallPart,
+    ToolResultPart,
+)
 from penstock.core.provider import BaseProvider, check_provider
+from penstock.core.scope import Scope, in_run, next_call, running_tools
 from penstock.core.validation import check_count, check_seconds
 
 __all__ = ["Approve", "LoopChunk", "OnTurn", "ToolResultChunk", "run_tools"]
 
 T = TypeVar("T")
+
+_BROKEN_OFF: Final = "Not run: the turn was broken off."
 
 
 class ToolResultChunk(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="tool_result"):
@@ -72,9 +86,11 @@ def run_tools(
     as a later one was cut off, and their results say so. It goes on by itself after `pause`. It ends with
     TurnLimitError when it may not call the model again, and when told, by `on_turn` or by leaving it.
 
-    messages: the history, extended in place by each whole turn. A refusal is left out, as vendors advise.
-    options: its `tools` may hold a vendor's own. A `tool_choice` that forces a call is for the first turn only, as
-        there would be no end.
+    messages: the history, extended in place by each whole turn. A refusal is left out, as vendors advise. Calls at its
+        end that have no result are run first, so a history that was saved at any moment goes on where it was.
+    options: its `tools` may hold a vendor's own; one whose work is the client's, as a shell, is run by the function of
+        its name in *tools*, and sent as it stands here. A `tool_choice` that forces a call is for the first turn only,
+        as there would be no end.
     max_turns: how often the model may be called. The last turn's tools do run, so that the same messages can go on.
     approve: called with each call of a turn before any runs, one after the other, in the event loop. What it raises
         gets out; nothing of the turn has run then, and the history says so.
@@ -92,20 +108,23 @@ def run_tools(
         check_seconds("tool_timeout", tool_timeout)
     table = tool_table(tools)
     turns = _Turns(messages, table, approve, tool_timeout, on_turn)
-    return _loop(provider, system_prompt, _with_tools(options, table), turns, max_turns)
+    return Stream(_loop(provider, system_prompt, _with_tools(options, table), turns, max_turns))
 
 
 async def _loop(
     provider: BaseProvider, system_prompt: str, options: Options, turns: _Turns, max_turns: int
 ) -> AsyncGenerator[LoopChunk, None]:
     usage = UsageChunk()
+    scope = in_run(options)
+    for result in await turns.resume(scope):
+        yield result
     for _ in range(max_turns):
         collector = Collector()
         try:
             # A copy: whoever keeps what it was sent keeps what it was sent.
-            stream = provider.create_message(system_prompt, list(turns.messages), options)
-            async with aclosing(stream):
-                async for chunk in stream:
+            stream = provider.create_message(system_prompt, list(turns.messages), next_call(options, scope))
+            async with aclosing(stream) as chunks:
+                async for chunk in chunks:
                     collector.feed(chunk)
                     if not isinstance(chunk, StopChunk):  # it comes below: until then the connection is in use
                         yield chunk
@@ -120,7 +139,7 @@ async def _loop(
             options = msgspec.structs.replace(options, tool_choice=None)
         if stop.reason == "tool_calls" and reply.tool_calls:
             yield stop
-            results = await turns.run(reply)
+            results = await turns.run(reply, scope)
             going_on = not await turns.told(reply)
         else:
             results = turns.settle(reply, stop)
@@ -160,26 +179,47 @@ class _Turns:
             self._take(reply, results)
         return results
 
-    async def run(self, reply: Reply) -> list[ToolResultChunk]:
+    async def run(self, reply: Reply, scope: Scope) -> list[ToolResultChunk]:
         """Run the calls of an answer and take it, with a result for each call, also if this is cancelled."""
-        results = [_failed(call, "Not run: the turn was broken off.") for call in reply.tool_calls]
+        results = [_failed(call, _BROKEN_OFF) for call in reply.tool_calls]
         try:
-            refusals = [await self._refusal(call) for call in reply.tool_calls]
+            await self._run(reply.tool_calls, results, scope)
+        finally:
+            self._take(reply, results)
+        return results
+
+    async def resume(self, scope: Scope) -> list[ToolResultChunk]:
+        """Run the calls that the history leaves open, and give it their results, also if this is cancelled."""
+        place, calls = _open_calls(self.messages)
+        if not calls:
+            return []
+        results = [_failed(call, _BROKEN_OFF) for call in calls]
+        try:
+            await self._run(calls, results, scope)
+        finally:
+            after = self.messages[place + 1 : place + 2]
+            said = after[0].content if after else []
+            parts = [TextPart(said)] if isinstance(said, str) else list(said)
+            self.messages[place + 1 : place + 2] = [Message("user", [*_parts(results), *parts])]
+        return results
+
+    async def _run(self, calls: Sequence[ToolCallChunk], results: list[ToolResultChunk], scope: Scope) -> None:
+        refusals = [await self._refusal(call) for call in calls]
+        with running_tools(scope):
             async with anyio.create_task_group() as group:
-                for place, (call, refusal) in enumerate(zip(reply.tool_calls, refusals, strict=True)):
+                for place, (call, refusal) in enumerate(zip(calls, refusals, strict=True)):
                     if refusal is None:
                         group.start_soon(self._call, call, results, place)
                     else:
                         results[place] = _failed(call, refusal)
-        finally:
-            self._take(reply, results)
-        return results
 
     async def told(self, reply: Reply) -> bool:
         """Whether the caller says that this turn is the last."""
         return self._on_turn is not None and await _awaited(self._on_turn(reply)) is True
 
     async def _refusal(self, call: ToolCallChunk) -> str | None:
+        if call.problem is not None:
+            return f"Not run: {call.problem} Make the call again, with one JSON object that fits the tool's schema."
         if call.name not in self._table:
             return f"There is no tool `{call.name}`; there are: {', '.join(self._table)}."
         answer = True if self._approve is None else await _awaited(self._approve(call))
@@ -209,21 +249,44 @@ class _Turns:
         said = reply.message is not None and any(not isinstance(part, ReasoningPart) for part in reply.message.content)
         turn = [reply.message] if said and reply.message is not None else []
         if results:
-            parts = [ToolResultPart(id=each.id, content=each.content, is_error=each.is_error) for each in results]
-            turn.append(Message("user", parts))
+            turn.append(Message("user", _parts(results)))
         self.messages.extend(turn)
+
+
+def _open_calls(messages: Sequence[Message]) -> tuple[int, list[ToolCallChunk]]:
+    """The place of the last answer, and its calls that have no result behind it."""
+    place = next((place for place in range(len(messages) - 1, -1, -1) if messages[place].role == "assistant"), -1)
+    if place < 0:
+        return place, []
+    parts = [part for message in messages[place:] if not isinstance(message.content, str) for part in message.content]
+    answered = {part.id for part in parts if isinstance(part, ToolResultPart)}
+    made = [part for part in parts if isinstance(part, ToolCallPart) and part.id not in answered]
+    return place, [
+        ToolCallChunk(
+            id=part.id, name=part.name, arguments=part.arguments, problem=problem_of(part.arguments),
+            extra=part.extra, vendor=part.vendor,
+        )
+        for part in made
+    ]  # fmt: skip
+
+
+def _parts(results: Sequence[ToolResultChunk]) -> list[Part]:
+    return [ToolResultPart(id=each.id, content=each.content, is_error=each.is_error) for each in results]
 
 
 def _with_tools(options: Options | None, table: Mapping[str, FunctionTool]) -> Options:
     options = Options() if options is None else options
     names = set(table)
     for theirs in options.tools:
-        name = theirs.name if isinstance(theirs, Tool) else theirs.get("name")
-        if name in names:
+        name = theirs.name if isinstance(theirs, Tool) else tool_name(theirs)
+        if name in names and (isinstance(theirs, Tool) or not is_client_tool(theirs)):
             raise ConfigError(f"two tools are called {name!r}")
         if isinstance(theirs, Tool):
             raise ConfigError(f"nothing runs the tool {name!r} of the options: give it to run_tools as a FunctionTool")
-    return msgspec.structs.replace(options, tools=[*(each.definition for each in table.values()), *options.tools])
+    # A vendor's own tool that has a function here goes to the vendor as it defines it.
+    defined = {tool_name(theirs) for theirs in options.tools if not isinstance(theirs, Tool)}
+    mine = [each.definition for name, each in table.items() if name not in defined]
+    return msgspec.structs.replace(options, tools=[*mine, *options.tools])
 
 
 def _failed(call: ToolCallChunk, why: str) -> ToolResultChunk:

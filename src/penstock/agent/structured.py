@@ -14,7 +14,7 @@ from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, get_args, o
 import msgspec
 
 from penstock.agent.collect import Collector, Reply, history_of
-from penstock.agent.schema.answer_type import AnswerType, MisfitError, json_in
+from penstock.agent.schema.answer_type import AnswerType, MisfitError, objects_in
 from penstock.agent.schema.tool_schema import check_definition
 from penstock.core.chunks import Chunk, StopChunk, TextChunk, ToolCallDeltaChunk, UsageChunk
 from penstock.core.errors import ConfigError, InvalidRequestError, ProviderError, StructuredOutputError
@@ -248,7 +248,7 @@ class _Asking:
                 continue
             self._check_stop(stop)
             try:
-                value = self._type.decode(self._said(reply))
+                value = self._value(reply)
             except MisfitError as error:
                 misfits += 1
                 if misfits > self._repairs:
@@ -279,18 +279,21 @@ class _Asking:
             return True
         return False
 
-    def _said(self, reply: Reply) -> str:
-        """The JSON text of the answer. Raises MisfitError where there is none."""
-        calls = [call for call in reply.tool_calls if call.name == self._tool.name]
-        if calls:
-            return calls[0].arguments
-        text = json_in(reply.text)
+    def _value(self, reply: Reply) -> Any:
+        """What the answer says. Raises MisfitError."""
+        call = next((call for call in reply.tool_calls if call.name == self._tool.name), None)
+        # A vendor may refuse what its model wrote and show it: whether it fits we see ourselves.
+        if call is not None and call.problem is not None and not call.arguments.startswith("{"):
+            raise MisfitError(call.problem)
+        if call is not None:
+            return self._type.decode(call.arguments)
+        found = list(objects_in(reply.text))
         # Servers that ignore a choice of tools answer with text, which is as good.
-        if self._modes[0] == "tool" and not text.startswith("{"):
+        if self._modes[0] == "tool" and not found:
             raise MisfitError(f"the tool `{self._tool.name}` was not called")
-        if not text:
+        if not reply.text.strip():
             raise MisfitError("there is no text in it")
-        return text
+        return self._type.decode_one(found or [reply.text.strip()])
 
     def _repair(self, reply: Reply, error: MisfitError) -> None:
         said = f"The answer does not fit: {error}. Give the whole answer again, corrected."

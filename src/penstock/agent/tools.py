@@ -13,7 +13,12 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar, overload
 import anyio.to_thread
 import msgspec
 
+from penstock.agent.schema.fits import misfit
+from penstock.agent.schema.strict_schema import unquoted
+from penstock.agent.schema.strict_tool import given_arguments, strict_definition
 from penstock.agent.schema.tool_schema import check_definition, explained, parameters_of
+from penstock.core.arguments import whole_text
+from penstock.core.client_calls import tool_name
 from penstock.core.errors import ConfigError
 from penstock.core.messages import MEDIA_TYPES, DocumentPart, ImagePart, TextPart, Tool
 
@@ -26,6 +31,7 @@ F_co = TypeVar("F_co", covariant=True)  # unbounded, so that a list of several t
 
 # What is wrong with the JSON text, and not with the function; the last two need not be DecodeErrors to msgspec.
 _MISFITS: Final = (msgspec.DecodeError, UnicodeError, RecursionError)
+_object = msgspec.json.Decoder(dict[str, object]).decode
 
 
 class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,14 +44,29 @@ class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
 class FunctionTool:
     """A tool written by hand: its definition, and a function of the decoded arguments, sync or async.
 
-    A sync function runs in a thread. The arguments are known to be an object and are not checked against the schema.
-    Raises ConfigError for a definition that a vendor would refuse.
+    A sync function runs in a thread. Arguments that do not fit the definition's schema are refused, and the model is
+    told why. A strict definition is sent in the form that vendors take: what may be left out may be null there, and is
+    left out again before the function is called. Raises ConfigError for a definition that a vendor would refuse.
+
+    definition: a Tool; or a vendor's own tool as its JSON object, whose work is the client's, as a shell's: the vendor
+        knows its arguments, which are not checked.
     """
 
-    def __init__(self, definition: Tool, handler: Callable[[dict[str, object]], object]) -> None:
-        check_definition(definition)
-        self.definition = definition
-        self._decode: Callable[[str], dict[str, object]] = msgspec.json.Decoder(dict[str, object]).decode
+    def __init__(self, definition: Tool | Mapping[str, object], handler: Callable[[dict[str, object]], object]) -> None:
+        given: object = definition
+        name = None
+        if isinstance(given, Tool):
+            check_definition(given)
+            name = given.name
+        elif isinstance(given, Mapping):
+            name = tool_name(given)
+        if not name:
+            raise ConfigError(f"{definition!r} is no Tool, and no vendor's tool with a name or of a known type")
+        self.name = name
+        self._strict = definition if isinstance(definition, Tool) and definition.strict else None
+        self.definition = definition if self._strict is None else strict_definition(self._strict)
+        self._schema: Mapping[str, object] = definition.parameters if isinstance(definition, Tool) else {}
+        self._decode: Callable[[str], dict[str, object]] = self._checked
         self._invoke: Callable[[dict[str, object]], object] = handler
         self._is_async = inspect.iscoroutinefunction(handler)
 
@@ -58,13 +79,33 @@ class FunctionTool:
         """
         try:
             try:
-                values = self._decode(arguments)
+                values = self._decoded(arguments)
             except _MISFITS as error:
                 path = "" if " - at `" in str(error) else " - at `$`"
                 return ToolResult(content=f"The arguments do not fit: {error}{path}", is_error=True)
             return ToolResult(content=_content(await self._result(values)))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - it is logged, and told to the model
-            return ToolResult(content=report_failure(self.definition.name, error), is_error=True)
+            return ToolResult(content=report_failure(self.name, error), is_error=True)
+
+    def _decoded(self, arguments: str) -> dict[str, object]:
+        """What the function gets. Models write lists and objects as texts, too: what can only mean one is read so."""
+        if self._strict is not None:
+            arguments = given_arguments(arguments, self._strict)
+        try:
+            return self._decode(arguments)
+        except _MISFITS:
+            given = _object(arguments)
+            meant = unquoted(given, self._schema)
+            if meant == given:
+                raise
+            return self._decode(msgspec.json.encode(meant).decode())
+
+    def _checked(self, arguments: str) -> dict[str, object]:
+        values = _object(arguments)
+        fault = misfit(values, self._schema)
+        if fault is not None:
+            raise msgspec.ValidationError(fault)
+        return values
 
     async def _result(self, values: dict[str, object]) -> object:
         if self._is_async:
@@ -76,7 +117,7 @@ class FunctionTool:
         return await result if inspect.isawaitable(result) else result
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.definition.name}>"
+        return f"<{type(self).__name__} {self.name}>"
 
 
 class DecoratedTool(FunctionTool, Generic[F_co]):
@@ -91,6 +132,7 @@ class DecoratedTool(FunctionTool, Generic[F_co]):
         description = said if description is None else description
         definition = Tool(name=name, description=description, parameters=parameters.schema, strict=strict)
         super().__init__(definition, lambda values: function(**values))
+        self.definition: Tool = strict_definition(definition) if strict else definition
         self._decode = parameters.decode
         self._is_async = inspect.iscoroutinefunction(function)
         self._function = function
@@ -125,7 +167,8 @@ def tool(
     the docstring. Arguments are checked by decoding them into the signature, strictly: an unknown one is refused too.
 
     name, description: in place of the function's and the docstring's.
-    strict: whether the vendor must keep the arguments to the schema.
+    strict: whether the vendor must keep the arguments to the schema. It is then sent in the form that vendors take, in
+        which parameters with a default may be null; the function does not see that.
 
     Raises ConfigError, with the function and the parameter, for what has no schema: no annotation, `object`, `Any`,
     `*args`, `**kwargs`, positional-only, a class that msgspec does not know.
@@ -144,7 +187,7 @@ def tool_table(tools: Sequence[FunctionTool] | Mapping[str, FunctionTool]) -> di
     for place, each in enumerate(tools.values() if isinstance(tools, Mapping) else tools):
         if not isinstance(each, FunctionTool):
             raise ConfigError(f"{each!r} is not a tool: decorate it with @tool, or make it a FunctionTool")
-        name = each.definition.name
+        name = each.name
         if keys is not None and keys[place] != name:
             raise ConfigError(f"the tool under {keys[place]!r} is called {name!r}, and the model knows it as that")
         if name in table:
@@ -165,24 +208,36 @@ def report_failure(name: str, error: BaseException) -> str:
         said = str(error)
     except Exception:  # noqa: BLE001 - a tool's own exception may fail at that too
         said = "(it cannot say why)"
-    return _text(f"{type(error).__name__}: {said}")
+    return whole_text(f"{type(error).__name__}: {said}")
 
 
 def _content(value: Any) -> ToolContent:
     if value is None:
         return ""
     if isinstance(value, str):
-        return _text(value)
+        return whole_text(value)
     parts = [value] if isinstance(value, _PARTS) else value
     if isinstance(parts, list | tuple) and parts and all(isinstance(part, _PARTS) for part in parts):
         for part in parts:
             _check_part(part)
-        said = [TextPart(_text(part.text)) if isinstance(part, TextPart) else part for part in parts]
+        said = [TextPart(whole_text(part.text)) if isinstance(part, TextPart) else part for part in parts]
         # Vendors refuse blank text, and with it the whole history that holds it.
         return [part for part in said if not isinstance(part, TextPart) or part.text.strip()] or ""
     if isinstance(value, bytes | bytearray | memoryview):
         raise TypeError("the tool returned bytes; return text, an ImagePart or a DocumentPart")
-    return msgspec.json.encode(value).decode()
+    try:
+        return msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_whole(msgspec.to_builtins(value))).decode()
+
+
+def _whole(value: Any) -> Any:
+    """A JSON value whose texts can be sent."""
+    if isinstance(value, str):
+        return whole_text(value)
+    if isinstance(value, dict):
+        return {_whole(name): _whole(item) for name, item in value.items()}
+    return [_whole(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 _PARTS: Final = (TextPart, ImagePart, DocumentPart)
@@ -200,12 +255,3 @@ def _check_part(part: Any) -> None:
         raise ValueError(
             f"the tool returned an {name} of type {part.media_type!r}, expected bytes of {', '.join(types)}"
         )
-
-
-def _text(text: str) -> str:
-    """Unicode that can be sent: a file's name, say, may hold halves of surrogate pairs."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text

@@ -12,12 +12,13 @@ from contextlib import asynccontextmanager
 import anyio
 import msgspec
 
-from penstock.cli.commands import KEYS, Commands, plain, say_where
+from penstock.cli.commands import KEYS, Commands, say_where
 from penstock.cli.terminal import json_line
 from penstock.config.catalog import catalog
 from penstock.config.models_file import load_models
 from penstock.config.open import open_provider, resolve
 from penstock.core.chunks import StopChunk, TextChunk, UsageChunk
+from penstock.core.cost import format_dollars
 from penstock.core.errors import AuthenticationError, ConfigError, InvalidRequestError, ProviderError
 from penstock.core.messages import Message, Options
 from penstock.core.models import ModelInfo, ModelsConfig
@@ -122,7 +123,7 @@ class _Chat:
         """Ask, show the answer as it comes, and say what it took, also when it breaks off."""
         asked = [*self._history, Message("user", prompt)]
         options = Options(max_tokens=self._arguments.max_tokens)
-        usage: UsageChunk | None = None
+        usage = UsageChunk()
         answer: list[str] = []
         first: float | None = None
         stopped = ""
@@ -133,7 +134,7 @@ class _Chat:
                 async with provider.stream(self._arguments.system, asked, options) as chunks:
                     async for chunk in chunks:
                         if isinstance(chunk, UsageChunk):
-                            usage = chunk if usage is None else usage + chunk
+                            usage += chunk
                         elif isinstance(chunk, TextChunk):
                             first = first or time.monotonic()
                             answer.append(chunk.text)
@@ -147,7 +148,7 @@ class _Chat:
                 if answer and not self._arguments.json:
                     print(flush=True)
                 if sent:
-                    print(_summary(usage, start, first) + stopped, file=sys.stderr)
+                    print(_summary(usage, start, first, demo=self._demo is not None) + stopped, file=sys.stderr)
         if answer:
             self._history = [*asked, Message("assistant", "".join(answer))]
 
@@ -175,10 +176,10 @@ class _Chat:
                 yield provider
 
 
-def _summary(usage: UsageChunk | None, start: float, first: float | None) -> str:
+def _summary(usage: UsageChunk, start: float, first: float | None, *, demo: bool) -> str:
     shown = "no text" if first is None else f"first text {first - start:.2f} s"
     seconds = f"{time.monotonic() - start:.2f} s"
-    if usage is None:  # unknown is not zero
+    if not (usage.prompt_tokens or usage.output_tokens):  # unknown is not zero
         return f"[no usage was reported; {shown}; {seconds}]"
     counts = [f"{usage.input_tokens} in"]
     if usage.cache_write_tokens:
@@ -187,5 +188,6 @@ def _summary(usage: UsageChunk | None, start: float, first: float | None) -> str
         counts.append(f"{usage.cache_read_tokens} cache read")
     reasoning = f" ({usage.reasoning_tokens} reasoning)" if usage.reasoning_tokens else ""
     counts.append(f"{usage.output_tokens} out{reasoning}")
-    cost = "price unknown" if usage.cost is None else f"${plain(usage.cost)}"
+    cost = format_dollars(usage) if usage.cost is not None or usage.known_cost else "price unknown"
+    cost = f"would have cost {cost}" if demo else cost  # the emulator bills nobody
     return f"[{', '.join(counts)} tokens; {cost}; {shown}; {seconds}]"

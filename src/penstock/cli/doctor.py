@@ -14,6 +14,7 @@ from penstock.cli.commands import Commands, say_where
 from penstock.config.models_file import load_models
 from penstock.config.open import open_provider
 from penstock.core.chunks import Chunk, StopChunk, TextChunk, ToolCallChunk, ToolCallDeltaChunk, UsageChunk
+from penstock.core.cost import format_dollars
 from penstock.core.errors import (
     AuthenticationError,
     ConfigError,
@@ -137,10 +138,10 @@ def _answer(call: _Call) -> Iterator[Finding]:
     else:
         yield Finding(what="streams", works=None, said="not known")
     usage = sum((chunk for chunk in call.chunks if isinstance(chunk, UsageChunk)), UsageChunk())
-    if any(isinstance(chunk, UsageChunk) for chunk in call.chunks):
-        cost = "price unknown" if usage.cost is None else f"${usage.cost.normalize():f}"
+    if usage.prompt_tokens or usage.output_tokens:
+        cost = format_dollars(usage) if usage.cost is not None or usage.known_cost else "price unknown"
         said = f"{usage.prompt_tokens} tokens in, {usage.output_tokens} out, {cost}"
-        advice = "Give the prices in modelInfo of models.json." if usage.cost is None else ""
+        advice = "Give the prices in modelInfo of models.json." if cost == "price unknown" else ""
         yield Finding(what="usage", works=True, said=said, advice=advice)
     elif error is None:
         advice = "Calls to this server cannot be counted: see streamUsage of its dialect."

@@ -13,10 +13,9 @@ import msgspec
 from penstock.core.models import ModelEntry, ModelInfo, ModelsConfig, ModelsFile, ProviderConfig
 from penstock.wire.vendors import DIALECTS
 
-__all__ = ["ANTHROPIC", "PROVIDERS", "catalog", "find_entry", "known_info", "needs_key", "own_url", "own_variables"]
+__all__ = ["PROVIDERS", "catalog", "find_entry", "known_info", "needs_key", "own_url", "own_variables"]
 
-ANTHROPIC: Final = "anthropic"
-PROVIDERS: Final = (ANTHROPIC, *DIALECTS)
+PROVIDERS: Final = tuple(DIALECTS)
 """What `provider` can be in models.json."""
 
 _DATED: Final = re.compile(r"[-@]\d{8}$|-\d{4}-\d\d-\d\d$|-latest$")
@@ -24,18 +23,18 @@ _DATED: Final = re.compile(r"[-@]\d{8}$|-\d{4}-\d\d-\d\d$|-latest$")
 
 def own_url(provider: str) -> str | None:
     """The usual address of a provider; None where each user has one of his own."""
-    return "https://api.anthropic.com" if provider == ANTHROPIC else DIALECTS[provider].base_url
+    return DIALECTS[provider].base_url
 
 
 def own_variables(provider: str) -> Sequence[str]:
     """The environment variables that may hold a provider's key; empty for servers that need none."""
-    return ("ANTHROPIC_API_KEY",) if provider == ANTHROPIC else DIALECTS[provider].key_variables
+    return DIALECTS[provider].key_variables
 
 
 def needs_key(provider: str) -> bool:
     """Whether a provider is asked with a key always; local servers are asked with one where it is given."""
-    row = DIALECTS.get(provider)
-    return row is None or (row.needs_key if row.needs_key is not None else bool(row.key_variables))
+    row = DIALECTS[provider]
+    return row.needs_key if row.needs_key is not None else bool(row.key_variables)
 
 
 @cache
@@ -63,6 +62,8 @@ def find_entry(config: ModelsConfig, name: str) -> ModelEntry | None:
 
 def known_info(provider: str, model_id: str, models: Mapping[str, ModelEntry]) -> ModelInfo | None:
     """What *models* know of a model, also under a dated id: `claude-sonnet-4-5-20250929` is `claude-sonnet-4-5`."""
+    row = DIALECTS.get(provider)
+    provider = (row.catalog_of if row is not None else None) or provider
     plain = _DATED.sub("", model_id)
     for wanted in (model_id, plain, f"{plain}-0", f"{plain}-latest"):
         for entry in models.values():

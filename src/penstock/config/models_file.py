@@ -16,7 +16,7 @@ from penstock.config.trust import judge, trust
 from penstock.core.errors import ConfigError
 from penstock.core.models import ModelEntry, ModelsConfig, ModelsFile
 from penstock.core.validation import near
-from penstock.wire.vendors import DIALECTS
+from penstock.wire.vendors import DIALECTS, completed
 
 __all__ = [
     "FILE_NAME",
@@ -36,6 +36,9 @@ ENVIRONMENT: Final = "PENSTOCK_MODELS"
 
 _MOST_FALLBACKS: Final = 100
 """How many models an alias may fall back on, each counted as often as it is reached, as it is opened so often."""
+
+_OWN: Final = "-compatible"
+"""How the providers end that take a user's own dialect."""
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -189,14 +192,21 @@ def check_entry(entry: ModelEntry, file: Path | None, alias: str) -> None:
             f"unknown provider {quoted(provider)}, expected one of: {', '.join(PROVIDERS)}{near(provider, PROVIDERS)}"
         )
         raise mistake(file, f"{where}.provider", said)
-    if entry.dialect is not None and provider != "openai-compatible":
-        raise mistake(file, f"{where}.dialect", "only the provider openai-compatible takes a dialect of its own")
-    row = entry.dialect or DIALECTS.get(provider)
-    if config.wire is not None and (row is None or config.wire not in row.wires):
-        known = ", ".join(row.wires) if row is not None else "none"
+    row = DIALECTS[provider]
+    if entry.dialect is not None:
+        if not provider.endswith(_OWN):
+            said = "only the providers openai-compatible and anthropic-compatible take a dialect of their own"
+            raise mistake(file, f"{where}.dialect", said)
+        row = completed(entry.dialect, provider)
+        if not set(row.wires) <= set(DIALECTS[provider].wires):
+            known = ", ".join(DIALECTS[provider].wires)
+            raise mistake(file, f"{where}.dialect.wires", f"{provider} has {known}, found {', '.join(row.wires)}")
+    if config.wire is not None and config.wire not in row.wires:
+        known = ", ".join(row.wires)
         raise mistake(file, f"{where}.providerConfig.wire", f"{provider} has no wire {config.wire!r}, expected {known}")
-    if row is not None and row.base_url is None and config.base_url is None:
-        raise mistake(file, f"{where}.providerConfig.baseUrl", f"{provider} has no usual one: give it, with its /v1")
+    if row.base_url is None and config.base_url is None:
+        with_version = "" if "messages" in row.wires else ", with its /v1"
+        raise mistake(file, f"{where}.providerConfig.baseUrl", f"{provider} has no usual one: give it{with_version}")
 
 
 def check_fallback(config: ModelsConfig, alias: str) -> None:

@@ -6,13 +6,14 @@ import os
 
 import msgspec
 
-from penstock.config.catalog import ANTHROPIC, catalog, find_entry, known_info
+from penstock.config.catalog import catalog, find_entry, known_info
 from penstock.config.keys import key_value
 from penstock.config.mistakes import mistake
 from penstock.config.models_file import check_entry, check_fallback, load_models, unknown_alias
 from penstock.config.trust import tamed
-from penstock.core.models import ModelEntry, ModelsConfig
+from penstock.core.models import ModelEntry, ModelInfo, ModelsConfig
 from penstock.core.provider import BaseProvider
+from penstock.wire.vendors import DIALECTS
 
 __all__ = ["open_provider", "resolve"]
 
@@ -61,7 +62,7 @@ def resolve(alias: str | None = None, *, models: ModelsConfig | str | os.PathLik
 
 def _opened(config: ModelsConfig, entry: ModelEntry) -> BaseProvider:
     """The provider with its middleware."""
-    provider = _wrapped(_bare(entry), entry)
+    provider = _wrapped(_bare(config, entry), entry)
     if not entry.fallback:
         return provider
     from penstock.middleware import Fallback  # here and below: only what an entry asks for is imported
@@ -69,14 +70,23 @@ def _opened(config: ModelsConfig, entry: ModelEntry) -> BaseProvider:
     return Fallback(provider, *(_opened(config, resolve(other, models=config)) for other in entry.fallback))
 
 
-def _bare(entry: ModelEntry) -> BaseProvider:
-    if entry.provider == ANTHROPIC:
+def _bare(config: ModelsConfig, entry: ModelEntry) -> BaseProvider:
+    def find_info(model_id: str) -> ModelInfo | None:
+        """Of another model that answers: what the file knows, else the catalogue unless the file states prices."""
+        own = known_info(entry.provider, model_id, config.models)
+        if own is None and entry.provider_config.model_info == asked:
+            own = known_info(entry.provider, model_id, catalog().models)
+        return own
+
+    asked = known_info(entry.provider, entry.provider_config.model_id, catalog().models)
+    dialect = entry.dialect or entry.provider
+    if "messages" in DIALECTS[entry.provider].wires:
         from penstock.providers.anthropic import AnthropicProvider
 
-        return AnthropicProvider(entry.provider_config)
+        return AnthropicProvider(entry.provider_config, dialect, find_info=find_info)
     from penstock.providers.openai import OpenAIProvider
 
-    return OpenAIProvider(entry.provider_config, entry.dialect or entry.provider)
+    return OpenAIProvider(entry.provider_config, dialect, find_info=find_info)
 
 
 def _wrapped(provider: BaseProvider, entry: ModelEntry) -> BaseProvider:

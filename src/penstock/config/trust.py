@@ -63,7 +63,7 @@ FREE: Final[Mapping[type, frozenset[str]]] = {
     ModelEntry: frozenset(
         {"enabled", "provider_config", "retry", "circuit_breaker", "rate_limit", "concurrency", "fallback"}
     ),
-    ProviderConfig: frozenset({"model_id", "model_info", "deadlines"}),
+    ProviderConfig: frozenset({"model_id", "model_info", "deadlines", "max_connections", "max_event_bytes"}),
     Deadlines: frozenset({"connect", "first_chunk", "stall", "total"}),
     RetryTable: frozenset({"attempts", "max_wait", "base"}),
     CircuitBreakerTable: frozenset({"failures", "window", "pause"}),
@@ -75,7 +75,8 @@ FREE: Final[Mapping[type, frozenset[str]]] = {
     ModelInfo: _SHEET
     | {"variants", "changes", "prices_as_of", "max_tokens", "context_window", "min_cache_tokens", "supports_images"}
     | {"supports_sampling", "supports_prefill", "supports_forced_tools", "supports_cache_options"}
-    | {"reasoning_modes", "efforts"},
+    | {"reasoning_modes", "efforts"}
+    | {"audio_input_price", "audio_output_price", "image_output_price", "regional_factor"},
 }
 """The fields that any file may set. A field that stands neither here nor in JUDGED needs trust."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Context, Decimal, Inexact
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -21,6 +21,7 @@ __all__ = [
 
 # Money is never rounded: wide enough for any bill, deaf to the caller's own decimal context, and loud if ever not.
 EXACT = Context(prec=5000, traps=[Inexact])
+_NONE: Final = Decimal(0)
 
 StopReason: TypeAlias = Literal["stop", "length", "tool_calls", "refusal", "pause", "other"]
 
@@ -45,6 +46,8 @@ class ReasoningChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_fi
     """The proof is the block's encrypted content itself, not a signature of the text."""
     vendor: str = ""
     """The vendor that needs this block in the next request; empty if none does."""
+    account: str = ""
+    """The one host of that vendor that can read it, where no other can; empty where any can."""
 
 
 class ToolCallDeltaChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="type", tag="tool_call_delta"):
@@ -69,11 +72,21 @@ class ToolCallChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_fie
     name: str
     """The tool's name, as the model wrote it."""
     arguments: str
-    """JSON text of an object, checked; `{}` for a call without arguments."""
+    """JSON text of an object, checked; `{}` for a call without arguments. With a `problem`, the text as it came."""
+    problem: str | None = None
+    """Why the arguments cannot be used, in one sentence for the model; None when they can. Do not run such a call: tell
+    the model, as `run_tools` does. In a history such arguments are `{"INVALID_JSON": text}`.
+    """
+    extra: str = ""
+    """What the vendor wants back beside id, name and arguments, as its JSON text: who made the call (`caller`), and
+    what it is where it is no function. Empty for nothing.
+    """
+    vendor: str = ""
+    """Who wants `extra` back; empty where nobody does."""
 
 
 class OpaqueChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="type", tag="opaque"):
-    """A finished block that has no neutral form: a server tool's call or result, cited text, a compaction."""
+    """A finished block that has no neutral form: a server tool's call or result, cited text, an image, a compaction."""
 
     vendor: str
     """Whose block it is."""
@@ -85,11 +98,14 @@ class OpaqueChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field
     """
 
 
-class UsageChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="type", tag="usage"):
+class UsageChunk(
+    msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="type", tag="usage",
+    omit_defaults=True, repr_omit_defaults=True,
+):  # fmt: skip
     """An increment of what is billed. Add up all of them, over a call or over a month, and the sum is the bill.
 
     Counts are tokens, and no token is counted in two fields that have a price of their own. A correction downwards is a
-    negative increment; no sum is negative.
+    negative increment; no sum is negative. In JSON, fields that are 0 are left out.
     """
 
     input_tokens: int = 0
@@ -106,10 +122,32 @@ class UsageChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field=
     """The part of `output_tokens` that is reasoning."""
     web_searches: int = 0
     """Web searches that the vendor ran and bills; a count, not tokens."""
-    cost: Decimal | None = Decimal(0)
-    """US dollars, exact, an increment too. None when a price is not known; then the sum's cost is None as well. A chunk
-    without counts costs 0.
+    known_cost: Decimal = _NONE
+    """US dollars that are sure to be billed, exact."""
+    unsettled: int = 0
+    """How many calls may be billed more than `known_cost` says. An answer begins with an increment of 1, and takes it
+    back at its end when all that is billed is known.
     """
+    _stored_cost: Decimal | None = msgspec.field(name="cost", default=_NONE)
+
+    def __post_init__(self) -> None:
+        # Chunks that were stored before there was `known_cost` had a `cost`, null where a price was not known.
+        stored = self._stored_cost
+        if stored is _NONE:
+            return
+        msgspec.structs.force_setattr(self, "_stored_cost", _NONE)
+        if stored is None:
+            msgspec.structs.force_setattr(self, "unsettled", self.unsettled + 1)
+        else:
+            msgspec.structs.force_setattr(self, "known_cost", EXACT.add(self.known_cost, stored))
+
+    @property
+    def cost(self) -> Decimal | None:
+        """US dollars, exact; None where more may be billed than `known_cost`, as a price or a count is not known.
+
+        Who adds up the cost of each chunk, and leaves out None, has the bill of every answer that ended.
+        """
+        return None if self.unsettled > 0 else self.known_cost
 
     @property
     def prompt_tokens(self) -> int:
@@ -127,7 +165,8 @@ class UsageChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field=
             cache_write_extended_tokens=self.cache_write_extended_tokens + other.cache_write_extended_tokens,
             reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
             web_searches=self.web_searches + other.web_searches,
-            cost=None if self.cost is None or other.cost is None else EXACT.add(self.cost, other.cost),
+            known_cost=EXACT.add(self.known_cost, other.known_cost),
+            unsettled=self.unsettled + other.unsettled,
         )
 
     def __radd__(self, other: object) -> UsageChunk:

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
+from fnmatch import fnmatchcase
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
 from penstock.core.chunks import EXACT, UsageChunk
+from penstock.core.dialect import Dialect
 from penstock.core.models import DAYS, ModelInfo, Prices, PriceSheet
 
-__all__ = ["Meter", "calculate_cost"]
+__all__ = ["Meter", "calculate_cost", "format_dollars", "prices_at"]
+
+_NOTHING: Final[Mapping[str, int]] = {}
+# Tokens that the counts hold but that have a price of their own, by the field of that price.
+_COUNTED_AS: Final[Mapping[str, str]] = {
+    "audio_input_price": "input_tokens",
+    "audio_output_price": "output_tokens",
+    "image_output_price": "output_tokens",
+}
 
 
 def calculate_cost(
@@ -25,25 +37,89 @@ def calculate_cost(
     The tier follows the prompt tokens of the whole call, so a sum over several calls may fall into a wrong one.
     A count above zero without a price makes the cost None, never 0.
     """
-    prices = _prices(info, usage.prompt_tokens, variant, on or dt.datetime.now(dt.UTC))
+    known, complete = _priced(usage, info, variant, on or dt.datetime.now(dt.UTC), _NOTHING)
+    return known if complete else None
+
+
+def format_dollars(usage: UsageChunk | Decimal | None) -> str:
+    """A sum of money for people to read: `$0.0098`, `≥ $9.99 (1 call unknown)`; `unknown` for None.
+
+    usage: a UsageChunk, a sum of many, or dollars. Exact, all digits, with two behind the point at least.
+    """
+    if usage is None:
+        return "unknown"
+    dollars, unsettled = (usage.known_cost, usage.unsettled) if isinstance(usage, UsageChunk) else (usage, 0)
+    digits = f"{dollars.copy_abs().normalize(EXACT):f}" if dollars.is_finite() else str(dollars.copy_abs())
+    whole, _, part = digits.partition(".")
+    said = f"{'-' if dollars < 0 else ''}${whole}.{part:0<2}" if dollars.is_finite() else f"${digits}"
+    if unsettled <= 0:
+        return said
+    return f"≥ {said} ({unsettled} {'call' if unsettled == 1 else 'calls'} unknown)"
+
+
+def prices_at(info: ModelInfo, row: Dialect, url: str | None) -> ModelInfo:
+    """What is known of a model, with the prices of the server at *url*: those of a regional host, or none at all."""
+    try:
+        host = (urlsplit(url or "").hostname or "").lower()
+    except ValueError:  # it leads nowhere, as the first call will say
+        host = ""
+    if info.regional_factor is not None and any(fnmatchcase(host, pattern) for pattern in row.regional_hosts):
+        return _times(info, info.regional_factor)
+    known = [getattr(info, name) for name in Prices.__struct_fields__]
+    if row.is_free and not any(known) and not (info.tiers or info.hours or info.variants or info.changes):
+        return msgspec.structs.replace(info, **dict.fromkeys(Prices.__struct_fields__, Decimal(0)))
+    return info
+
+
+T = TypeVar("T", bound=Prices)
+
+
+def _times(sheet: T, factor: Decimal) -> T:
+    """The same prices so many times, but for that of a search, which is no token."""
+    found: dict[str, object] = {
+        name: EXACT.multiply(value, factor)
+        for name in (*Prices.__struct_fields__, *_COUNTED_AS)
+        if name != "web_search_price" and isinstance(value := getattr(sheet, name, None), Decimal)
+    }
+    for name in ("tiers", "hours", "changes"):
+        if inner := getattr(sheet, name, None):
+            found[name] = [_times(one, factor) for one in inner]
+    if variants := getattr(sheet, "variants", None):
+        found["variants"] = {name: _times(one, factor) for name, one in variants.items()}
+    return msgspec.structs.replace(sheet, **found)
+
+
+def _priced(
+    usage: UsageChunk, info: ModelInfo, variant: str | None, on: dt.date, others: Mapping[str, int]
+) -> tuple[Decimal, bool]:
+    """The dollars that are sure, and whether that is all: False where a count has no price."""
+    prices = _prices(info, usage.prompt_tokens, variant, on)
     if prices is None:
-        return None
+        return Decimal(0), False
     write, extended = usage.cache_write_tokens, usage.cache_write_extended_tokens
-    total = Decimal(0)
+    counts = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+    rest = []
+    for name, count in others.items():
+        taken = min(count, counts[_COUNTED_AS[name]])  # some may be in the cache
+        counts[_COUNTED_AS[name]] -= taken
+        rest.append((taken, None if variant else getattr(info, name), -6))
+    total, complete = Decimal(0), True
     for count, price, shift in (
-        (usage.input_tokens, prices.input_price, -6),
-        (usage.output_tokens, prices.output_price, -6),
+        (counts["input_tokens"], prices.input_price, -6),
+        (counts["output_tokens"], prices.output_price, -6),
         (write - extended, prices.cache_writes_price, -6),
         (extended, prices.cache_writes_extended_price, -6),
         (usage.cache_read_tokens, prices.cache_reads_price, -6),
         (usage.web_searches, prices.web_search_price, -3),
+        *rest,
     ):
         if not count:
             continue
         if price is None:
-            return None
-        total = EXACT.add(total, EXACT.multiply(price, count).scaleb(shift, EXACT))
-    return total
+            complete = False
+        else:
+            total = EXACT.add(total, EXACT.multiply(price, count).scaleb(shift, EXACT))
+    return total, complete
 
 
 def _prices(info: ModelInfo, prompt_tokens: int, variant: str | None, on: dt.date) -> Prices | None:
@@ -85,17 +161,64 @@ def _at(sheet: PriceSheet, base: Prices, moment: dt.datetime | None) -> Prices |
 
 
 class Meter:
-    """Turns the snapshots of usage that a vendor reports during one call into increments that add up to the bill."""
+    """Turns the snapshots of usage that a vendor reports during one call into increments that add up to the bill.
 
-    def __init__(self, info: ModelInfo, on: dt.date) -> None:
+    model_id: the model that is asked. find_info: what is known of another model by its id, None where nothing is: the
+    vendor may let another model answer.
+    """
+
+    def __init__(
+        self,
+        info: ModelInfo,
+        on: dt.date,
+        *,
+        model_id: str = "",
+        find_info: Callable[[str], ModelInfo | None] | None = None,
+    ) -> None:
+        self.model_id = model_id
         self._info = info
         self._on = on
+        self._find_info = find_info
+        self._reported = False
+        self._complete = False
         self.total = UsageChunk()
         """The sum of all increments so far."""
+
+    @property
+    def free(self) -> bool:
+        """No token is billed."""
+        return _is_free(self._info)
+
+    @property
+    def reported(self) -> bool:
+        """The vendor has reported usage."""
+        return self._reported
+
+    def answered(self, model: str) -> None:
+        """The vendor says that *model* answers: its price counts from here on, if it is known by itself."""
+        found = self._find_info(model) if self._find_info is not None and model != self.model_id else None
+        if found is not None:
+            self._info = found
 
     def price(self, usage: UsageChunk, variant: str | None) -> Decimal | None:
         """What *usage* costs on the day of this call; see calculate_cost."""
         return calculate_cost(_sane(usage), self._info, variant=variant, on=self._on)
+
+    def open(self) -> UsageChunk | None:
+        """The first increment: there will be a bill, and it is not known yet. None if nothing is billed."""
+        return self._toward(0 if self.free else 1)
+
+    def settle(self, *, told: bool = True) -> UsageChunk | None:
+        """The last increment of an answer that has ended: the bill is known, if all that is billed has a price.
+
+        told: the vendor has reported all counts. None if nothing changes.
+        """
+        known = (told and self._complete) or (self.free and not self.total.web_searches)
+        return self._toward(0 if known else 1)
+
+    def cancel(self) -> UsageChunk | None:
+        """The last increment of a call that is not billed; None if nothing changes."""
+        return self._toward(0)
 
     def report(
         self,
@@ -105,6 +228,7 @@ class Meter:
         reported_cost: Decimal | None = None,
         cost_known: bool = True,
         other_cost: Decimal = Decimal(0),
+        others: Mapping[str, int] = _NOTHING,
     ) -> UsageChunk | None:
         """The increment that leads from the total to *snapshot*; None when nothing has changed.
 
@@ -112,17 +236,18 @@ class Meter:
         reported_cost: what the vendor says the call has cost until now; it wins over the prices.
         cost_known: False when something was billed that the counts do not show and no price is known for.
         other_cost: dollars for what the counts do not show.
+        others: how many of the counted tokens have a price of their own, by the field of ModelInfo.
 
-        Once the cost has been unknown it stays unknown: a sum with None in it is None.
+        Only the last report counts: a cost that was unknown may become known, and the other way round.
         """
         snapshot = _sane(snapshot)
-        cost = reported_cost
-        if cost is not None and not (cost.is_finite() and cost >= 0):
-            cost = None
-            cost_known = False
-        if cost is None and cost_known:
-            cost = self.price(snapshot, variant)
-            cost = None if cost is None else EXACT.add(cost, other_cost)
+        self._reported = True
+        known, complete = _priced(snapshot, self._info, variant, self._on, others)
+        known, complete = EXACT.add(known, other_cost), complete and cost_known
+        if reported_cost is not None:
+            complete = reported_cost.is_finite() and reported_cost >= 0
+            known = reported_cost if complete else known
+        self._complete = complete
         before = self.total
         increment = UsageChunk(
             input_tokens=snapshot.input_tokens - before.input_tokens,
@@ -132,17 +257,36 @@ class Meter:
             cache_write_extended_tokens=snapshot.cache_write_extended_tokens - before.cache_write_extended_tokens,
             reasoning_tokens=snapshot.reasoning_tokens - before.reasoning_tokens,
             web_searches=snapshot.web_searches - before.web_searches,
-            cost=None if cost is None or before.cost is None else EXACT.subtract(cost, before.cost),
+            known_cost=EXACT.subtract(known, before.known_cost),
         )
-        nothing_new = UsageChunk(cost=None if before.cost is None else Decimal(0))
-        if increment == nothing_new:
+        return self._told(increment)
+
+    def _toward(self, unsettled: int) -> UsageChunk | None:
+        return self._told(UsageChunk(unsettled=unsettled - self.total.unsettled))
+
+    def _told(self, increment: UsageChunk) -> UsageChunk | None:
+        if increment == UsageChunk():
             return None
-        self.total = before + increment
+        self.total += increment
         return increment
+
+
+def _is_free(info: ModelInfo) -> bool:
+    """Whether tokens cost nothing, at any time: input and output are at 0, and nothing else has a price."""
+    if info.input_price != 0 or info.output_price != 0 or info.tiers or info.hours or info.variants or info.changes:
+        return False
+    return not any(getattr(info, name) for name in Prices.__struct_fields__)
 
 
 def _sane(snapshot: UsageChunk) -> UsageChunk:
     """No count below zero, no more long-lived writes than writes: what a broken gateway reports must not earn money."""
-    counts = {name: max(0, getattr(snapshot, name)) for name in UsageChunk.__struct_fields__ if name != "cost"}
-    counts["cache_write_extended_tokens"] = min(counts["cache_write_extended_tokens"], counts["cache_write_tokens"])
-    return msgspec.structs.replace(snapshot, **counts)
+    write, extended = max(0, snapshot.cache_write_tokens), max(0, snapshot.cache_write_extended_tokens)
+    return UsageChunk(
+        input_tokens=max(0, snapshot.input_tokens),
+        output_tokens=max(0, snapshot.output_tokens),
+        cache_write_tokens=write,
+        cache_read_tokens=max(0, snapshot.cache_read_tokens),
+        cache_write_extended_tokens=min(extended, write),
+        reasoning_tokens=max(0, snapshot.reasoning_tokens),
+        web_searches=max(0, snapshot.web_searches),
+    )

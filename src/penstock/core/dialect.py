@@ -1,4 +1,7 @@
-"""How a server that speaks OpenAI's APIs differs from OpenAI: data, of which one struct is one vendor."""
+"""How a server that speaks OpenAI's APIs, or Anthropic's, differs from them: data, of which one struct is one server.
+
+A vendor that speaks both has a row for each: what one of its servers wants back, the other does not know.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,15 @@ from penstock.core.errors import ConfigError
 from penstock.core.messages import Options
 from penstock.core.validation import near
 
-__all__ = ["Dialect", "Wire", "check_base_url", "userinfo", "without_userinfo"]
+__all__ = ["SAMPLING", "Dialect", "Wire", "check_base_url", "userinfo", "without_userinfo"]
 
-Wire: TypeAlias = Literal["chat", "responses"]
+Wire: TypeAlias = Literal["chat", "responses", "messages"]
 
 # What has no field of its own: those of the history, of the tools, and those that are no part of the body.
-_ELSEWHERE: Final = ("tools", "tool_choice", "cache", "deadlines", "extra")
+_ELSEWHERE: Final = ("tools", "tool_choice", "cache", "deadlines", "extra", "tags", "scope")
+SAMPLING: Final = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty")
+"""The options that say how the next word is chosen, and have limits."""
+
 _OPTIONS: Final = (*(name for name in Options.__struct_fields__ if name not in _ELSEWHERE), "reasoning_budget")
 
 
@@ -49,7 +55,7 @@ def without_userinfo(url: str | None) -> str | None:
 class Dialect(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
 ):
-    """One vendor. The defaults are OpenAI's own, so a row states only differences."""
+    """One vendor, on OpenAI's wires or on Anthropic's. The defaults are OpenAI's own: a row states only differences."""
 
     name: Annotated[str, msgspec.Meta(min_length=1)] = "openai"
     """The `vendor` on its errors, and on the blocks that go back to it."""
@@ -64,25 +70,37 @@ class Dialect(
     key_header: str | None = None
     """The header that carries the key; None for `Authorization: Bearer`."""
     wires: Annotated[Sequence[Wire], msgspec.Meta(min_length=1)] = ("responses", "chat")
-    """The APIs it has, its best one first."""
+    """The APIs it has, its best one first: of OpenAI's `chat` and `responses`, or Anthropic's `messages` alone."""
     stream_usage: bool = True
     """On the chat wire, usage comes in a stream only if `stream_options` asks for it; False where that is refused."""
     option_fields: Mapping[str, str | None] = msgspec.field(default_factory=dict)
-    """For each name of Options the field of the chat wire's body, with dots between objects; None where there is none.
-    `reasoning` is an effort here, `reasoning_budget` a budget of tokens.
+    """For each name of Options the field of the body on the chat wire, or on Anthropic's, with dots between objects;
+    None where there is none, or where it is ignored without a word. `reasoning` is an effort here, `reasoning_budget` a
+    budget of tokens.
+    """
+    ranges: Mapping[str, tuple[float | None, float | None]] = msgspec.field(default_factory=dict)
+    """For each sampling option the least and the most that it may be, None for no limit; what is not named has the
+    limits of the wire.
     """
     reasoning_off: Mapping[str, Any] | None = msgspec.field(default_factory=lambda: {"reasoning_effort": "none"})
-    """Raw fields of the chat wire's body that turn reasoning off; None where it cannot be turned off."""
+    """Raw fields of the body on the chat wire, or on Anthropic's, that turn reasoning off; None where it cannot be."""
+    effort_thinking: str | None = "adaptive"
+    """On Anthropic's wire, the type of `thinking` that goes with an effort of reasoning; None for none."""
     chat_efforts: Sequence[str] | None = ("minimal", "low", "medium", "high", "xhigh")
     """The efforts of reasoning that its chat wire takes; None for any that the model takes."""
     tool_choices: Sequence[Literal["auto", "none", "required", "named"]] = ("auto", "none", "required", "named")
     """What `tool_choice` can be; `named` is a tool's name."""
     required_word: str = "required"
     """Its word for the tool choice `required`."""
-    reasoning_echo: Literal["reasoning_content", "reasoning", "reasoning_details", "extra_content"] | None = None
+    reasoning_echo: (
+        Literal["reasoning_content", "reasoning", "reasoning_details", "extra_content", "thinking"] | None
+    ) = None
     """What of the reasoning goes back on the chat wire: the text in the field of that name, on every message with
-    calls; the vendor's `reasoning_details`; or the `extra_content` of a call. None for nothing.
+    calls; the vendor's `reasoning_details`; or the `extra_content` of a call. None for nothing. On Anthropic's wire
+    what has a signature always does, and with `thinking` what has none as well, its signature empty.
     """
+    proofs_bound: bool = False
+    """A proof of reasoning can be read only by the host that made it: another of the same vendor does not get it."""
     foreign_extra: Mapping[str, Any] | None = None
     """The `extra_content` that a call gets if another vendor's model made it, where this vendor refuses a call without
     its own; None for none.
@@ -98,21 +116,53 @@ class Dialect(
     image_urls: bool = True
     """Images may be URLs that it fetches."""
     chat_documents: bool = True
-    """Takes documents on the chat wire."""
+    """Takes documents on the chat wire, or on Anthropic's."""
     encrypted_reasoning: bool = False
     """On the Responses API, reasoning comes encrypted only if it is asked for."""
     responses_ignore: Sequence[str] = ()
     """Options that its Responses API ignores without a word; they are refused before sending."""
-    cache: Literal["options", "top_level"] | None = "options"
-    """What can be asked of its prompt cache: `options` as OpenAI's, a mark at the `top_level` as OpenRouter's; None for
-    nothing, though it may cache by itself.
+    server_calls: Sequence[str] = ()
+    """Items of its Responses API that it runs itself, though at OpenAI they wait for the client."""
+    cache: Literal["options", "top_level", "marks"] | None = "options"
+    """What can be asked of its prompt cache: `options` as OpenAI's, a mark at the `top_level` as OpenRouter's, `marks`
+    on the blocks as Anthropic's; None for nothing, though it may cache by itself.
     """
+    api_version: str = "2023-06-01"
+    """On Anthropic's wire, the version of the API that is asked for; the older one with sampling options, as a newer
+    one has none.
+    """
+    recursive_schemas: bool = True
+    """The schema of an answer may hold itself."""
+    most_unions: int | None = None
+    """Places in the schema of an answer where one of several types may stand, null included; None for any number."""
+    most_optional: int | None = None
+    """Properties in the schema of an answer that are not required; None for any number."""
+    catalog_of: str | None = None
+    """The provider whose models of the catalogue are this one's as well, at the same prices; None for its own."""
     cache_priced: bool = True
     """The cached tokens that it reports are a part of the prompt, with a price of their own."""
     output_is_rest: bool = False
     """Its count of output tokens leaves out reasoning, so output is counted as the total less the prompt."""
+    audio_is_rest: bool = False
+    """What the total has beyond prompt and output is sound in the prompt."""
+    states_cost: bool = False
+    """The dollars that its answers state are the bill. Elsewhere nobody looks at them: a gateway may guess."""
+    is_free: bool = False
+    """Nothing is billed unless the model has prices, as for a server of one's own."""
+    regional_hosts: Sequence[str] = ()
+    """Hosts, with `*` for any letters, at which a model's prices are `ModelInfo.regional_factor` times as high."""
+    fee_items: Sequence[str] = ("file_search_call", "code_interpreter_call", "image_generation_call")
+    """Items of an answer of the Responses API with a fee that no count shows: the cost is unknown then."""
+    fee_models: Sequence[str] = ()
+    """Models, with `*` for any letters, with a fee that no count shows: their cost is never known."""
     says_end: bool = True
     """A stream ends with a finish reason or `[DONE]`; False where a plain end of the stream is an end too."""
+    done_alone: bool = False
+    """`[DONE]` without a finish reason completes a message of bare text; elsewhere a proxy may say it after a cut."""
+    think_tags: bool | None = None
+    """On the chat wire, reasoning may stand at the very start of the text, in `<think>` tags; None for no."""
+    request_faults: Sequence[str] = ()
+    """Texts, in any case, of its errors with a status of 500 and more that are the request's own fault: not retried."""
     says_cut: bool = True
     """An answer of its Responses API that the limit cut off says so; False where it is `completed` all the same, and
     only a call that is not whole shows it.
@@ -124,7 +174,10 @@ class Dialect(
             # Fewer would not keep the calls of a long history apart; more than the digits of a hash there are not.
             if (length := getattr(self, name)) is not None and not least <= length <= 64:
                 raise ConfigError(f"`{name}` is {length}, expected {least} to 64")
-        for option in self.option_fields:
-            if option not in _OPTIONS:
-                known = f"{', '.join(_OPTIONS)}{near(option.lower(), _OPTIONS)}"
-                raise ConfigError(f"`option_fields` is a mapping with {option!r}, expected only: {known}")
+        for name, known_options in (("option_fields", _OPTIONS), ("ranges", SAMPLING)):
+            for option in getattr(self, name):
+                if option not in known_options:
+                    known = f"{', '.join(known_options)}{near(option.lower(), known_options)}"
+                    raise ConfigError(f"`{name}` is a mapping with {option!r}, expected only: {known}")
+        if "messages" in self.wires and len(self.wires) > 1:
+            raise ConfigError("`wires` is a list with messages and another, expected messages alone: give two rows")

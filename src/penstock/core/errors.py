@@ -229,7 +229,7 @@ class StreamInterruptedError(ProviderError):
 
 
 class MalformedResponseError(ProviderError):
-    """The answer is not valid for this API: a page of HTML, an event that is not JSON, broken tool arguments."""
+    """The answer is not what this API answers: a page of HTML, an event that is not JSON."""
 
     hint = "Check that baseUrl is an API endpoint of this vendor and not a proxy's page."
 

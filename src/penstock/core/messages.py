@@ -7,7 +7,8 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from penstock.core.errors import ConfigError
+from penstock.core.errors import ConfigError, ProviderError
+from penstock.core.scope import Scope, check_tags
 from penstock.core.validation import check_seconds
 
 __all__ = [
@@ -76,7 +77,11 @@ class ToolCallPart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", 
     name: str
     """The tool's name."""
     arguments: str = "{}"
-    """JSON text of an object, best exactly as it came."""
+    """JSON text of an object, best exactly as it came. What is none is sent as `{"INVALID_JSON": text}`."""
+    extra: str = ""
+    """What the vendor wants back beside the call, as its JSON text, as it came with the call; empty for nothing."""
+    vendor: str = ""
+    """Who wants `extra` back, and gets the call in its own form; any other vendor gets a call of a function."""
 
 
 class ToolResultPart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="tool_result"):
@@ -105,6 +110,8 @@ class ReasoningPart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     """The proof is the block's encrypted content itself, not a signature of the text."""
     vendor: str = ""
     """The vendor that needs this block in the next request; empty if none does."""
+    account: str = ""
+    """The one host of that vendor that can read it, where no other can, as a resource at Azure; empty where any can."""
 
 
 class OpaquePart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="opaque"):
@@ -160,11 +167,11 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbi
     """
 
     connect: float = 10.0
-    """For the connection."""
+    """For a free connection, and as long again for opening a new one, what a proxy takes for it included."""
     first_chunk: float = 600.0
     """From sending to the first content."""
     stall: float = 600.0
-    """From content to content. Pings are not content, and the time that the consumer takes is not counted."""
+    """From content to content. Pings are not content; the time that the consumer takes is not counted, all else is."""
     total: float | None = None
     """For the whole call, the consumer's time included; None for no limit. With a limit each read costs some
     microseconds more.
@@ -191,7 +198,7 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
     """
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
+class Options(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What one call wants. None leaves it to the vendor; what a wire or a model cannot do is refused, by name."""
 
     max_tokens: int | None = None
@@ -238,9 +245,32 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Called with the ResponseHead of each answer as soon as it is there, even of a refusal. An exception in it ends
     the call.
     """
+    on_resend: Callable[[ProviderError], object] | None = None
+    """Called with the error that it would have been when the request is sent once more, because the server had closed
+    the connection that it was sent on. What it raises ends the call.
+    """
     extra: Mapping[str, object] = msgspec.field(default_factory=dict)
-    """Raw fields of the request body; objects are merged, all else is replaced."""
+    """Raw fields of the request body; objects are merged, all else is replaced. Not `model`: that has prices."""
+    tags: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """Whom or what the call is booked on, as `{"user": "ann"}`: events have them, and no vendor is told."""
+    scope: Scope | None = None
+    """Which call this is; for Penstock's own use, and neither compared nor shown."""
 
     def __post_init__(self) -> None:
         if self.deadlines is not None and not isinstance(self.deadlines, Deadlines):
             raise ConfigError(f"`deadlines` is {self.deadlines!r}, expected Deadlines(...)")
+        if self.tags:
+            check_tags(self.tags)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Options):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__struct_fields__ if name != "scope")
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        """What is not left to the vendor."""
+        plain = Options()
+        said = ((name, getattr(self, name)) for name in self.__struct_fields__ if name != "scope")
+        return f"Options({', '.join(f'{name}={value!r}' for name, value in said if value != getattr(plain, name))})"

@@ -20,6 +20,7 @@ from penstock.core.validation import check_count, check_seconds
 
 __all__ = [
     "DAYS",
+    "MAX_ARGUMENTS",
     "CircuitBreakerTable",
     "Day",
     "Model",
@@ -41,6 +42,11 @@ __all__ = [
 Day: TypeAlias = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = get_args(Day)
 
+
+MAX_ARGUMENTS: Final = 64 * 1024 * 1024
+"""Most characters of the arguments of one answer's tool calls, where the config says nothing else: a model that writes
+as much as it can writes under 2 MB.
+"""
 
 _LARGEST: Final = 2000  # digits before or behind the point of a price; sums of many more could not be exact
 
@@ -67,18 +73,22 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_u
     """Dollars per thousand web searches."""
 
     def __post_init__(self) -> None:
-        for name in Prices.__struct_fields__:
-            value = getattr(self, name)
-            if value is None:
-                continue
-            try:
-                price = value if isinstance(value, Decimal) else Decimal(str(value))
-            except InvalidOperation:
-                raise ConfigError(f"`{name}` is {value!r}, expected a number of dollars") from None
-            if not price.is_finite() or price < 0 or abs(price.adjusted()) > _LARGEST:
-                raise ConfigError(f"`{name}` is {value}, expected a price of 0 or more")
-            if price is not value:
-                msgspec.structs.force_setattr(self, name, price)
+        _check_prices(self, Prices.__struct_fields__)
+
+
+def _check_prices(prices: Prices, names: Sequence[str]) -> None:
+    for name in names:
+        value = getattr(prices, name)
+        if value is None:
+            continue
+        try:
+            price = value if isinstance(value, Decimal) else Decimal(str(value))
+        except InvalidOperation:
+            raise ConfigError(f"`{name}` is {value!r}, expected a number of dollars") from None
+        if not price.is_finite() or price < 0 or abs(price.adjusted()) > _LARGEST:
+            raise ConfigError(f"`{name}` is {value}, expected a price of 0 or more")
+        if price is not value:
+            msgspec.structs.force_setattr(prices, name, price)
 
 
 class PriceTier(Prices, frozen=True, kw_only=True):
@@ -128,6 +138,16 @@ class ModelInfo(PriceSheet, frozen=True, kw_only=True):
     """
     changes: Sequence[PriceChange] = ()
     """Prices that are announced for a later date."""
+    audio_input_price: Decimal | None = None
+    """Dollars per million tokens of sound in the prompt. Image and video tokens there have `input_price`."""
+    audio_output_price: Decimal | None = None
+    """Dollars per million tokens of sound in the answer."""
+    image_output_price: Decimal | None = None
+    """Dollars per million tokens of images in the answer."""
+    regional_factor: Decimal | None = None
+    """What the token prices are multiplied with at the vendor's regional hosts, which the dialect's row names; None
+    where they are the same.
+    """
     prices_as_of: dt.date | None = None
     """The day on which somebody read these prices; None when nobody has noted it."""
     max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
@@ -152,6 +172,10 @@ class ModelInfo(PriceSheet, frozen=True, kw_only=True):
     """What turns reasoning on and off; empty: the model cannot reason."""
     efforts: Sequence[Literal["minimal", "low", "medium", "high", "xhigh", "max"]] | None = None
     """The efforts of reasoning that it takes."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_prices(self, ("audio_input_price", "audio_output_price", "image_output_price", "regional_factor"))
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -179,16 +203,34 @@ class ProviderConfig(
     base_url: str | None = None
     """The server, used as given; None for the vendor's own."""
     wire: Wire | None = None
-    """Which API of the vendor, `chat` or `responses`; None for its default."""
+    """Which API of the vendor, `chat`, `responses` or `messages`; None for its default."""
     deadlines: Deadlines = Deadlines()
     """How long to wait, in seconds; `Options.deadlines` replaces them for one call."""
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     """HTTP headers that are sent with every request."""
+    max_connections: int = 1000
+    """The most connections at the same time, in each event loop: as many streams can run. One more waits for
+    `Deadlines.connect` and then fails.
+    """
+    max_event_bytes: int | None = None
+    """The most bytes of one event of a stream, or of an answer in one document; None for what the reader takes. A
+    generated image comes as one event.
+    """
+    max_arguments: int = MAX_ARGUMENTS
+    """Most characters that the arguments of one answer's tool calls may have together, 67,108,864 if nothing is said:
+    what a server can fill memory with.
+    """
 
     def __post_init__(self) -> None:
+        if not self.model_id:
+            raise ConfigError(f"`model_id` is {self.model_id!r}, expected a model as its vendor spells it")
         check_base_url(self.base_url)
+        check_count("max_connections", self.max_connections)
+        if self.max_event_bytes is not None:
+            check_count("max_event_bytes", self.max_event_bytes)
         if not isinstance(self.deadlines, Deadlines):
             raise ConfigError(f"`deadlines` is {self.deadlines!r}, expected Deadlines(...)")
+        check_count("max_arguments", self.max_arguments)
 
     def __repr__(self) -> str:
         """All fields but the key, what the headers hold, and a password in the URL."""
@@ -264,12 +306,12 @@ class ModelEntry(
     """One alias of models.json."""
 
     provider: str
-    """`anthropic`, or the name of a dialect."""
+    """The name of a dialect."""
     provider_config: ProviderConfig
     """The model, its key, its server."""
     dialect: Dialect | None = None
-    """How a server differs that Penstock does not know; only with the provider `openai-compatible`, whose row holds for
-    what it leaves out. None for the provider's own row.
+    """How a server differs that Penstock does not know; only with the providers `openai-compatible` and
+    `anthropic-compatible`, whose row holds for what it leaves out. None for the provider's own row.
     """
     enabled: bool = True
     """Whether the alias can be opened."""

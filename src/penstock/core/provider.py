@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Final, NoReturn, Self
 
 from penstock.core.chunks import Chunk, UsageChunk
+from penstock.core.closing import closable
 from penstock.core.cost import calculate_cost
 from penstock.core.errors import ConfigError
 from penstock.core.messages import Message, Options
@@ -27,6 +28,12 @@ ENTER_IT: Final = (
 class BaseProvider(ABC):
     """A pipe to one model. Only `create_message` must be written; a wrapper forwards the rest as it likes."""
 
+    def __init_subclass__(cls) -> None:
+        """Every provider's stream can be closed by any task, whoever wrote it."""
+        super().__init_subclass__()
+        if "create_message" in vars(cls):
+            cls.create_message = closable(cls.create_message)  # type: ignore[method-assign]
+
     @abstractmethod
     def create_message(
         self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
@@ -35,13 +42,16 @@ class BaseProvider(ABC):
 
         1. Calling it sends nothing; the first `__anext__` sends.
         2. Text chunks come in order and are never empty.
-        3. Usage chunks are increments: add them all up, over a call or over a month, and the sum is the bill. A vendor
-           that reports nothing yields none: unknown is never zero.
+        3. Usage chunks are increments: add them all up, over a call or over a month, and the sum is the bill. Unknown
+           is never zero: an answer begins with an increment that has only `unsettled=1`, and the last one before the
+           StopChunk takes it back if all that is billed is known.
         4. StopChunk comes exactly once, last, and only if the vendor said that the message is complete. A stream that
            ends without it raises StreamInterruptedError.
         5. Failures are raised, never yielded, and always as a ProviderError, which carries the usage so far.
-        6. `aclose()`, cancellation and a dropped generator close the connection, within a second, on asyncio and trio.
-        7. It does not retry: that is a middleware's work.
+        6. `aclose()` in any task, cancellation and a dropped generator close the connection, within a second, on
+           asyncio and trio. Who waits for a chunk while another task closes gets a StreamInterruptedError.
+        7. It does not retry: that is a middleware's work. But a request that finds the kept connection closed, within a
+           second and without an answer, is sent once more on a new one.
         8. An unknown event, field, block or stop reason is tolerated; what can be kept for the next turn is kept.
         9. The API key appears in no repr, error or log line, and is not sent to another host.
         """
@@ -68,6 +78,11 @@ class BaseProvider(ABC):
     def get_model(self) -> Model:
         """The model that is asked, and what is known of it; a provider that does not say has an empty id."""
         return Model("", ModelInfo())
+
+    @property
+    def vendor(self) -> str:
+        """Who is asked: the name of a dialect; empty where a provider does not say."""
+        return ""
 
     def calculate_cost(self, usage: UsageChunk) -> Decimal | None:
         """What one call's usage costs in US dollars at this model's standard prices; None when a price is not known.

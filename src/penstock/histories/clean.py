@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from penstock.core.arguments import UNNAMED, is_object, kept_arguments, whole_text
 from penstock.core.messages import (
     DocumentPart,
     ImagePart,
@@ -67,7 +68,6 @@ Notes: TypeAlias = Callable[[NoteKind, str], None]
 _HALVES: Final = re.compile("[\ud800-\udfff]")
 _NO_NAME: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _LONGEST_NAME: Final = 64  # characters; OpenAI's limit, Anthropic takes 128
-_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def clean(part: Part, note: Notes) -> Part | None:
@@ -79,14 +79,9 @@ def clean(part: Part, note: Notes) -> Part | None:
     ]
     if halves:
         note("unicode", f"text of its {', '.join(halves)} was no Unicode: halves of surrogate pairs")
-        part = msgspec.structs.replace(part, **{name: _whole(getattr(part, name)) for name in halves})
+        part = msgspec.structs.replace(part, **{name: whole_text(getattr(part, name)) for name in halves})
     cleaned = _CLEANERS.get(type(part))
     return part if cleaned is None else cleaned(part, note)
-
-
-def _whole(text: str) -> str:
-    """Halves that belong together are joined, the rest are U+FFFD."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _text(part: TextPart, note: Notes) -> Part | None:
@@ -109,11 +104,8 @@ def _source(part: ImagePart | DocumentPart, note: Notes) -> Part | None:
 def _call(part: ToolCallPart, note: Notes) -> Part:
     if not is_object(part.arguments):
         note("arguments", f"the arguments of the call {part.id!r} were no JSON object")
-        # The model sees what it wrote; a call without arguments is written as empty text by some vendors.
-        text = part.arguments.strip()
-        arguments = msgspec.json.encode({"invalid_arguments": text}).decode() if text else "{}"
-        part = msgspec.structs.replace(part, arguments=arguments)
-    name = _NO_NAME.sub("_", part.name)[:_LONGEST_NAME] or "unknown"
+        part = msgspec.structs.replace(part, arguments=kept_arguments(part.arguments))
+    name = _NO_NAME.sub("_", part.name)[:_LONGEST_NAME] or UNNAMED
     if name != part.name:
         note("tool_name", f"the tool's name {part.name!r} became {name!r}")
         part = msgspec.structs.replace(part, name=name)
@@ -142,15 +134,6 @@ def _opaque(part: OpaquePart, note: Notes) -> Part | None:
         return part
     note("block", f"the block of {part.vendor} is no JSON object: only its text was kept")
     return TextPart(part.text) if part.text and not part.text.isspace() else None
-
-
-def is_object(text: str) -> bool:
-    """Whether *text* is the JSON text of an object."""
-    try:
-        _object.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return False
-    return True
 
 
 _CLEANERS: Final[Mapping[type, Callable[[Any, Notes], Part | None]]] = {

@@ -56,7 +56,7 @@ def repair(messages: Sequence[Message]) -> Repaired:
     error. `Note` tells all kinds. Repairing twice is the same as repairing once.
 
     What it cannot repair is what only some vendors refuse: an image at a model that sees none, a user's words after a
-    tool's results at Mistral, an answer at the end where a model takes no prefill; and an empty history.
+    tool's results at some servers, an answer at the end where a model takes no prefill; and an empty history.
     """
     notes: list[Note] = []
     turns = _turns(messages, notes)

@@ -1,6 +1,8 @@
-"""A history as JSON, with the version of its form inside: `{"version": 1, "messages": [...]}`.
+"""A history as JSON, with the version of its form inside: `{"version": 2, "messages": [...]}`.
 
-The version is raised whenever a part or a field is added, so that an older Penstock says so instead of losing it.
+The version is raised whenever a part or a field is added, so that an older Penstock says so instead of losing it. Older
+versions are read: what they lack has a default. 2 added a call's `extra` and `vendor`, and
+the `account` of reasoning.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from penstock.core.validation import unicode_fault
 
 __all__ = ["dump_messages", "load_messages"]
 
-VERSION: Final = 1
+VERSION: Final = 2
 _FAULTS: Final = (TypeError, ValueError, RecursionError)  # msgspec's own are ValueErrors
 
 
@@ -61,9 +63,9 @@ def load_messages(data: bytes | str) -> list[Message]:
         envelope = _envelope.decode(data)
     except _FAULTS as error:
         raise _fault(error) from error
-    if envelope.version != VERSION:
+    if not 1 <= envelope.version <= VERSION:
         newer = "; a newer Penstock has written it" if envelope.version > VERSION else ""
-        raise _fault(f"the version is {envelope.version}, expected {VERSION}{newer}", "$.version")
+        raise _fault(f"the version is {envelope.version}, expected 1 to {VERSION}{newer}", "$.version")
     if not envelope.messages:
         raise _fault("Object missing required field `messages`")
     return _read(envelope.messages)

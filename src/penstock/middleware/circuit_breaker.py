@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
 from typing import Final
 
 from penstock.core.chunks import Chunk
+from penstock.core.closing import aclosing
 from penstock.core.errors import (
     AuthenticationError,
     CircuitOpenError,
@@ -63,33 +64,38 @@ class CircuitBreaker(Wrapper):
         self._until: float | None = None
         self._trial: object = None
         self._why = ""
+        self._lock = threading.Lock()  # calls may run in several threads; never around an await
 
     async def create_message(
         self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
     ) -> AsyncGenerator[Chunk, None]:
         """See BaseProvider."""
         call = object()
-        self._admit(call)
+        with self._lock:
+            self._admit(call)
         shown = False
         try:
             async with aclosing(self._inner.create_message(system_prompt, messages, options)) as chunks:
                 async for chunk in chunks:
                     shown = is_visible(chunk)
                     if shown and call is self._trial:
-                        self._until = None
+                        with self._lock:
+                            self._until = None
                     yield chunk
                     if shown:
                         break
                 async for chunk in chunks:
                     yield chunk
         except ProviderError as error:
-            self._count(call, error)
+            with self._lock:
+                self._count(call, error)
             raise
         finally:
-            if call is self._trial:
-                self._trial = None
-                if not shown:
-                    self._until = self._clock()
+            with self._lock:
+                if call is self._trial:
+                    self._trial = None
+                    if not shown:
+                        self._until = self._clock()
 
     def _admit(self, call: object) -> None:
         if self._until is None:

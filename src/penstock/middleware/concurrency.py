@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 
 import anyio
 
 from penstock.core.chunks import Chunk
+from penstock.core.closing import aclosing
 from penstock.core.messages import Message, Options
 from penstock.core.provider import BaseProvider
 from penstock.core.validation import check_count

@@ -6,7 +6,8 @@ that reads the stream, so a caller's context variables are there; of a stream th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import datetime as dt
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import msgspec
@@ -24,6 +25,7 @@ __all__ = [
     "FirstChunk",
     "HeadersSeen",
     "Listener",
+    "Resent",
     "RetryScheduled",
     "Started",
     "UsageReported",
@@ -33,16 +35,37 @@ __all__ = [
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     """One thing that happened to one call."""
 
-    call: int
-    """The number of the call at the middleware that tells it, from 1."""
+    call: str
+    """The call's id: the same in all middlewares that it goes through, and in all its tries."""
+    attempt: int = 1
+    """The number of the try that Retry makes, from 1."""
+    run: str | None = None
+    """The run of an agent that the call is a part of, and `/` before each run inside another's tools; None for none."""
+    alias: str | None = None
+    """The name under which the provider was opened, None where nobody knows."""
+    tags: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """Whom or what the call is booked on, from `Options.tags` and `penstock.tags`."""
+    at: dt.datetime
+    """When it happened, in UTC."""
     time: float
-    """Seconds since that middleware began the call, of a monotonic clock."""
+    """Seconds since the middleware that tells it began the call, of a monotonic clock."""
+    vendor: str = ""
+    """Who was asked, the name of a dialect; of FallbackTo, who is asked next. Empty where a provider does not say."""
     model: str
-    """The id of the model that was asked."""
+    """The id of the model that was asked; of FallbackTo, of the one that is asked next."""
+    answered: str | None = None
+    """The id of the model that answered, None as long as the vendor has not said so."""
 
 
 class Started(Event, frozen=True, kw_only=True, tag="started"):
     """The first chunk was asked for. What is inside may wait before it sends."""
+
+
+class Resent(Event, frozen=True, kw_only=True, tag="resent"):
+    """The server had closed the connection that the request was sent on, so it is sent once more on a new one."""
+
+    error: ProviderError
+    """What would have been raised."""
 
 
 class HeadersSeen(Event, frozen=True, kw_only=True, tag="headers_seen"):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, aclosing
-from itertools import count
+from contextlib import AsyncExitStack
 
 from penstock.core.chunks import Chunk, UsageChunk
+from penstock.core.closing import aclosing
 from penstock.core.errors import ConfigError, InvalidRequestError, ProviderError
 from penstock.core.messages import Message, Options
 from penstock.core.provider import BaseProvider, check_provider
+from penstock.core.scope import in_scope
 from penstock.middleware.events import FallbackTo, Listener
 from penstock.middleware.listeners import Telling, check_listener, facts
 from penstock.middleware.wrapper import Wrapper, is_visible
@@ -45,7 +46,6 @@ class Fallback(Wrapper):
             raise ConfigError("`others` names a provider twice, expected a different one each time")
         self._listener = None if listener is None else check_listener(listener)
         self._clock = clock
-        self._numbers = count(1)
 
     def _repr_parts(self) -> Iterator[str]:
         return map(repr, self._providers)
@@ -54,7 +54,8 @@ class Fallback(Wrapper):
         self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
     ) -> AsyncGenerator[Chunk, None]:
         """See BaseProvider."""
-        tell = Telling(self._listener, next(self._numbers), self._clock).tell
+        options, scope = in_scope(options or Options())
+        tell = Telling(self._listener, scope, self._inner, self._clock).tell
         spent = UsageChunk()
         earlier: ProviderError | None = None
         try:
@@ -76,8 +77,7 @@ class Fallback(Wrapper):
                     if shown or attempt == len(self._providers) or not _another_may_do(error):
                         error.usage = spent
                         raise
-                    model = self._providers[attempt].get_model().id
-                    tell(FallbackTo, model, attempt=attempt + 1, **facts(error))
+                    tell(FallbackTo, about=self._providers[attempt], attempt=attempt + 1, **facts(error))
                     earlier = error
         finally:
             earlier = None  # its traceback knows this frame: a cycle that only the garbage collector would find

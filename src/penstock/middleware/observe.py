@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
 from functools import partial
-from itertools import count
 
 from penstock.core.chunks import Chunk, StopChunk, UsageChunk
+from penstock.core.closing import aclosing
+from penstock.core.errors import ProviderError
 from penstock.core.messages import Message, Options, ResponseHead
 from penstock.core.provider import BaseProvider
+from penstock.core.scope import in_scope
 from penstock.middleware.events import (
     Abandoned,
     Completed,
@@ -18,6 +19,7 @@ from penstock.middleware.events import (
     FirstChunk,
     HeadersSeen,
     Listener,
+    Resent,
     Started,
     UsageReported,
 )
@@ -28,7 +30,8 @@ __all__ = ["Observe"]
 
 
 class Observe(Wrapper):
-    """Calls *listener* with Started, HeadersSeen, FirstChunk, UsageReported, and then Completed, Failed or Abandoned.
+    """Calls *listener* with Started, Resent, HeadersSeen, FirstChunk, UsageReported, and then Completed, Failed or
+    Abandoned.
 
     The last comes exactly once for each call that began, whatever way it ends, with all the usage seen. Around Retry or
     Fallback it tells of the call as the caller sees it; inside, of each try.
@@ -38,41 +41,44 @@ class Observe(Wrapper):
         super().__init__(inner)
         self._listener = check_listener(listener)
         self._clock = clock
-        self._numbers = count(1)
 
     async def create_message(
         self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
     ) -> AsyncGenerator[Chunk, None]:
         """See BaseProvider."""
-        tell = Telling(self._listener, next(self._numbers), self._clock).tell
-        model = self._inner.get_model().id
+        options, scope = in_scope(options or Options())
+        tell = Telling(self._listener, scope, self._inner, self._clock).tell
         usage = UsageChunk()
         waiting, over = True, False
         try:
-            tell(Started, model)
-            hears = hearing(options, partial(_tell_head, tell, model))
+            tell(Started)
+            hears = hearing(options, partial(_tell_head, tell), partial(_tell_resent, tell))
             async with aclosing(self._inner.create_message(system_prompt, messages, hears)) as chunks:
                 async for chunk in chunks:
                     if type(chunk) is UsageChunk:
                         usage += chunk
-                        tell(UsageReported, model, usage=chunk)
+                        tell(UsageReported, usage=chunk)
                     elif waiting:
                         waiting = False
-                        tell(FirstChunk, model)
+                        tell(FirstChunk)
                     if type(chunk) is StopChunk:
                         over = True
-                        tell(Completed, model, usage=usage, stop=chunk)
+                        tell(Completed, usage=usage, stop=chunk, answered=chunk.model)
                     yield chunk
         except Exception as error:
             if not over:
                 over = True
-                tell(Failed, model, usage=usage, error=error, request_id=getattr(error, "request_id", None))
+                tell(Failed, usage=usage, error=error, request_id=getattr(error, "request_id", None))
             raise
         finally:
             # Without an await: it runs also where nothing can wait any more.
             if not over:
-                tell(Abandoned, model, usage=usage)
+                tell(Abandoned, usage=usage)
 
 
-def _tell_head(tell: Callable[..., None], model: str, head: ResponseHead) -> None:
-    tell(HeadersSeen, model, status=head.status, request_id=head.request_id, wait=head.wait)
+def _tell_head(tell: Callable[..., None], head: ResponseHead) -> None:
+    tell(HeadersSeen, status=head.status, request_id=head.request_id, wait=head.wait)
+
+
+def _tell_resent(tell: Callable[..., None], error: ProviderError) -> None:
+    tell(Resent, error=error)

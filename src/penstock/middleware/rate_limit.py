@@ -7,15 +7,23 @@ with asyncio's own primitives, and none of them can correct afterwards what a ca
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
 from typing import Final
 
 import anyio
 
 from penstock.core.chunks import Chunk, UsageChunk
-from penstock.core.errors import ProviderError, RateLimitError
+from penstock.core.closing import aclosing
+from penstock.core.errors import (
+    FirstChunkTimeoutError,
+    ProviderError,
+    RateLimitError,
+    StallTimeoutError,
+    StreamInterruptedError,
+    TotalTimeoutError,
+)
 from penstock.core.messages import Message, Options, ResponseHead
 from penstock.core.provider import BaseProvider
 from penstock.core.tokens import estimate_tokens
@@ -30,11 +38,17 @@ _LOOK_AGAIN: Final = 1.0
 """Seconds after which the first in the line looks again: a call may have used less than was thought."""
 
 
+_SENT: Final = (FirstChunkTimeoutError, StallTimeoutError, TotalTimeoutError, StreamInterruptedError)
+"""Errors of requests that the vendor had got, or very likely."""
+
+
 class RateLimit(Wrapper):
     """Over any minute at most so many requests and tokens, None for no such limit; first come, first served.
 
     A call is charged with an estimate of its prompt when it is sent, and with what the vendor reports as soon as that
-    comes. count_cache_reads: whether tokens read from a cache count; at OpenAI they do, at Anthropic they do not.
+    comes. One that was refused or could not be sent is charged with nothing; one that broke or was too slow without a
+    report keeps the estimate, as the vendor has counted it. count_cache_reads: whether tokens read from a cache count;
+    at OpenAI they do, at Anthropic they do not.
 
     After a RateLimitError with a `retry_after`, and after an answer whose headers say that nothing remains of one of
     the vendor's limits, nothing is sent before that has passed. If more than *max_wait* seconds of it are left, calls
@@ -63,10 +77,12 @@ class RateLimit(Wrapper):
         self._sleep = sleep
         self._held_until = -math.inf
         self._lines = PerLoop(anyio.Lock)
+        self._lock = threading.Lock()  # around the windows, never around an await: loops of other threads use them too
 
     def hold(self, seconds: float) -> None:
         """Send nothing for so many seconds, as the vendor asks; a longer pause that is under way stays."""
-        self._held_until = max(self._held_until, self._clock() + seconds)
+        with self._lock:
+            self._held_until = max(self._held_until, self._clock() + seconds)
 
     async def create_message(
         self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
@@ -74,20 +90,27 @@ class RateLimit(Wrapper):
         """See BaseProvider."""
         tokens = self._tokens
         charge = await self._admitted(estimate_tokens(system_prompt, messages, options) if tokens else 0)
-        reported = False
+        counted = reported = False
+
+        def heard(head: ResponseHead) -> None:
+            nonlocal counted
+            counted = 200 <= head.status < 300
+            self._heard(head)
+
         try:
-            hears = hearing(options, self._heard)
-            async with aclosing(self._inner.create_message(system_prompt, messages, hears)) as chunks:
+            async with aclosing(self._inner.create_message(system_prompt, messages, hearing(options, heard))) as chunks:
                 async for chunk in chunks:
                     if type(chunk) is UsageChunk and tokens is not None:
-                        self._report(tokens, charge, chunk, first=not reported)
-                        reported = True
+                        reported = self._report(tokens, charge, chunk, before=reported)
+                    counted = True
                     yield chunk
         except ProviderError as error:
             if isinstance(error, RateLimitError) and error.retry_after is not None:
                 self.hold(error.retry_after)
-            if tokens is not None and not reported:
-                tokens.correct(charge, 0, self._clock())
+            # What the vendor refused, or never got, it has not counted. An answer that it began it has.
+            if tokens is not None and not reported and not counted and not isinstance(error, _SENT):
+                with self._lock:
+                    tokens.correct(charge, 0, self._clock())
             raise
 
     def _heard(self, head: ResponseHead) -> None:
@@ -97,13 +120,19 @@ class RateLimit(Wrapper):
 
     async def _admitted(self, tokens: int) -> Charge:
         """Wait in the line, then spend a request and *tokens*."""
-        async with self._lines.get():  # only the first in the line looks at the windows
-            while (seconds := self._wait(tokens)) > 0:
+        async with self._lines.get():  # only the first in the line of each loop looks at the windows
+            while True:
+                with self._lock:
+                    seconds = self._wait(tokens)
+                    if seconds <= 0:
+                        return self._spend(tokens)
                 await self._sleep(min(seconds, _LOOK_AGAIN))
-            now = self._clock()
-            if self._requests is not None:
-                self._requests.charge(1, now)
-            return Charge(0, now) if self._tokens is None else self._tokens.charge(tokens, now)
+
+    def _spend(self, tokens: int) -> Charge:
+        now = self._clock()
+        if self._requests is not None:
+            self._requests.charge(1, now)
+        return Charge(0, now) if self._tokens is None else self._tokens.charge(tokens, now)
 
     def _wait(self, tokens: int) -> float:
         now = self._clock()
@@ -117,15 +146,20 @@ class RateLimit(Wrapper):
             0.0 if self._tokens is None else self._tokens.wait(tokens, now),
         )
 
-    def _report(self, tokens: Window, charge: Charge, usage: UsageChunk, *, first: bool) -> None:
+    def _report(self, tokens: Window, charge: Charge, usage: UsageChunk, *, before: bool) -> bool:
+        """Count an increment; whether the vendor has reported anything by now."""
+        if not (usage.prompt_tokens or usage.output_tokens):
+            return before
         counted = usage.prompt_tokens + usage.output_tokens
         if not self._count_cache_reads:
             counted -= usage.cache_read_tokens
-        now = self._clock()
-        if first:
-            tokens.correct(charge, counted, now)
-        else:
-            tokens.charge(counted, now)
+        with self._lock:
+            now = self._clock()
+            if before:
+                tokens.charge(counted, now)
+            else:
+                tokens.correct(charge, counted, now)
+        return True
 
 
 def _window(name: str, limit: int | None) -> Window | None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from typing import TypeVar
 
 import msgspec
 
 from penstock.core.chunks import Chunk, UsageChunk
+from penstock.core.errors import ProviderError
 from penstock.core.messages import Options, ResponseHead
 from penstock.core.models import Model
 from penstock.core.provider import BaseProvider, check_provider
 
 __all__ = ["Wrapper", "hearing", "is_visible"]
+
+T = TypeVar("T")
 
 
 def is_visible(chunk: Chunk) -> bool:
@@ -38,6 +42,11 @@ class Wrapper(BaseProvider):
         """See BaseProvider."""
         return self._inner.get_model()
 
+    @property
+    def vendor(self) -> str:
+        """See BaseProvider."""
+        return self._inner.vendor
+
     def calculate_cost(self, usage: UsageChunk) -> Decimal | None:
         """See BaseProvider."""
         return self._inner.calculate_cost(usage)
@@ -47,14 +56,26 @@ class Wrapper(BaseProvider):
         await self._inner.aclose()
 
 
-def hearing(options: Options | None, listener: Callable[[ResponseHead], object]) -> Options:
-    """*options* with *listener* told of each answer's head, before whoever was told of it already."""
+def hearing(
+    options: Options | None,
+    listener: Callable[[ResponseHead], object],
+    resent: Callable[[ProviderError], object] | None = None,
+) -> Options:
+    """*options* with *listener* told of each answer's head, before whoever was told of it already.
+
+    resent: told likewise of each request that is sent once more.
+    """
     options = Options() if options is None else options
-    before = options.on_head
+    heard = {"on_head": _both(listener, options.on_head)}
+    return msgspec.structs.replace(
+        options, **heard if resent is None else {**heard, "on_resend": _both(resent, options.on_resend)}
+    )
 
-    def both(head: ResponseHead) -> None:
-        listener(head)
-        if before is not None:
-            before(head)
 
-    return msgspec.structs.replace(options, on_head=both)
+def _both(first: Callable[[T], object], then: Callable[[T], object] | None) -> Callable[[T], object]:
+    def both(said: T) -> None:
+        first(said)
+        if then is not None:
+            then(said)
+
+    return both

@@ -3,65 +3,119 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncGenerator, Iterator, Sequence
+import os
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from penstock.core.chunks import Chunk
 from penstock.core.cost import Meter
+from penstock.core.dialect import Dialect
 from penstock.core.errors import AuthenticationError, ConfigError
 from penstock.core.messages import Message, Options
 from penstock.core.models import Model, ModelInfo, ProviderConfig
 from penstock.core.provider import BaseProvider
-from penstock.providers.arguments import check_call, check_config
-from penstock.providers.redaction import config_secrets
-from penstock.providers.transport import Exchange, Transport
+from penstock.providers.arguments import check_call, check_config, priced
+from penstock.providers.credentials import Credentials, find_credentials, find_row, is_authorized, sdk_headers
+from penstock.providers.exchange import Exchange
+from penstock.providers.hosts import check_path, host_of, is_at
+from penstock.providers.redaction import check_headers, config_secrets
+from penstock.providers.transport import Transport
 from penstock.wire.answer_reader import AnswerReader
-from penstock.wire.anthropic.answer import VENDOR, AnthropicDecoder
-from penstock.wire.anthropic.errors import response_error
+from penstock.wire.anthropic.answer import AnthropicDecoder
 from penstock.wire.anthropic.options import option_headers
 from penstock.wire.anthropic.request import encode
+from penstock.wire.errors import response_error
+from penstock.wire.sse import MAX_EVENT
+from penstock.wire.vendors import ANTHROPIC
 
 __all__ = ["AnthropicProvider"]
+
+
+_BASE_URL: Final = "ANTHROPIC_BASE_URL"
+_PATH: Final = "/v1/messages"
+_VERSION: Final = "/v1"
 
 
 class AnthropicProvider(BaseProvider):
     """Asks a model over Anthropic's Messages API. One provider may serve many calls, and several loops in turn.
 
-    The key is the config's, or what the SDK finds: ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, its profiles.
-    `/v1/messages` is appended to the config's base_url. Building the first one imports the SDK: about a second.
+    dialect: the name of a row of `penstock.wire.vendors`, or a row of one's own, for servers of this API that are not
+    Anthropic's. The key is the config's, or that of the row's environment variables; at Anthropic what its SDK finds:
+    ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, its profiles. `/v1/messages` is appended to the base URL, and `/messages`
+    to one that ends in `/v1`. Raises ConfigError for an unknown dialect, and where there is no base URL. Building the
+    first one imports the SDK: about a second.
+
+    find_info: what is known of another of the vendor's models, which may answer in place of the one that is asked.
     """
 
-    def __init__(self, config: ProviderConfig) -> None:
+    def __init__(
+        self,
+        config: ProviderConfig,
+        dialect: str | Dialect = "anthropic",
+        *,
+        find_info: Callable[[str], ModelInfo | None] | None = None,
+    ) -> None:
         check_config(config)
-        if config.wire is not None:
-            raise ConfigError(f"`wire` is {config.wire!r}, but Anthropic has only its own: leave it out")
+        self._dialect = row = find_row(dialect, "messages")
+        if config.wire not in (None, "messages"):
+            raise ConfigError(f"`wire` is {config.wire!r}, but {row.name} has only its own: leave it out")
+        if config.base_url is None and row.base_url is None:
+            raise ConfigError(f"`base_url` is not set, and {row.name} has no usual one: give it")
+        check_path(config.base_url, _PATH)
+        check_headers(config.headers)
         import anthropic  # here and not above: `import penstock` loads no SDK
 
+        # The SDK's own environment and its search for credentials are for Anthropic and for nobody else.
+        ours = row.name == ANTHROPIC.name
+        credentials = None if ours else find_credentials(config, row)
+
         def make_client(http_client: Any) -> Any:
-            client = anthropic.AsyncAnthropic(
-                api_key=config.api_key,
-                base_url=config.base_url,
-                http_client=http_client,
-                max_retries=0,
-                default_headers=dict(config.headers),
-                # Its spans end when its own decoder has read the stream, which never happens here.
-                open_telemetry=False,
-            )
+            if credentials is not None and credentials.missing:
+                names = " or ".join(row.key_variables)
+                how = f"set {names}, or give one in the config" if names else "give one in the config"
+                raise AuthenticationError(f"there is no API key: {how}")
+            client = self._client(http_client, credentials)
             if client.api_key is None and client.auth_token is None and client.credentials is None:
                 raise AuthenticationError("there is no API key: set ANTHROPIC_API_KEY, or give one in the config")
             return client
 
+        # The SDK takes it only from the request itself that there is to be no such header.
+        bare = row.key_header is not None and not is_authorized(config.headers)
+        self._headers: dict[str, Any] = {"Authorization": anthropic.Omit()} if bare else {}
+        # What Anthropic has not signed another server has made, whoever it is: that one alone gets it back.
         self._config = config
-        self._model = Model(config.model_id, config.model_info or ModelInfo())
+        foreign = ours and not is_at(self._base_url(), ANTHROPIC.base_url or "")
+        self._account = host_of(self._base_url()) if foreign or row.proofs_bound else ""
+        self._model, self._find_info = priced(config, find_info, row, self._base_url())
         self._transport = Transport(
             anthropic,
             make_client,
-            response_error,
-            vendor=VENDOR,
+            partial(response_error, faults=row.request_faults),
+            vendor=row.name,
             model=config.model_id,
-            secrets=config_secrets(config),
-            key_names=("ANTHROPIC_API_KEY",),
+            secrets=config_secrets(config).plus([credentials.key] if credentials is not None else []),
+            key_names=row.key_variables,
+            max_connections=config.max_connections,
+        )
+
+    def _client(self, http_client: Any, credentials: Credentials | None) -> Any:
+        import anthropic
+
+        theirs: dict[str, Any] = {}
+        if credentials is not None:
+            # The key in so many words, as the SDK would prefer a header of its variable to the key that it is given.
+            omitted = dict.fromkeys(sdk_headers("ANTHROPIC_CUSTOM_HEADERS"), anthropic.Omit())
+            theirs = {**omitted, "Authorization": f"Bearer {credentials.key}", **credentials.headers}
+        return anthropic.AsyncAnthropic(
+            api_key=self._config.api_key if credentials is None else credentials.key,
+            # At Anthropic a profile that the SDK finds may have an address of its own.
+            base_url=self._config.base_url if credentials is None else self._base_url(),
+            http_client=http_client,
+            max_retries=0,
+            default_headers={**theirs, **self._config.headers},
+            # Its spans end when its own decoder has read the stream, which never happens here.
+            open_telemetry=False,
         )
 
     def create_message(
@@ -72,11 +126,18 @@ class AnthropicProvider(BaseProvider):
 
     def _repr_parts(self) -> Iterator[str]:
         yield from super()._repr_parts()
+        if self._dialect.name != ANTHROPIC.name:
+            yield f"dialect={self._dialect.name!r}"
         yield from self._transport.shown(self._config.base_url)
 
     def get_model(self) -> Model:
         """See BaseProvider."""
         return self._model
+
+    @property
+    def vendor(self) -> str:
+        """See BaseProvider."""
+        return self._dialect.name
 
     async def aclose(self) -> None:
         """See BaseProvider."""
@@ -84,17 +145,30 @@ class AnthropicProvider(BaseProvider):
 
     def _prepare(self, system_prompt: str, messages: Sequence[Message], options: Options) -> Exchange:
         check_call(messages, options)
-        meter = Meter(self._model.info, dt.datetime.now(dt.UTC))
-        headers = option_headers(options)
+        now = dt.datetime.now(dt.UTC)
+        meter = Meter(self._model.info, now, model_id=self._model.id, find_info=self._find_info)
+        headers = {**self._headers, **option_headers(options, self._dialect)}
         betas = [value for name, value in self._config.headers.items() if name.lower() == "anthropic-beta"]
         if betas and "anthropic-beta" in headers:
             headers["anthropic-beta"] = ",".join((*betas, headers["anthropic-beta"]))
         return Exchange(
-            path="/v1/messages",
-            body=encode(system_prompt, messages, options, self._model),
+            path=_PATH.removeprefix(_VERSION) if self._has_version() else _PATH,
+            body=encode(system_prompt, messages, options, self._model, self._dialect, self._account),
             headers=headers,
             deadlines=options.deadlines or self._config.deadlines,
             on_head=options.on_head,
-            reader=AnswerReader(AnthropicDecoder(meter)),
+            on_resend=options.on_resend,
+            reader=AnswerReader(
+                AnthropicDecoder(meter, self._dialect, self._account, self._config.max_arguments),
+                self._config.max_event_bytes or MAX_EVENT,
+            ),
             meter=meter,
         )
+
+    def _base_url(self) -> str:
+        ours = self._dialect.name == ANTHROPIC.name
+        return self._config.base_url or (os.environ.get(_BASE_URL) if ours else None) or self._dialect.base_url or ""
+
+    def _has_version(self) -> bool:
+        """Whether the base URL ends in the version that stands in the path as well."""
+        return self._base_url().rstrip("/").endswith(_VERSION)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from penstock.core.cost import prices_at
+from penstock.core.dialect import Dialect
 from penstock.core.errors import ConfigError, InvalidRequestError
 from penstock.core.messages import Message, Options
-from penstock.core.models import ProviderConfig
+from penstock.core.models import Model, ModelInfo, ProviderConfig
 
-__all__ = ["check_call", "check_config"]
+__all__ = ["check_call", "check_config", "priced"]
 
 _NUMBERS: Final = ("max_tokens", "temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "seed")
 
@@ -34,3 +36,16 @@ def check_call(messages: object, options: object) -> None:
     if tools and isinstance(tools, Sequence) and any(hasattr(tool, "definition") for tool in tools):
         said = "option `tools` holds a tool that can be run: give it to run_tools, or give its `definition` here"
         raise InvalidRequestError(said)
+
+
+def priced(
+    config: ProviderConfig, find_info: Callable[[str], ModelInfo | None] | None, row: Dialect, url: str | None
+) -> tuple[Model, Callable[[str], ModelInfo | None] | None]:
+    """The config's model with the prices of the server at *url*, and *find_info* with them too."""
+
+    def find(model_id: str) -> ModelInfo | None:
+        found = find_info(model_id) if find_info is not None else None
+        return None if found is None else prices_at(found, row, url)
+
+    model = Model(config.model_id, prices_at(config.model_info or ModelInfo(), row, url))
+    return model, None if find_info is None else find

@@ -1,7 +1,8 @@
 """Watches one call's deadlines without a cancel scope for each read, which would cost as much as the whole event.
 
 Silence is left to the HTTP client's read timeout, which is fixed when the body begins. A scope is made only for the
-reads that have less time than that: after pings, near the total, and always where `stall` is the shorter one.
+reads that have less time than that: after pings, near the total, and always where `stall` is the shorter one. What we
+do ourselves counts too: a server that floods us with what is no content is no faster for our reading it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from penstock.core.messages import Deadlines
 
 __all__ = ["Watch"]
 
+_GRACE: Final = 2.0
+"""Seconds for the rest of an answer that may end: the vendor's last word, which some never say, or the end of bytes."""
 _EXPIRED: Final[dict[str, tuple[type[ProviderTimeoutError], str]]] = {
     "connect": (ConnectTimeoutError, "no connection"),
     "first_chunk": (FirstChunkTimeoutError, "no content"),
@@ -33,38 +36,55 @@ _EXPIRED: Final[dict[str, tuple[type[ProviderTimeoutError], str]]] = {
 
 
 class Watch:
-    """The deadlines of one call. Only time spent waiting for the vendor counts, but for the total."""
+    """The deadlines of one call. The time that the consumer takes does not count, but for the total."""
 
-    def __init__(self, deadlines: Deadlines, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, deadlines: Deadlines, clock: Callable[[], float] = time.monotonic, grace: float = _GRACE
+    ) -> None:
+        """grace: seconds that an answer is waited for that may end."""
         self._deadlines = deadlines
+        self._grace = grace
         self._clock = clock
         self._start = clock()
-        self._waited = 0.0  # since the last content
+        self._since: float | None = self._start  # the last content, moved on by what the consumer took; None: just now
+        self._left = 0.0
         self._name = "first_chunk"
         self._limit = deadlines.first_chunk
         self._silence = 0.0
+        self.waited = False
+        """Nothing came any more within the grace of an answer that may end."""
 
     @contextmanager
     def sending(self) -> Iterator[None]:
         """Bounds the step until the headers are there; the client's timeouts are per read, and headers can drip."""
-        before = self._clock()
-        name, left = self._nearest(before)
+        name, left = self._nearest(self._clock())
         try:
             with anyio.fail_after(left):
                 yield
         except TimeoutError:
             raise self.expired(name) from None
-        self._waited += self._clock() - before
 
     def body_timeout(self) -> float:
         """The read timeout for the body, in seconds: the longest silence that can be right."""
-        self._silence = max(self._deadlines.stall, self._deadlines.first_chunk - self._waited)
+        self._silence = max(self._deadlines.stall, self._deadlines.first_chunk - (self._clock() - self._start))
         return self._silence
 
-    async def read(self, body: AsyncGenerator[bytes, None]) -> bytes | None:
-        """The next bytes, None at the end. Raises ProviderTimeoutError."""
-        before = self._clock()
-        name, left = self._nearest(before)
+    async def read(self, body: AsyncGenerator[bytes, None], *, may_end: bool = False) -> bytes | None:
+        """The next bytes, None at the end. Raises ProviderTimeoutError.
+
+        may_end: nothing more need come, so it is waited for no longer than some seconds; then this is the end too.
+        """
+        if may_end:
+            with anyio.move_on_after(self._grace) as scope:
+                return await self._read(body)
+            self.waited = scope.cancelled_caught
+            return None
+        return await self._read(body)
+
+    async def _read(self, body: AsyncGenerator[bytes, None]) -> bytes | None:
+        name, left = self._nearest(self._clock())
+        if left <= 0:
+            raise self.expired(name)
         try:
             if left >= self._silence:
                 return await body.__anext__()
@@ -74,14 +94,21 @@ class Watch:
             return None
         except TimeoutError:
             raise self.expired(name) from None
-        finally:
-            self._waited += self._clock() - before
 
     def got_content(self) -> None:
-        """Content came: from now on it is a stall that is waited for."""
-        self._waited = 0.0
+        """Content came: from the next read on it is a stall that is waited for."""
+        self._since = None
         self._name = "stall"
         self._limit = self._deadlines.stall
+
+    def leave(self) -> None:
+        """The consumer has the word. Not told of content, after which all begins anew."""
+        self._left = self._clock()
+
+    def come_back(self) -> None:
+        """The consumer wants more."""
+        if self._since is not None:
+            self._since += self._clock() - self._left
 
     def expired(self, name: str | None = None) -> ProviderTimeoutError:
         """The error for the deadline called *name*, None for the one that a silent body runs into."""
@@ -93,7 +120,9 @@ class Watch:
         return error
 
     def _nearest(self, now: float) -> tuple[str, float]:
-        left = self._limit - self._waited
+        if self._since is None:
+            self._since = now
+        left = self._limit - (now - self._since)
         if self._deadlines.total is not None:
             total_left = self._start + self._deadlines.total - now
             if total_left < left:

@@ -1,11 +1,14 @@
-"""Whether two URLs lead to the same place, as the HTTP client itself reads them."""
+"""Where URLs lead, and whether two lead to the same place, as the HTTP client itself reads them."""
 
 from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Address, ip_address
 from typing import Final
 
-__all__ = ["is_loopback", "is_same_place"]
+from penstock.core.dialect import without_userinfo
+from penstock.core.errors import ConfigError
+
+__all__ = ["check_path", "host_of", "is_at", "is_loopback", "is_same_place"]
 
 _LOOPBACK: Final = IPv4Network("127.0.0.0/8")
 
@@ -19,6 +22,12 @@ def is_same_place(url: str, own: str) -> bool:
     return found is not None and found == _parsed(own)
 
 
+def is_at(url: str, own: str) -> bool:
+    """Whether *url* has the scheme, host and port of *own*, wherever below. False for what cannot be read."""
+    found, wanted = _parsed(url), _parsed(own)
+    return found is not None and wanted is not None and found[:3] == wanted[:3]
+
+
 def is_loopback(url: str) -> bool:
     """Whether *url* leads to this machine: `localhost`, 127.0.0.0/8 or ::1. No name is looked up."""
     found = _parsed(url)
@@ -29,6 +38,25 @@ def is_loopback(url: str) -> bool:
     except ValueError:
         return found[1] == "localhost"
     return address == IPv6Address("::1") or (address.version == 4 and address in _LOOPBACK)
+
+
+def host_of(url: str | None) -> str:
+    """Host and port of *url*; empty for none, and for what the HTTP client cannot read."""
+    found = _parsed(url) if url is not None else None
+    if found is None:
+        return ""
+    return found[1] if found[2] is None else f"{found[1]}:{found[2]}"
+
+
+def check_path(base_url: str | None, *paths: str) -> None:
+    """Raise ConfigError for a base URL that has already what is appended to it, or its version twice."""
+    path = (base_url or "").rstrip("/")
+    shown = without_userinfo(base_url)
+    for appended in paths:
+        if path.endswith(appended):
+            raise ConfigError(f"`base_url` is {shown!r}, and {appended} is appended to it: leave that out")
+    if path.endswith("/v1/v1"):
+        raise ConfigError(f"`base_url` is {shown!r}, in which /v1 stands twice")
 
 
 def _parsed(url: str) -> tuple[str, str, int | None, str] | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from penstock.core.chunks import Chunk
 from penstock.core.cost import Meter
@@ -16,20 +16,24 @@ from penstock.core.messages import Message, Options
 from penstock.core.models import Model, ModelInfo, ProviderConfig
 from penstock.core.provider import BaseProvider
 from penstock.core.validation import near
-from penstock.providers.arguments import check_call, check_config
-from penstock.providers.redaction import config_secrets
-from penstock.providers.transport import Exchange, Transport
+from penstock.providers.arguments import check_call, check_config, priced
+from penstock.providers.credentials import Credentials, find_credentials, find_row, is_authorized, sdk_headers
+from penstock.providers.exchange import Exchange
+from penstock.providers.hosts import check_path, host_of
+from penstock.providers.redaction import check_headers, config_secrets
+from penstock.providers.transport import Transport
 from penstock.wire.answer_reader import AnswerReader
+from penstock.wire.errors import response_error
 from penstock.wire.openai import chat_request, responses_request
 from penstock.wire.openai.chat_answer import ChatDecoder
-from penstock.wire.openai.errors import response_error
+from penstock.wire.openai.failed_calls import failed_answer
 from penstock.wire.openai.responses_answer import ResponsesDecoder
-from penstock.wire.vendors import DIALECTS, completed
+from penstock.wire.sse import MAX_EVENT
 
 __all__ = ["OpenAIProvider"]
 
 _BASE_URL: Final = "OPENAI_BASE_URL"
-_NO_KEY: Final = "none"  # the SDK wants one; servers that need none do not look
+_PATHS: Final[Mapping[str, str]] = {"chat": "/chat/completions", "responses": "/responses"}
 
 
 class OpenAIProvider(BaseProvider):
@@ -39,15 +43,25 @@ class OpenAIProvider(BaseProvider):
     None the vendor's best one. `/chat/completions` or `/responses` is appended to the base URL. The key is the
     config's, or that of the row's environment variables; local servers need none. Raises ConfigError for an unknown
     dialect or wire, and where there is no base URL. Building the first one imports the SDK: about a second.
+
+    find_info: what is known of another of the vendor's models, which may answer in place of the one that is asked.
     """
 
-    def __init__(self, config: ProviderConfig, dialect: str | Dialect = "openai") -> None:
+    def __init__(
+        self,
+        config: ProviderConfig,
+        dialect: str | Dialect = "openai",
+        *,
+        find_info: Callable[[str], ModelInfo | None] | None = None,
+    ) -> None:
         check_config(config)
-        self._dialect = row = _row(dialect)
+        self._dialect = row = find_row(dialect, "chat", "responses")
         self._wire = _wire(config, row)
         if config.base_url is None and row.base_url is None:
             raise ConfigError(f"`base_url` is not set, and {row.name} has no usual one: give it, with its /v1")
-        credentials = _credentials(config, row)
+        check_path(config.base_url, *_PATHS.values())
+        check_headers(config.headers)
+        credentials = find_credentials(config, row)
         import openai  # here and not above: `import penstock` loads no SDK
 
         def make_client(http_client: Any) -> Any:
@@ -58,21 +72,23 @@ class OpenAIProvider(BaseProvider):
             return self._client(http_client, credentials)
 
         # The SDK takes it only from the request itself that there is to be no such header.
-        bare = row.key_header is not None and not _authorized(config.headers)
+        bare = row.key_header is not None and not is_authorized(config.headers)
         self._headers: dict[str, Any] = {"Authorization": openai.Omit()} if bare else {}
+        self._account = host_of(config.base_url) if row.proofs_bound else ""
         self._config = config
-        self._model = Model(config.model_id, config.model_info or ModelInfo())
+        self._model, self._find_info = priced(config, find_info, row, self._base_url())
         self._transport = Transport(
             openai,
             make_client,
-            response_error,
+            partial(response_error, faults=row.request_faults),
             vendor=row.name,
             model=config.model_id,
             secrets=config_secrets(config).plus([credentials.key]),
             key_names=row.key_variables,
+            max_connections=config.max_connections,
         )
 
-    def _client(self, http_client: Any, credentials: _Credentials) -> Any:
+    def _client(self, http_client: Any, credentials: Credentials) -> Any:
         import openai
 
         # The SDK's own environment (OPENAI_BASE_URL, OPENAI_ORG_ID and so on) is for OpenAI and for nobody else.
@@ -80,12 +96,16 @@ class OpenAIProvider(BaseProvider):
         omitted: dict[str, Any] = {} if ours else dict.fromkeys(_sdk_headers(), openai.Omit())
         return openai.AsyncOpenAI(
             api_key=credentials.key,
-            base_url=self._config.base_url or (os.environ.get(_BASE_URL) if ours else None) or self._dialect.base_url,
+            base_url=self._base_url(),
             http_client=http_client,
             max_retries=0,
             # The first in so many words, as the SDK would prefer one of OPENAI_CUSTOM_HEADERS to the key it is given.
             default_headers={**omitted, "Authorization": f"Bearer {credentials.key}", **credentials.headers},
         )
+
+    def _base_url(self) -> str | None:
+        ours = self._dialect.name == Dialect().name
+        return self._config.base_url or (os.environ.get(_BASE_URL) if ours else None) or self._dialect.base_url
 
     def create_message(
         self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
@@ -102,62 +122,38 @@ class OpenAIProvider(BaseProvider):
         """See BaseProvider."""
         return self._model
 
+    @property
+    def vendor(self) -> str:
+        """See BaseProvider."""
+        return self._dialect.name
+
     async def aclose(self) -> None:
         """See BaseProvider."""
         await self._transport.aclose()
 
     def _prepare(self, system_prompt: str, messages: Sequence[Message], options: Options) -> Exchange:
         check_call(messages, options)
-        meter = Meter(self._model.info, dt.datetime.now(dt.UTC))
+        now = dt.datetime.now(dt.UTC)
+        meter = Meter(self._model.info, now, model_id=self._model.id, find_info=self._find_info)
         chat = self._wire == "chat"
         encode = chat_request.encode if chat else responses_request.encode
-        decoder = ChatDecoder if chat else ResponsesDecoder
+        most = self._config.max_arguments
+        decoder = (
+            ChatDecoder(meter, self._dialect, most)
+            if chat
+            else ResponsesDecoder(meter, self._dialect, self._account, most)
+        )
         return Exchange(
-            path="/chat/completions" if chat else "/responses",
-            body=encode(system_prompt, messages, options, self._model, self._dialect),
+            path=_PATHS[self._wire],
+            body=encode(system_prompt, messages, options, self._model, self._dialect, self._account),
             headers=self._headers,
             deadlines=options.deadlines or self._config.deadlines,
             on_head=options.on_head,
-            reader=AnswerReader(decoder(meter, self._dialect)),
+            on_resend=options.on_resend,
+            reader=AnswerReader(decoder, self._config.max_event_bytes or MAX_EVENT),
             meter=meter,
+            refused=failed_answer,
         )
-
-
-class _Credentials(NamedTuple):
-    """What a client is made with. missing: a key is needed, and there is none."""
-
-    key: str
-    headers: Mapping[str, str]
-    missing: bool
-
-    def __repr__(self) -> str:
-        """Nothing: it stands in frames that a traceback may show."""
-        return "_Credentials(***)"
-
-
-def _credentials(config: ProviderConfig, row: Dialect) -> _Credentials:
-    # With a header of the caller's own for it, as for a token of another kind, no variable is looked at.
-    given = {name.lower(): value for name, value in config.headers.items() if value}
-    authorized = _authorized(config.headers)
-    key = given.get((row.key_header or "").lower()) or config.api_key
-    key = key or (None if authorized else _found(row.key_variables))
-    needs_key = row.needs_key if row.needs_key is not None else bool(row.key_variables)
-    own = {row.key_header: key} if key is not None and row.key_header is not None else {}
-    return _Credentials(key or _NO_KEY, {**own, **config.headers}, missing=key is None and needs_key and not authorized)
-
-
-def _authorized(headers: Mapping[str, str]) -> bool:
-    return any(value and name.lower() == "authorization" for name, value in headers.items())
-
-
-def _row(dialect: str | Dialect) -> Dialect:
-    if isinstance(dialect, Dialect):
-        return completed(dialect)
-    row = DIALECTS.get(str(dialect))
-    if row is None:
-        hint = near(dialect, DIALECTS)
-        raise ConfigError(f"unknown dialect {dialect!r}, expected one of: {', '.join(DIALECTS)}{hint}")
-    return row
 
 
 def _wire(config: ProviderConfig, row: Dialect) -> Wire:
@@ -167,15 +163,6 @@ def _wire(config: ProviderConfig, row: Dialect) -> Wire:
     return wire
 
 
-def _found(variables: Sequence[str]) -> str | None:
-    return next((found for name in variables if (found := os.environ.get(name))), None)
-
-
 def _sdk_headers() -> list[str]:
     """The headers that the SDK would send because of its environment variables."""
-    custom = os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines()
-    return [
-        "OpenAI-Organization",
-        "OpenAI-Project",
-        *(line.partition(":")[0].strip() for line in custom if ":" in line),
-    ]
+    return ["OpenAI-Organization", "OpenAI-Project", *sdk_headers("OPENAI_CUSTOM_HEADERS")]

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from penstock.core.dialect import userinfo, without_userinfo
-from penstock.core.errors import AuthenticationError
+from penstock.core.errors import AuthenticationError, ConfigError
 from penstock.core.models import ProviderConfig
 
 if TYPE_CHECKING:
@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Secrets",
+    "check_headers",
     "check_secrets",
     "config_secrets",
     "redact",
+    "request_secrets",
     "shown_url",
     "strip_tracebacks",
     "url_secrets",
@@ -32,6 +34,8 @@ _MIN: Final = 8
 """Shorter keys (`none`, `sk-test`) are no secrets, and would be found in ordinary words."""
 
 _SECRET_HEADER: Final = re.compile(r"auth|key|token|secret|cookie|credential|passw", re.IGNORECASE)
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?")
 _SCHEME: Final = re.compile(r"^(?:bearer|basic|token|api-?key)\s+", re.IGNORECASE)
 _LOGGERS: Final = ("httpx2", "httpcore2", "anthropic", "openai")
 # These loggers may not be there yet when a client is made: their modules are imported when they are needed.
@@ -61,6 +65,10 @@ class Secrets:
         """These and more."""
         return Secrets([*self._keys, *keys], fit_headers=self.fit_headers)
 
+    def unknown(self, keys: Iterable[str]) -> list[str]:
+        """Those of *keys* that are secrets and none of these."""
+        return [key for key in keys if len(key) >= _MIN and key not in self._keys]
+
     def cleaned(self, text: str) -> str:
         """*text* with `***` for each key: as it is, as an URL, JSON or HTML has it, and where "…" cuts it off."""
         if self._patterns is None:
@@ -89,6 +97,13 @@ def url_secrets(*urls: object) -> Iterator[str]:
         yield b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
 
 
+def request_secrets(url: str, headers: Mapping[str, str]) -> list[str]:
+    """The keys that a request carries: one may be newer than all that the config and the client know."""
+    query = (part.partition("=") for part in url.partition("?")[2].split("&"))
+    asked = [value for name, _, value in query if _SECRET_HEADER.search(name)]
+    return [*asked, *_header_secrets(headers), *url_secrets(url)]
+
+
 def shown_url(url: str, secrets: Secrets) -> str:
     """As much of a base URL as may be shown: no user, no password, no query, and no key in its path."""
     return secrets.cleaned(re.split("[?#]", str(without_userinfo(url)), maxsplit=1)[0])
@@ -113,6 +128,18 @@ def check_secrets(keys: Iterable[object], secrets: Secrets) -> None:
         fit = fit and key.isascii() and key.isprintable() and " " not in key
     if not fit:
         raise AuthenticationError("the API key holds a character that no header can carry: a line end, perhaps")
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Raise ConfigError for a header that cannot be sent. Values of those that may hold a key are left to the others.
+
+    The HTTP library's own error would show the value, and not say which header it is.
+    """
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(str(name)):
+            raise ConfigError(f"`headers` holds the name {name!r}, in which HTTP allows no such character")
+        if not _SECRET_HEADER.search(name) and not _HEADER_VALUE.fullmatch(str(value)):
+            raise ConfigError(f"`headers` holds for {name!r} what no header can carry: a line end, perhaps")
 
 
 def redact(error: BaseException | None, secrets: Secrets) -> None:

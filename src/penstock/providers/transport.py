@@ -9,85 +9,56 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import anyio.lowlevel
-import msgspec
 
 from penstock.core.chunks import Chunk, UsageChunk
-from penstock.core.cost import Meter
 from penstock.core.errors import (
     AuthenticationError,
     ConfigError,
     InvalidRequestError,
     MalformedResponseError,
-    NetworkError,
     ProviderError,
     StreamInterruptedError,
 )
-from penstock.core.messages import Deadlines, ResponseHead
+from penstock.core.messages import ResponseHead
 from penstock.providers.deadlines import Watch
+from penstock.providers.exchange import Exchange, SDKClient
+from penstock.providers.failures import RefusedError, no_answer, pool_full, refusal, request_id_of
 from penstock.providers.redaction import (
     Secrets,
     check_secrets,
     redact,
+    request_secrets,
     shown_url,
     strip_tracebacks,
     url_secrets,
     watch_logs,
 )
-from penstock.wire.answer_reader import AnswerReader
-from penstock.wire.retry_after import said_in_headers, said_of_buckets, wait_of_buckets
+from penstock.wire.retry_after import wait_of_buckets
 
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["Exchange", "Transport"]
+    from penstock.providers.connections import Sending
+
+__all__ = ["Transport"]
 
 _DRAIN: Final = 0.1
 """Seconds to wait, after the message is complete, for the end of the body: only then is the connection used again."""
 _ERROR_BODY: Final = 64 * 1024
 """Most bytes that are read of an error's body, and below it the seconds: what it is, its status has said already."""
 _ERROR_SECONDS: Final = 2.0
+_LEARNED: Final = 16
+"""Keys of earlier requests that are remembered: a server echoes what it has just been sent."""
 _CLOSE: Final = 1.0
 """Seconds that closing may take, cancelled or not."""
-
-
-class RefusedError(Exception):
-    """An answer with a failing status: the beginning of its body, as far as that came. Stays inside this module."""
-
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        super().__init__(f"status {status}")
-        self.status = status
-        self.headers = headers
-        self.body = body
-
-
-class SDKClient(Protocol):
-    """What is used of AsyncAnthropic and AsyncOpenAI."""
-
-    @property
-    def api_key(self) -> str | None: ...
-
-    async def post(self, path: str, **kwargs: Any) -> Any: ...
-
-    async def close(self) -> None: ...
-
-
-class Exchange(msgspec.Struct, frozen=True, kw_only=True):
-    """One request, ready to be sent, and what its answer is read with."""
-
-    path: str
-    body: bytes
-    headers: Mapping[str, str]
-    deadlines: Deadlines
-    on_head: Callable[[ResponseHead], object] | None = None
-    reader: AnswerReader
-    meter: Meter
 
 
 class Transport:
@@ -103,19 +74,30 @@ class Transport:
         model: str,
         secrets: Secrets,
         key_names: Sequence[str],
+        max_connections: int,
     ) -> None:
-        """secrets: what no error may show; what only the client knows is added. key_names: variables for the key."""
+        """secrets: what no error may show; what only the client knows is added. key_names: variables for the key.
+
+        max_connections: at the same time, in each event loop.
+        """
         import httpx2  # here and not above: `import penstock` loads no HTTP client
 
+        from penstock.providers import connections
+
         self._httpx = httpx2
+        self._connections = connections
         self._sdk = sdk
         self._sdk_error: type[Exception] = getattr(sdk, "AnthropicError", None) or sdk.OpenAIError
         self._make_client = make_client
         self._response_error = response_error
         self._vendor = vendor
         self._model = model
-        self._secrets = secrets
+        self._secrets = self._given = secrets
+        # What requests have carried beside it, the newest last: a token is refreshed every hour, say.
+        self._learned: deque[str] = deque(maxlen=_LEARNED)
+        self._learning = threading.Lock()
         self._key_names = key_names
+        self._max_connections = max_connections
         # The client of the loop that ran last in this thread. It is let go of with its loop's successor: a table of
         # loops would keep each loop alive, as its client knows it.
         self._local = threading.local()
@@ -137,37 +119,41 @@ class Transport:
         """Prepare the request, send it, and yield the chunks of the answer. Raises a ProviderError."""
         call: Exchange | None = None
         watch: Watch | None = None
+        sending: Sending | None = None
         response: httpx2.Response | None = None
         body: AsyncGenerator[bytes, None] | None = None
+        shown = False
         try:
             call = self._prepared(prepare)
             watch = Watch(call.deadlines)
-            response = await self._send(call, watch)
+            # What became of the request, whichever way out is taken: what the server may bill hangs on it.
+            sending = self._connections.Sending(call.deadlines.connect)
+            response = await self._send(call, watch, sending)
             self._tell(call, response.status_code, response.headers)
+            if opening := call.meter.open():
+                watch.leave()
+                yield opening
+                watch.come_back()
             # Without compression the raw bytes are the same, and one generator cheaper for each read.
             compressed = "content-encoding" in response.headers
             body = response.aiter_bytes() if compressed else response.aiter_raw()
             while not call.reader.done:
-                data = await watch.read(body)
+                data = await watch.read(body, may_end=call.reader.may_end)
                 held, content = call.reader.held, False
-                for chunk in call.reader.close() if data is None else call.reader.feed(data):
-                    content = content or type(chunk) is not UsageChunk
-                    yield chunk
+                for chunk in call.reader.close(waited=watch.waited) if data is None else call.reader.feed(data):
+                    if type(chunk) is UsageChunk:
+                        watch.leave()
+                        yield chunk
+                        watch.come_back()
+                    else:
+                        content = shown = True
+                        yield chunk
                 if content or call.reader.held != held:
                     watch.got_content()
-        except ProviderError as error:
+        except (ProviderError, *self._failures) as theirs:
             data = None  # it may echo the key, and this frame is on the traceback
-            self._complete(error, call, response)
-            raise error
-        except self._failures as theirs:
-            data = None
-            cause = theirs.__cause__ if isinstance(theirs, self._sdk.APIConnectionError) else theirs
-            if call is not None and isinstance(cause, RefusedError):
-                self._tell(call, cause.status, cause.headers)
-            ours = self._translated(theirs, cause, watch, began=response is not None)
-            ours.__cause__ = theirs
-            self._complete(ours, call, response)
-            raise ours from theirs
+            for chunk in self._failed(theirs, call, watch, sending, response, shown=shown):
+                yield chunk
         except GeneratorExit:  # first, as there may be no loop any more to ask for its word
             raise
         except anyio.get_cancelled_exc_class() as cancelled:
@@ -203,18 +189,32 @@ class Transport:
     def _new_client(self) -> SDKClient:
         from urllib.request import getproxies  # a third of what `import penstock` would cost
 
-        self._secrets = self._secrets.plus(url_secrets(*getproxies().values()))
+        self._know(given=url_secrets(*getproxies().values()))
         try:
-            client = self._make_client(self._sdk.DefaultAsyncHttpxClient(event_hooks={"response": [self._refuse]}))
-        except (ImportError, TypeError, ValueError, AttributeError, OSError) as error:
+            hooks: dict[str, list[Callable[..., Any]]] = {"request": [self._learn], "response": [self._refuse]}
+            client = self._make_client(self._connections.http_client(self._max_connections, hooks))
+        except (ImportError, TypeError, ValueError, AttributeError, OSError, self._httpx.InvalidURL) as error:
             if isinstance(error, ProviderError):
                 raise
-            # A proxy of an unknown kind, a certificate file that is not there: wrong again at every try.
+            # Wrong again at every try.
             raise ConfigError(f"the HTTP client cannot be made ({type(error).__name__}: {error})") from error
-        self._secrets = self._secrets.plus([client.api_key, getattr(client, "auth_token", None)])
-        watch_logs(self._secrets)
+        self._know(given=[client.api_key, getattr(client, "auth_token", None)])
         self._local.held = (anyio.lowlevel.current_token(), client)
         return client
+
+    async def _learn(self, request: httpx2.Request) -> None:
+        """Called by the HTTP client for each request, before it is sent: a token may have been refreshed for it."""
+        new = self._secrets.unknown(request_secrets(str(request.url), request.headers))
+        if new:
+            self._know(learned=new)
+
+    def _know(self, given: Iterable[object] = (), learned: Iterable[str] = ()) -> None:
+        """Keep these out of errors and logs too."""
+        with self._learning:
+            self._given = self._given.plus(given)
+            self._learned.extend(learned)
+            self._secrets = self._given.plus(self._learned)
+        watch_logs(self._secrets)
 
     async def _refuse(self, response: httpx2.Response) -> None:
         """Called by the HTTP client for each answer, before its body: a body that breaks must not hide the status."""
@@ -238,13 +238,31 @@ class Transport:
             said = f"{type(error).__name__}: {error}"
             raise InvalidRequestError(f"a message or an option holds a value of a wrong type ({said})") from error
 
-    async def _send(self, call: Exchange, watch: Watch) -> httpx2.Response:
+    async def _send(self, call: Exchange, watch: Watch, sending: Sending) -> httpx2.Response:
         client = self._client()
         if client is None:
             await self._let_go()
             client = self._new_client()
         keys = (client.api_key, getattr(client, "auth_token", None))
         check_secrets([key for key in keys if key is not None], self._secrets)
+        with watch.sending():
+            try:
+                response = await self._post(client, call, sending)
+            except self._failures as theirs:
+                if call.creates or client.is_closed() or not sending.found_closed(self._cause(theirs)):
+                    raise
+                found = theirs
+            else:
+                found = None
+            if found is not None:
+                self._tell_resent(call, watch, sending, found)
+                sending.once_more()
+                response = await self._post(client, call, sending)
+        # httpx2 reads this once, when the body is first asked for.
+        response.request.extensions["timeout"]["read"] = watch.body_timeout()
+        return response
+
+    async def _post(self, client: SDKClient, call: Exchange, sending: Sending) -> httpx2.Response:
         limits = call.deadlines
         options = {
             "headers": call.headers,
@@ -252,19 +270,17 @@ class Transport:
             "follow_redirects": False,
         }
         stream_cls = self._sdk.AsyncStream[Any]
-        with watch.sending():
-            try:
+        try:
+            with self._connections.followed(sending):
                 stream = await client.post(
                     call.path, cast_to=object, content=call.body, stream=True, stream_cls=stream_cls, options=options
                 )
-            except self._failures:
-                raise
-            except Exception as error:
-                # A header that is no text, say, or one that lies about the body's length: nothing has been sent.
-                raise InvalidRequestError(f"the request cannot be built ({type(error).__name__}: {error})") from error
+        except self._failures:
+            raise
+        except Exception as error:
+            # A header that is no text, say, or one that lies about the body's length: nothing has been sent.
+            raise InvalidRequestError(f"the request cannot be built ({type(error).__name__}: {error})") from error
         response: httpx2.Response = stream.response
-        # httpx2 reads this once, when the body is first asked for.
-        response.request.extensions["timeout"]["read"] = watch.body_timeout()
         return response
 
     async def _close(self, response: httpx2.Response, body: AsyncGenerator[bytes, None] | None, *, drain: bool) -> None:
@@ -281,21 +297,76 @@ class Transport:
 
     def _tell(self, call: Exchange, status: int, headers: Mapping[str, str]) -> None:
         if call.on_head is not None:
-            said = _request_id(headers)
+            said = request_id_of(headers)
             request_id = None if said is None else self._secrets.cleaned(said)  # a server may echo the key in it
             wait = wait_of_buckets(headers, dt.datetime.now(dt.UTC))
             call.on_head(ResponseHead(status=status, request_id=request_id, wait=wait))
 
+    def _ours(
+        self, theirs: Exception, call: Exchange | None, watch: Watch | None, sending: Sending | None, *, began: bool
+    ) -> ProviderError:
+        """*theirs* as an error of ours, which it may be already."""
+        if isinstance(theirs, ProviderError):
+            return theirs
+        cause = self._cause(theirs)
+        if call is not None and isinstance(cause, RefusedError):
+            self._tell(call, cause.status, cause.headers)
+        ours = self._translated(theirs, cause, watch, sending, began=began)
+        ours.__cause__ = theirs
+        return ours
+
+    def _failed(
+        self,
+        theirs: Exception,
+        call: Exchange | None,
+        watch: Watch | None,
+        sending: Sending | None,
+        response: httpx2.Response | None,
+        *,
+        shown: bool,
+    ) -> Iterator[Chunk]:
+        """The answer that a refusal is; else what the failure changes in the bill, and then the error, raised."""
+        cause = self._cause(theirs)
+        if call is not None and isinstance(cause, RefusedError) and (answer := call.refused(cause.body)):
+            self._tell(call, cause.status, cause.headers)
+            yield from answer
+            return
+        began = response is not None
+        error = self._ours(theirs, call, watch, sending, began=began)
+        if call is not None and (correction := call.correction(error, sending, began=began, shown=shown)):
+            yield correction
+        self._complete(error, call, response)
+        raise error from error.__cause__
+
+    def _tell_resent(self, call: Exchange, watch: Watch, sending: Sending, theirs: Exception) -> None:
+        """The error that it would have been, for whoever wants to hear."""
+        if call.on_resend is not None:
+            ours = self._translated(theirs, self._cause(theirs), watch, sending, began=False)
+            ours.__cause__ = theirs
+            self._complete(ours, call, None)
+            call.on_resend(ours)
+
+    def _cause(self, theirs: Exception) -> BaseException | None:
+        """What the SDK has wrapped, or that itself."""
+        return theirs.__cause__ if isinstance(theirs, self._sdk.APIConnectionError) else theirs
+
     def _translated(
-        self, theirs: Exception, cause: BaseException | None, watch: Watch | None, *, began: bool
+        self,
+        theirs: Exception,
+        cause: BaseException | None,
+        watch: Watch | None,
+        sending: Sending | None,
+        *,
+        began: bool,
     ) -> ProviderError:
         """cause: what the SDK has wrapped into *theirs*, or that itself."""
         sdk, httpx = self._sdk, self._httpx
         if isinstance(cause, RefusedError):
-            return self._refused(cause)
+            return refusal(self._response_error(cause.status, cause.headers, cause.body), cause, self._asked(sending))
+        if isinstance(cause, httpx.PoolTimeout) and watch is not None:
+            return pool_full(watch.expired("connect"), self._max_connections)
         if isinstance(cause, httpx.TimeoutException) and watch is not None:
-            connecting = isinstance(cause, httpx.ConnectTimeout | httpx.PoolTimeout)
-            return watch.expired("connect" if connecting else None)
+            return watch.expired("connect" if isinstance(cause, httpx.ConnectTimeout) else None)
         said = f"{type(cause).__name__}: {cause}".rstrip(": ")
         if isinstance(cause, httpx.DecodingError):
             return MalformedResponseError(f"the answer's compression is broken ({said})")
@@ -303,28 +374,14 @@ class Transport:
             return StreamInterruptedError(f"the connection broke before the message was complete ({said})")
         if isinstance(theirs, self._sdk_error) and not isinstance(theirs, sdk.APIError):
             return AuthenticationError(f"the SDK found no usable credentials ({said})")
-        if isinstance(cause, httpx.RemoteProtocolError):
-            said = f"the connection was closed before an answer, as can happen to one that was kept open; {said}"
-        return NetworkError(f"no answer from {self._asked()} ({said})")
+        if isinstance(cause, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
+            return InvalidRequestError(f"the request cannot be sent as it is ({said})")
+        return no_answer(self._asked(sending), cause, sending, said)
 
-    def _asked(self) -> str:
+    def _asked(self, sending: Sending | None = None) -> str:
         """The server's address, for a message; passwords in it are taken out with the other secrets."""
-        return str(getattr(self._client(), "base_url", None) or "the server").rstrip("/")
-
-    def _refused(self, refused: RefusedError) -> ProviderError:
-        error = self._response_error(refused.status, refused.headers, refused.body)
-        if refused.status == 404:
-            error.hint = f"{error.hint} What was asked begins with {self._asked()}."
-        place = refused.headers.get("location")
-        if 300 <= refused.status < 400 and place:
-            error.args = (f"the server redirects to {place}, which is not followed: the key would go along",)
-        now = dt.datetime.now(dt.UTC)
-        said = said_in_headers(refused.headers, now)
-        error.retry_after = error.retry_after if said is None else said
-        if error.retry_after is None and error.retryable:
-            error.retry_after = said_of_buckets(refused.status, refused.headers, now)
-        refused.headers, refused.body = {}, b""  # it hangs on the error that the caller sees, and may echo the key
-        return error
+        server = str(getattr(self._client(), "base_url", None) or "the server").rstrip("/")
+        return server if sending is None or sending.proxy is None else f"{server} through the proxy {sending.proxy}"
 
     def _complete(self, error: ProviderError, call: Exchange | None, response: httpx2.Response | None) -> None:
         """Add what only the border knows, and take the key out of everything that is attached to the error."""
@@ -333,12 +390,8 @@ class Transport:
         if isinstance(error, AuthenticationError) and self._key_names:
             error.hint = f"Check the API key: {' or '.join(self._key_names)}, or apiKey in models.json."
         if response is not None and error.request_id is None:
-            error.request_id = _request_id(response.headers)
+            error.request_id = request_id_of(response.headers)
         redact(error, self._secrets)
         if call is not None:
             error.usage = call.meter.total
             strip_tracebacks(error)
-
-
-def _request_id(headers: Mapping[str, str]) -> str | None:
-    return headers.get("request-id") or headers.get("x-request-id")

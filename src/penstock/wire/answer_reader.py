@@ -10,12 +10,14 @@ import msgspec
 from penstock.core.chunks import Chunk
 from penstock.core.errors import MalformedResponseError, StreamInterruptedError
 from penstock.wire.event_json import UNDECODABLE, shown
-from penstock.wire.sse import Event, SSEDecoder
+from penstock.wire.sse import MAX_EVENT, Event, SSEDecoder, too_large
 
 __all__ = ["AnswerReader", "EventDecoder"]
 
 _MAX_WHOLE: Final = 64 * 1024 * 1024
-"""Most bytes of an answer that came as one document; the largest of 1,200 recorded ones has under 2 MB."""
+"""Most bytes of an answer that came as one document, if an event may not be larger; the largest of 1,200 recorded ones
+has under 2 MB.
+"""
 
 
 _BLANK: Final = b"\xef\xbb\xbf \t\r\n"  # a byte order mark and white space may come first, in any pieces
@@ -38,23 +40,30 @@ class EventDecoder(Protocol):
     def feed_whole(self, body: bytes) -> Iterator[Chunk]:
         """The chunks of an answer that came as one JSON document."""
 
-    def close(self) -> Iterator[Chunk]:
+    @property
+    def may_end(self) -> bool:
+        """Whether the vendor has said why the message ends and what it has used, so that nothing more need come."""
+
+    def close(self, *, waited: bool = False) -> Iterator[Chunk]:
         """The chunks that only the end of the bytes completes.
 
-        Raises StreamInterruptedError unless the vendor has said that the message is complete.
+        waited: they have not ended; nothing came any more after the message might end. Raises StreamInterruptedError
+        unless the vendor has said that the message is complete.
         """
 
 
 class AnswerReader:
     """Reads one answer. The first byte tells what it is: recorded answers show that a header does not."""
 
-    def __init__(self, decoder: EventDecoder) -> None:
+    def __init__(self, decoder: EventDecoder, max_event: int = MAX_EVENT) -> None:
+        """max_event: most bytes of one event."""
         self._decoder = decoder
-        self._sse = SSEDecoder()
+        self._sse = SSEDecoder(max_event)
         self._is_stream = False
         self._start = b""
         self._whole: list[bytes] = []
         self._whole_size = 0
+        self._max_whole = max(_MAX_WHOLE, max_event)
 
     @property
     def done(self) -> bool:
@@ -72,8 +81,16 @@ class AnswerReader:
             return self._decoder.feed(self._sse.feed(data))
         return self._begin(data)
 
-    def close(self) -> Iterator[Chunk]:
-        """The chunks that only the end of the bytes completes. Raises StreamInterruptedError for half an answer."""
+    @property
+    def may_end(self) -> bool:
+        """Whether nothing more need come, though the vendor has not said that the message is complete."""
+        return self._decoder.may_end
+
+    def close(self, *, waited: bool = False) -> Iterator[Chunk]:
+        """The chunks that only the end of the bytes completes. Raises StreamInterruptedError for half an answer.
+
+        waited: they have not ended; nothing came any more after the message might end.
+        """
         if self._is_stream:
             last = self._sse.close()
             if last is not None and _is_whole(last[1]):
@@ -84,7 +101,7 @@ class AnswerReader:
             yield from self._decoder.feed_whole(body)
         else:
             raise StreamInterruptedError("the answer is empty")
-        yield from self._decoder.close()
+        yield from self._decoder.close(waited=waited)
 
     def _begin(self, data: bytes) -> Iterator[Chunk]:
         self._whole.append(data)
@@ -95,8 +112,8 @@ class AnswerReader:
             body = b"".join(self._whole)
             self._whole.clear()
             yield from self._decoder.feed(self._sse.feed(body))
-        elif self._whole_size > _MAX_WHOLE:
-            raise MalformedResponseError(f"the answer is one document of more than the bound of {_MAX_WHOLE} bytes")
+        elif self._whole_size > self._max_whole:
+            raise too_large("the answer, which is one document,", self._max_whole)
 
 
 def _is_whole(data: bytes) -> bool:

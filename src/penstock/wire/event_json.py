@@ -1,21 +1,18 @@
-"""JSON out of vendors' events: strict where it can be, tolerant of broken text, and an error that shows what came."""
+"""JSON out of vendors' events: tolerant of broken text and wrong types, and an error that shows what came."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar, get_args, get_origin
 
 import msgspec
 
+from penstock.core.arguments import UNDECODABLE, is_object
 from penstock.core.errors import MalformedResponseError
 from penstock.core.validation import unicode_fault
 
-__all__ = ["UNDECODABLE", "broken_call", "decode", "event_type", "is_object", "repaired", "shown"]
+__all__ = ["UNDECODABLE", "Halves", "decode", "event_type", "is_object", "repaired", "shown"]
 
 T = TypeVar("T")
-
-# Text that is not Unicode was no DecodeError to msgspec before 0.23, and what is nested too deep is neither.
-UNDECODABLE: Final = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
 class _Typed(msgspec.Struct):
@@ -23,34 +20,142 @@ class _Typed(msgspec.Struct):
     error: msgspec.Raw = msgspec.Raw()
 
 
+_CONTENT: Final = (
+    *("content", "text", "thinking", "reasoning", "reasoning_content"),
+    *("refusal", "arguments", "partial_json", "delta", "summary"),
+)
+_EMPTY: Final = (b"null", b"false", b"true", b"0", b"{}", b"[]")
+# What is nothing where text should be, by the field's name: of content, and of the words that an answer ends with.
+_NOTHING: Final[dict[str, tuple[bytes, ...]]] = {
+    **dict.fromkeys(_CONTENT, (b"null", b"false")),
+    **dict.fromkeys(("finish_reason", "native_finish_reason", "stop_reason"), _EMPTY),
+}
+_PLACES: Final = ("type", "output_index", "item_id", "content_index", "index")  # tell the texts of two events apart
+
+_array = msgspec.json.Decoder(list[msgspec.Raw])
 _typed = msgspec.json.Decoder(_Typed)
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def decode(decoder: msgspec.json.Decoder[T], name: bytes, data: bytes) -> T:
-    """*data* of an event called *name*. Raises MalformedResponseError."""
+    """*data* of an event called *name*. A field of a wrong type is unknown. Raises MalformedResponseError."""
     try:
         return decoder.decode(data)
     except UNDECODABLE as error:
-        return repaired(decoder.decode, name, data, error)
+        return repaired(decoder, name, data, error)
 
 
-def repaired(decode: Callable[[bytes], T], name: bytes, data: bytes, error: Exception) -> T:
-    """*data* decoded once more, with U+FFFD for bytes that are not UTF-8 and for halves of surrogate pairs.
+def repaired(
+    decoder: msgspec.json.Decoder[T], name: bytes, data: bytes, error: Exception, halves: Halves | None = None
+) -> T:
+    """*data* decoded once more: without the fields of a wrong type, and with U+FFFD for what is no Unicode.
 
-    Raises MalformedResponseError, because of *error*, when that was not what was wrong.
+    halves: joins what was cut between events. Raises MalformedResponseError, because of *error*, for what is no JSON.
     """
+    try:
+        if halves is None and isinstance(error, msgspec.ValidationError):
+            found: T = _salvaged(decoder.type, data)
+            return found
+    except UNDECODABLE:
+        pass
     try:
         import json  # for those whose vendor writes no JSON
 
-        document = json.loads(data.decode("utf-8", "replace"))
+        document = json.loads(data.decode("utf-8", "replace"), parse_float=_finite)
+        if halves is not None:
+            document = halves.joined(document)
         text = json.dumps(document, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return decode(text.encode())
-    except (ValueError, RecursionError):
+        try:
+            return decoder.decode(text)
+        except msgspec.ValidationError:
+            rest: T = _salvaged(decoder.type, text.encode())
+            return rest
+    except (ValueError, *UNDECODABLE):
         pass  # raised below and not here: the error of `json` holds the whole text, and there may be a key in it
     shown_name = name.decode("utf-8", "replace")
     why = unicode_fault(data, error)
     raise MalformedResponseError(f"the event `{shown_name}` is malformed ({why}): {shown(data)}") from error
+
+
+def _finite(number: str) -> float | None:
+    value = float(number)
+    return value if abs(value) < float("inf") else None
+
+
+def _salvaged(type_: Any, data: bytes) -> Any:
+    """A struct out of an object of which some fields are of a wrong type: those stay as if they had not been sent.
+
+    But nothing that is content is lost: where text should be, any other value is its JSON text.
+    """
+    if not (isinstance(type_, type) and issubclass(type_, msgspec.Struct)):
+        raise msgspec.ValidationError("no object with known fields")
+    raws = _object.decode(data)
+    found: dict[str, Any] = {}
+    for field in msgspec.structs.fields(type_):
+        raw = raws.get(field.encode_name)
+        value = None if raw is None else _value(field.name, field.type, bytes(raw))
+        if value is not None:
+            found[field.name] = value
+    try:
+        return type_(**found)
+    except TypeError as error:
+        raise msgspec.ValidationError(str(error)) from error
+
+
+def _value(name: str, type_: Any, raw: bytes) -> Any:
+    """None for what says nothing."""
+    try:
+        return msgspec.json.decode(raw, type=type_)
+    except UNDECODABLE:
+        members = get_args(type_) or (type_,)
+    for member in members:
+        if raw[:1] == b"{" and isinstance(member, type) and issubclass(member, msgspec.Struct):
+            return _salvaged(member, raw)
+        if raw[:1] == b"[" and get_origin(member) is list:
+            values = (_value("", get_args(member)[0], bytes(one)) for one in _array.decode(raw))
+            return [value for value in values if value is not None]
+    if str in members and raw not in _NOTHING.get(name, (raw,)):
+        return raw.decode("utf-8", "replace")
+    return None
+
+
+class Halves:
+    """Joins the halves of surrogate pairs, an emoji's say, that a server has put into two events.
+
+    The first half is held back until the next event with the same text. Only events that are no Unicode need this, and
+    those that come while a half is held.
+    """
+
+    def __init__(self) -> None:
+        self.held: dict[str, str] = {}
+        """By the place of the text in its events."""
+
+    def joined(self, document: Any) -> Any:
+        """The decoded *document* with the half before its texts, and without the half behind them."""
+        place = [str(document.get(name)) for name in _PLACES] if isinstance(document, dict) else []
+        return self._walked(document, ".".join(place))
+
+    def rest(self, name: str) -> str:
+        """What is held of the text called *name*, which has ended: a character that is none."""
+        place = next((place for place in self.held if place.endswith(f".{name}")), None)
+        return "" if place is None else self.held.pop(place) and "\ufffd"
+
+    def _walked(self, value: Any, place: str) -> Any:
+        if isinstance(value, dict):
+            return {name: self._walked(inner, f"{place}.{name}") for name, inner in value.items()}
+        if isinstance(value, list):
+            return [
+                self._walked(inner, f"{place}[{inner.get('index', number) if isinstance(inner, dict) else number}]")
+                for number, inner in enumerate(value)
+            ]
+        if not isinstance(value, str) or not value or not place.endswith(_CONTENT):
+            return value
+        # What is held stands before the text whatever it is: if it is no second half, both are broken.
+        value = self.held.pop(place, "") + value
+        if "\ud800" <= value[-1] <= "\udbff":
+            self.held[place] = value[-1]
+            value = value[:-1]
+        return value
 
 
 def event_type(name: bytes, data: bytes) -> bytes:
@@ -63,26 +168,10 @@ def event_type(name: bytes, data: bytes) -> bytes:
     except UNDECODABLE as error:
         if name or data.strip() in (b"", b"[DONE]"):
             return b""
-        typed = repaired(_typed.decode, name, data, error)
+        typed = repaired(_typed, name, data, error)
     if typed.type is None and bytes(typed.error) not in (b"", b"null"):
         return b"error"
     return (typed.type or "").encode()
-
-
-def is_object(text: str) -> bool:
-    """Whether *text* is the JSON text of an object."""
-    try:
-        _object.decode(text)
-    except UNDECODABLE:
-        return False
-    return True
-
-
-def broken_call(id_: str, name: str, arguments: str) -> MalformedResponseError:
-    """The error for a whole tool call whose arguments are not the JSON text of an object."""
-    return MalformedResponseError(
-        f"the arguments of the call {id_} of tool `{name}` are not a JSON object: {shown(arguments)}"
-    )
 
 
 def shown(data: bytes | str, most: int = 200) -> str:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import length_hint
 from typing import Any, ClassVar, Final, NoReturn, TypeAlias
 
 import msgspec
 
+from penstock.core.arguments import kept_arguments
 from penstock.core.errors import InvalidRequestError
 from penstock.core.messages import (
     MEDIA_TYPES,
     DocumentPart,
     ImagePart,
     Message,
-    Options,
+    OpaquePart,
     Part,
     TextPart,
     Tool,
@@ -23,23 +24,21 @@ from penstock.core.messages import (
     ToolResultPart,
 )
 from penstock.core.models import Model
-from penstock.core.validation import near
-from penstock.wire.event_json import is_object, shown
+from penstock.core.tool_definition import LONGEST_TOOL_NAME, own_tool_name
+from penstock.wire.call_ids import CallIds
+from penstock.wire.checks import tool_names
 
 __all__ = [
     "EMPTY",
     "HistoryWriter",
     "Writers",
-    "check_cache",
-    "check_choice",
+    "as_text",
     "check_prefill",
-    "check_reasoning",
-    "check_sampling",
     "check_system",
-    "check_tools",
     "given_bytes",
     "merged",
     "refuse",
+    "set_field",
     "to_json",
 ]
 
@@ -48,9 +47,6 @@ EMPTY: Final = "the history is empty: send at least one user message"
 
 Writers: TypeAlias = Mapping[type, Callable[[Any, Any], Any]]
 """For each kind of part a method that makes of it what is sent; None is nothing."""
-
-_REASONING: Final = ("off", "minimal", "low", "medium", "high", "xhigh", "max")
-_SAMPLING: Final = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "seed")
 
 
 def _plain(value: object) -> object:
@@ -61,6 +57,16 @@ def _plain(value: object) -> object:
 
 
 to_json = msgspec.json.Encoder(enc_hook=_plain).encode
+
+
+class _Answer(msgspec.Struct):
+    """The fields that say which call a block or an item of a vendor's own answers."""
+
+    tool_use_id: str | None = None
+    call_id: str | None = None
+
+
+_answer: Final = msgspec.json.Decoder(_Answer)
 
 
 class _RefusedError(Exception):
@@ -76,35 +82,82 @@ class HistoryWriter:
     """Walks over the messages of one request and checks them on the way, as each depends on those before it.
 
     A wire's own writer says in `writers` what becomes of each kind of part, for each role, and in `in_results` of those
-    in a tool's result. foreign: what the id of a tool call may not hold; other vendors' do.
+    in a tool's result. foreign: what the id of a tool call may not hold; other vendors' do. thoughts: what reasoning is
+    written as, where the API refuses it with nothing after it. longest_name: characters of a tool's name.
     """
 
     writers: ClassVar[Mapping[str, Writers]]
     in_results: ClassVar[Writers]
     foreign: ClassVar[re.Pattern[str]] = re.compile(r"[^a-zA-Z0-9_-]")
+    thoughts: ClassVar[tuple[type, ...]] = ()
+    longest_name: ClassVar[int] = LONGEST_TOOL_NAME
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, tools: Sequence[Tool | Mapping[str, object]] = ()) -> None:
         self.model = model
-        self._calls: dict[str, str] = {}  # ids of tool calls as they came, and as this API takes them
-        self._taken: set[str] = set()
+        self._calls = CallIds(self.own_id)
+        self._tools = tools
+        self._names: dict[str, str] = {}  # of tools, as they came and as this API takes them
         self.place = 0
         """The number of the message that is being written."""
 
     def walk(self, messages: Sequence[Message]) -> Iterator[tuple[str, list[Any]]]:
-        """The role of each message and what is written for its parts, which may be nothing."""
+        """The role of each message that anything is written of, and what is.
+
+        An answer may end in its reasoning, as one that was cut off. What nothing follows is left out.
+        """
         empty = True
+        last_role = ""
+        waiting, thoughts = self._calls.waiting, self.thoughts
+        held: list[list[Any]] = []  # the assistant's last messages, if they end in reasoning
         for self.place, message in enumerate(messages):
             try:
+                role = message.role
+                if waiting and role == "assistant" and last_role == "user":
+                    self._check_answered()
                 content = self._content(message)
-            except _RefusedError as refused:
-                raise InvalidRequestError(f"messages[{self.place}]{refused}") from None
-            except (AttributeError, TypeError):
-                raise InvalidRequestError(f"messages[{self.place}] {_no_message(message)}") from None
-            if content:
-                empty = False
-                yield message.role, content
+            except (_RefusedError, AttributeError, TypeError) as error:
+                raise self._refusal(message, error) from None
+            last_role = role
+            if not content:
+                continue
+            if thoughts and role == "assistant" and type(content[-1]) in thoughts:
+                held.append(content)
+                continue
+            if held:
+                for earlier in held if role == "assistant" else self._without_end(held):
+                    yield "assistant", earlier
+                held = []
+            empty = False
+            yield role, content
+        self._check_answered()
+        for earlier in self._without_end(held):
+            empty = False
+            yield "assistant", earlier
         if empty:
             raise InvalidRequestError(EMPTY)
+
+    def _refusal(self, message: Message, error: Exception) -> InvalidRequestError:
+        if isinstance(error, _RefusedError):
+            return InvalidRequestError(f"messages[{self.place}]{error}")
+        return InvalidRequestError(f"messages[{self.place}] {_no_message(message)}")
+
+    def _without_end(self, contents: Sequence[list[Any]]) -> list[list[Any]]:
+        """What messages in a row hold, without the reasoning at their end."""
+        kept = list(contents)
+        while kept:
+            last = list(kept.pop())
+            while last and type(last[-1]) in self.thoughts:
+                last.pop()
+            if last:
+                return [*kept, last]
+        return []
+
+    def _check_answered(self) -> None:
+        for id_, waiting in self._calls.waiting.items():
+            raise InvalidRequestError(
+                f"messages[{waiting[0][1]}]: the tool call {id_!r} has no result in the message after it; run_tools "
+                "runs it, and repair(messages) gives it a result that says that it has none"
+            )
 
     def _content(self, message: Message) -> list[Any]:
         writers = self.writers.get(message.role)
@@ -125,29 +178,24 @@ class HistoryWriter:
         """What is written for *parts*."""
         if not isinstance(parts, list | tuple):
             parts = list(parts)
+        rest = iter(parts)
         try:
-            return [block for part in parts if (block := writers[type(part)](self, part)) is not None]
-        except (_RefusedError, KeyError, TypeError, AttributeError):
-            # Once more, and slowly, for the place: most histories have nothing to refuse.
-            for number, part in enumerate(parts):
-                self._place(number, part, writers)
-            raise
+            return [block for part in rest if (block := writers[type(part)](self, part)) is not None]
+        except (_RefusedError, KeyError, TypeError, AttributeError) as error:
+            number = len(parts) - length_hint(rest) - 1
+            self._refuse_part(number, parts[number], writers, error)
 
-    def _place(self, number: int, part: object, writers: Writers) -> None:
-        write = writers.get(type(part))
-        if write is None:
+    def _refuse_part(self, number: int, part: object, writers: Writers, error: Exception) -> NoReturn:
+        if type(part) not in writers:
             owner = next(
                 (f"a message of the {role}" for role in self.writers if self.writers[role] is writers), "a tool result"
             )
             hint = "" if isinstance(part, Part) else ": write TextPart(...), or another part"
             refuse(f".content[{number}]: a {type(part).__name__} has no place in {owner}{hint}")
-        try:
-            write(self, part)
-        except (TypeError, AttributeError) as error:
-            refuse(f".content[{number}]: the {type(part).__name__} holds a value of a wrong type ({error})")
-        except _RefusedError as refused:
-            why = str(refused)
-            refuse(f".content[{number}]{why}" if why.startswith(".") else f".content[{number}]: {why}")
+        why = str(error)
+        if not isinstance(error, _RefusedError):
+            refuse(f".content[{number}]: the {type(part).__name__} holds a value of a wrong type ({why})")
+        refuse(f".content[{number}]{why}" if why.startswith(".") else f".content[{number}]: {why}")
 
     def text(self, part: TextPart) -> str:
         """The user's text, which must not be empty."""
@@ -162,32 +210,48 @@ class HistoryWriter:
         return None if part.text.isspace() else self.text(part)
 
     def call_id(self, part: ToolCallPart) -> str:
-        """The id of a call, as this API takes it; its name and its arguments are checked."""
+        """The id of a call, as this API takes it; the types of its fields are checked."""
         for value in (part.id, part.name, part.arguments):
             if not isinstance(value, str):
                 raise TypeError("id, name and arguments are text")
-        if not is_object(part.arguments):
-            refuse(f"the arguments of the call {part.id} are not a JSON object: {shown(part.arguments)}")
-        known = self._calls.get(part.id)
-        if known is not None:
-            return known
-        attempt = 0
-        while (id_ := self.own_id(part.id, attempt)) in self._taken:
-            attempt += 1
-        self._taken.add(id_)
-        self._calls[part.id] = id_
-        return id_
+        return self._calls.call(part.id, self.place)
+
+    def call_name(self, part: ToolCallPart) -> str:
+        """The name of the tool that a call is for, as this API takes it; other vendors take more."""
+        name = self._names.get(part.name)
+        if name is None:
+            name = own_tool_name(part.name, self.longest_name)
+            if name != part.name and part.name in tool_names(self._tools):
+                name = part.name
+            self._names[part.name] = name
+        return name
+
+    def arguments(self, part: ToolCallPart) -> str:
+        """The JSON text of an object, whatever the model wrote: a mistake goes back as `{"INVALID_JSON": text}`."""
+        return kept_arguments(part.arguments)
 
     def own_id(self, foreign: str, attempt: int) -> str:
         """What this API could take for the id of a call that some vendor has made; another one at each attempt."""
-        return (self.foreign.sub("_", foreign) or "call") + "_" * attempt
+        id_ = self.foreign.sub("_", foreign) or "call"
+        return f"{id_}_{attempt + 1}" if attempt else id_
 
     def result_id(self, part: ToolResultPart) -> str:
         """The id of the call that a result belongs to, as this API takes it."""
-        id_ = self._calls.get(part.id)
+        id_ = self._calls.result(part.id)
         if id_ is None:
-            refuse(f"a result for the tool call {part.id!r}, which no message before it makes")
+            known = self._calls.has(part.id)
+            refuse(
+                f"a second result for the tool call {part.id!r}"
+                if known
+                else f"a result for the tool call {part.id!r}, which no message before it makes"
+            )
         return id_
+
+    def answered_by(self, part: OpaquePart) -> None:
+        """Take note of a block of the vendor's own that is the result of a call, as what its own tools gave."""
+        if self._calls.waiting:
+            answer = _answer.decode(part.data)
+            self._calls.result(answer.tool_use_id or answer.call_id or "")
 
     def may_have_images(self) -> None:
         """Refuse the part if the model is known to take no images."""
@@ -212,6 +276,12 @@ def given_bytes(part: ImagePart | DocumentPart) -> bool:
     return part.data is not None
 
 
+def as_text(part: DocumentPart) -> str:
+    """A document of plain text, with its title over it."""
+    text = (part.data or b"").decode("utf-8", "replace")
+    return f"{part.title}\n\n{text}" if part.title else text
+
+
 def check_system(system_prompt: str) -> str:
     """The system prompt, empty for none."""
     if not isinstance(system_prompt, str):
@@ -226,94 +296,31 @@ def check_prefill(model: Model, messages: Sequence[Message], last_role: str) -> 
         raise InvalidRequestError(f"messages[{place}]: {model.id} takes no history that ends with the assistant")
 
 
-def check_tools(tools: Sequence[Tool | Mapping[str, object]]) -> None:
-    """A list of tools, as it is read more than once, and no two of one name."""
-    given: Sequence[object] = tools
-    if not isinstance(tools, Sequence):
-        raise InvalidRequestError(f"option `tools` is a {type(tools).__name__}, expected a list")
-    wrong = next((tool for tool in given if not isinstance(tool, Tool | Mapping)), None)
-    if wrong is not None:
-        raise InvalidRequestError(f"option `tools`: a {type(wrong).__name__}, expected a Tool or a mapping")
-    names = _tool_names(tools)
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise InvalidRequestError(f"option `tools`: two tools are called {twice!r}")
-
-
-def _tool_names(tools: Sequence[Tool | Mapping[str, object]]) -> list[str]:
-    """The names of those that have one; on OpenAI's chat wire it stands in `function`."""
-    names = []
-    for tool in tools:
-        if isinstance(tool, Tool):
-            names.append(tool.name)
-            continue
-        inner = tool.get("function")
-        name = (inner if isinstance(inner, Mapping) else tool).get("name")
-        if isinstance(name, str):
-            names.append(name)
-    return names
-
-
-def check_choice(options: Options, model: Model) -> None:
-    """A choice needs tools, and a name among theirs; a model may refuse to be forced."""
-    choice = options.tool_choice
-    if choice is None and options.parallel_tool_calls is None:
-        return
-    if not options.tools:
-        raise InvalidRequestError("option `tool_choice` or `parallel_tool_calls` is given, but there are no tools")
-    if choice in (None, "auto", "none"):
-        return
-    names = _tool_names(options.tools)
-    if choice != "required" and choice not in names:
-        hint = near(choice, names) or f"; there are {', '.join(names) or 'none with a name'}"
-        raise InvalidRequestError(f"option `tool_choice`: no tool is called {choice!r}{hint}")
-    forced, wanted = model.info.supports_forced_tools, options.reasoning
-    when = {
-        False: "",
-        "unless_budget": " with a budget of reasoning" if isinstance(wanted, int) else None,
-        "unless_reasoning": ' while it reasons (`reasoning="off"`)' if wanted != "off" else None,
-    }.get(forced if forced is not None else True)
-    if when is not None:
-        raise InvalidRequestError(f"option `tool_choice`: {model.id} cannot be forced to call a tool{when}; use `auto`")
-
-
-def check_reasoning(options: Options) -> None:
-    """An effort is one of the known words."""
-    wanted = options.reasoning
-    if wanted is None or (isinstance(wanted, int) and not isinstance(wanted, bool)) or wanted in _REASONING:
-        return
-    known = f"one of {', '.join(_REASONING)}, or a number of tokens"
-    raise InvalidRequestError(f"option `reasoning`: {wanted!r}, expected {known}{near(wanted, _REASONING)}")
-
-
-def check_cache(options: Options) -> None:
-    """One of the three words."""
-    if options.cache not in ("auto", "extended", "off"):
-        raise InvalidRequestError(f"option `cache`: {options.cache!r}, expected auto, extended or off")
-
-
-def check_sampling(options: Options, model: Model) -> None:
-    """Sampling parameters are finite numbers, and only for models that take them."""
-    for name in _SAMPLING:
-        value = getattr(options, name)
-        if value is None:
-            continue
-        if not isinstance(value, int | float) or (isinstance(value, float) and not math.isfinite(value)):
-            raise InvalidRequestError(f"option `{name}`: {shown(str(value))}, expected a finite number")
-        takes = model.info.supports_sampling
-        if name == "seed":
-            continue
-        if takes is False or (takes == "unless_reasoning" and options.reasoning not in (None, "off")):
-            when = "" if takes is False else " while it reasons"
-            raise InvalidRequestError(f"option `{name}`: {model.id} takes no sampling parameters{when}")
+def set_field(fields: dict[str, Any], path: str, value: object) -> None:
+    """Set a field of the body; in the path are dots between objects."""
+    *outer, last = path.split(".")
+    for name in outer:
+        fields = fields.setdefault(name, {})
+    fields[last] = value
 
 
 def merged(body: Mapping[str, Any], extra: Mapping[str, object], last: str) -> dict[str, Any]:
-    """*extra* over *body*: objects are merged, all else is replaced. The history, called *last*, stays last."""
+    """*extra* over *body*: objects are merged, all else is replaced. The history, called *last*, stays last.
+
+    Raises InvalidRequestError for another model: its calls would be booked at the price of this one.
+    """
+    nested = extra.get("extra_body")
+    for name, fields in (("model", extra), ("extra_body.model", nested if isinstance(nested, Mapping) else {})):
+        if "model" in fields:
+            raise InvalidRequestError(f"option `extra` has `{name}`: open another provider for another model")
+    return _merged(body, extra, last)
+
+
+def _merged(body: Mapping[str, Any], extra: Mapping[str, object], last: str) -> dict[str, Any]:
     both = dict(body)
     for key, value in extra.items():
         old = both.get(key)
-        both[key] = merged(old, value, last) if isinstance(old, dict) and isinstance(value, Mapping) else value
+        both[key] = _merged(old, value, last) if isinstance(old, dict) and isinstance(value, Mapping) else value
     if last in both:
         both[last] = both.pop(last)
     return both

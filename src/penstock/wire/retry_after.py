@@ -12,13 +12,19 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-__all__ = ["said_in_body", "said_in_headers", "said_of_buckets", "wait_of_buckets"]
+import msgspec
+
+from penstock.wire.event_json import UNDECODABLE
+
+__all__ = ["quoted_headers", "said_in_body", "said_in_headers", "said_of_buckets", "wait_of_buckets"]
 
 _BUSY: Final = (429, 503, 529)
 """The statuses at which a used-up bucket is the reason; at others its headers are only news."""
 
 _ANTHROPIC: Final = ("requests", "tokens", "input-tokens", "output-tokens")
 _OPENAI: Final = ("requests", "tokens")
+_MILLISECONDS: Final = 1e11  # as seconds it would be the year 5138
+_LONGEST: Final = 1e8  # three years; what is more is no wait but a point in time
 _UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _PART: Final = r"\d{1,12}(?:\.\d{1,12})?"
 # As Go prints them, which its servers put into headers and messages: `1s`, `6m0s`, `20ms`, `7.66s`, `2h3m4s`.
@@ -42,6 +48,29 @@ def said_in_headers(headers: Mapping[str, str], now: dt.datetime) -> float | Non
         return _until(email.utils.parsedate_to_datetime(said), now)
     except (ValueError, OverflowError):
         return None
+
+
+def quoted_headers(body: bytes) -> dict[str, str]:
+    """The headers that an error's body quotes: OpenRouter's, of a limit of its own or of the vendor behind it."""
+    if b'"headers"' not in body:
+        return {}
+    try:
+        found = msgspec.json.decode(body, type=_Quoting).error.metadata.headers
+    except UNDECODABLE:
+        return {}
+    return {name.lower(): str(value) for name, value in found.items()}
+
+
+class _Metadata(msgspec.Struct):
+    headers: dict[str, str | int | float]
+
+
+class _Error(msgspec.Struct):
+    metadata: _Metadata
+
+
+class _Quoting(msgspec.Struct):
+    error: _Error
 
 
 def said_of_buckets(status: int, headers: Mapping[str, str], now: dt.datetime) -> float | None:
@@ -80,6 +109,12 @@ def _resets(headers: Mapping[str, str], now: dt.datetime) -> Iterator[float]:
             seconds = _duration(headers.get(f"x-ratelimit-reset-{bucket}", ""))
             if seconds is not None:
                 yield seconds
+    # Of one bucket without a name: OpenRouter's in milliseconds since 1970, GitHub's in seconds, others' from now on.
+    if _number(headers.get("x-ratelimit-remaining")) == 0:
+        reset = _number(headers.get("x-ratelimit-reset"))
+        if reset is not None:
+            since = reset / 1000 if reset > _MILLISECONDS else reset
+            yield max(0.0, since - now.timestamp()) if since > _LONGEST else since
 
 
 def _until(when: dt.datetime, now: dt.datetime) -> float:

@@ -12,19 +12,28 @@ from collections.abc import Iterable
 
 from penstock.core.errors import MalformedResponseError
 
-__all__ = ["MAX_EVENT", "Event", "SSEDecoder"]
+__all__ = ["MAX_EVENT", "Event", "SSEDecoder", "too_large"]
 
 Event = tuple[bytes, bytes, bytes]
 """Name (empty, or as it was sent), data, and the last event id. Without a name an event is a "message"."""
 
-MAX_EVENT = 16 * 1024 * 1024
-"""Most bytes of one event. httpx2's own reader takes 1 MiB, but one tool argument or image can be larger than that."""
+MAX_EVENT = 64 * 1024 * 1024
+"""Most bytes of one event, if its reader's owner sets no other. httpx2's own reader takes 1 MiB; a generated image is
+one event, and of a 4K one 17 MiB have been seen.
+"""
 
 # A whole event of at most a name and one line of data; whatever is not one falls into the third group, to the end.
 # No event of a plain block has an id, so that an empty third group is its id.
 _PLAIN = re.compile(rb"(?:event: (.+)\n)?data: (.*)\n\n|([\s\S]+)")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
+
+
+def too_large(what: str, most: int) -> MalformedResponseError:
+    """The error for *what* has more than *most* bytes."""
+    error = MalformedResponseError(f"{what} is larger than the bound of {most} bytes")
+    error.hint = "If it is right, as with a generated image, give the ProviderConfig a larger max_event_bytes."
+    return error
 
 
 class SSEDecoder:
@@ -48,7 +57,7 @@ class SSEDecoder:
     def feed(self, data: bytes) -> list[Event]:
         """The events that *data* completes. Raises MalformedResponseError when one has grown over `max_event`."""
         if self._pending_size + self._data_size > self._max_event:
-            raise MalformedResponseError(f"one event of the stream is larger than the bound of {self._max_event} bytes")
+            raise too_large("one event of the stream", self._max_event)
         if self._by_line or b"\r" in data:
             return self._feed_lines(data)
         if self._pending:

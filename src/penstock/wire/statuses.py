@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from penstock.core.errors import (
@@ -28,9 +29,23 @@ _KINDS: Final[dict[int, type[ProviderError]]] = {
     408: ProviderTimeoutError,
     413: TokenLimitError,
     429: RateLimitError,
+    498: OverloadedError,  # Groq: no capacity
     504: ProviderTimeoutError,
     529: OverloadedError,
 }
+
+
+# What says that a proof of reasoning is another's: Azure's and OpenAI's word, OpenAI's sentence, Anthropic's. The
+# samples are in the tests.
+_PROOF: Final = re.compile(
+    r"invalid_encrypted_content|encrypted content .{0,200}could not be (?:verified|decrypted)|"
+    r"[Ii]nvalid `?signature`? in",
+    re.DOTALL,
+)
+_PROOF_HINT: Final = (
+    "The reasoning in the history was made by another account, resource or server: leave its ReasoningParts out, and "
+    "the rest can be sent."
+)
 
 
 def kind_of(status: int) -> type[ProviderError]:
@@ -39,8 +54,10 @@ def kind_of(status: int) -> type[ProviderError]:
 
 
 def with_status(error: ProviderError, status: int) -> ProviderError:
-    """*error* with its status, which makes one kind of invalid request worth a second try."""
+    """*error* with its status, which makes one kind of invalid request worth a second try, and another's hint."""
     error.status = status
     if status == 409 and type(error) is InvalidRequestError:
         error.retryable = True  # a lock that another request holds; the SDKs try again too
+    if type(error) is InvalidRequestError and _PROOF.search(f"{error.code} {error.message}"):
+        error.hint = _PROOF_HINT
     return error

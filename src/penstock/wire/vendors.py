@@ -1,4 +1,4 @@
-"""The vendors that speak OpenAI's APIs, one row each. A new one is a row here.
+"""The vendors, one row for each server: those of OpenAI's APIs, and of Anthropic's from anthropic_vendors. Pure data.
 
 The tests' data for each is in tests/support/dialects.py. The sources are named in each row; all were read on
 2026-11-21. "seen" is what recorded answers show.
@@ -12,9 +12,10 @@ from typing import Final
 
 import msgspec
 
-from penstock.core.dialect import Dialect
+from penstock.core.dialect import Dialect, Wire
+from penstock.wire.anthropic_vendors import ANTHROPIC, LLAMA_FAULTS, MESSAGES
 
-__all__ = ["DIALECTS", "completed"]
+__all__ = ["ANTHROPIC", "DIALECTS", "completed", "rows_of"]
 
 # What nearly all but OpenAI call the most tokens of an answer, and the user.
 _MAX: Final = {"max_tokens": "max_tokens", "user": "user"}
@@ -22,16 +23,24 @@ _MAX: Final = {"max_tokens": "max_tokens", "user": "user"}
 _LOCAL: Final = {**_MAX, "top_k": "top_k"}
 
 _ROWS: Final = (
+    ANTHROPIC,
     Dialect(
         source="https://platform.openai.com/docs/api-reference and the types of the openai SDK 3.54",
         base_url="https://api.openai.com/v1",
+        # https://developers.openai.com/api/docs/pricing: 10 % more where data stays in a region, since 2026-03-05.
+        regional_hosts=("*.api.openai.com",),
+        # Each of their calls searches the web, for a fee.
+        fee_models=("*-search-preview*", "*-search-api*"),
     ),
     Dialect(
         name="azure",
         source="https://learn.microsoft.com/azure/ai-foundry/openai, the v1 API; streams seen",
         key_variables=("AZURE_OPENAI_API_KEY",),
         key_header="api-key",
+        # Another resource answers 400, `invalid_encrypted_content`: BerriAI/litellm#40364.
+        proofs_bound=True,
         chat_documents=False,
+        think_tags=True,
     ),
     Dialect(
         name="deepseek",
@@ -67,7 +76,9 @@ _ROWS: Final = (
         longest_call_id=None,
         chat_documents=False,
         encrypted_reasoning=True,
+        server_calls=("custom_tool_call",),  # of its own search; seen 2026-11-29
         cache=None,
+        states_cost=True,
     ),
     Dialect(
         name="google",
@@ -94,6 +105,7 @@ _ROWS: Final = (
     ),
     Dialect(
         name="mistral",
+        # A user's words after a tool's result are taken: 15 recordings of 2026, though refused until 2026-06 by report.
         source="https://docs.mistral.ai/api and the types of mistralai 3.7; streams seen",
         base_url="https://api.mistral.ai/v1",
         key_variables=("MISTRAL_API_KEY",),
@@ -104,11 +116,9 @@ _ROWS: Final = (
         chat_efforts=None,
         required_word="any",
         call_id_length=9,
-        user_after_tool=False,
         chat_documents=False,
         cache=None,
-        # Rounded up to blocks, beyond the prompt even, and billed like the rest.
-        cache_priced=False,
+        audio_is_rest=True,
     ),
     Dialect(
         name="groq",
@@ -121,6 +131,9 @@ _ROWS: Final = (
         longest_call_id=None,
         chat_documents=False,
         cache=None,
+        # Several models and tools behind one name.
+        fee_models=("compound*", "groq/compound*"),
+        think_tags=True,
     ),
     Dialect(
         name="openrouter",
@@ -135,6 +148,8 @@ _ROWS: Final = (
         longest_call_id=None,
         encrypted_reasoning=True,
         cache="top_level",
+        states_cost=True,
+        think_tags=True,
     ),
     Dialect(
         name="together",
@@ -174,11 +189,66 @@ _ROWS: Final = (
         cache=None,
     ),
     Dialect(
+        name="perplexity",
+        source="https://docs.perplexity.ai; streams seen: cost in the usage, an object, and reasoning between tags",
+        base_url="https://api.perplexity.ai",
+        key_variables=("PERPLEXITY_API_KEY", "PPLX_API_KEY"),
+        wires=("chat",),
+        option_fields={**_LOCAL, "seed": None, "user": None, "service_tier": None, "parallel_tool_calls": None},
+        chat_efforts=None,
+        longest_call_id=None,
+        chat_documents=False,
+        cache=None,
+        states_cost=True,
+        think_tags=True,
+    ),
+    Dialect(
+        name="vercel",
+        source="https://vercel.com/docs/ai-gateway; streams seen: cost in the usage",
+        base_url="https://ai-gateway.vercel.sh/v1",
+        key_variables=("AI_GATEWAY_API_KEY",),
+        wires=("chat", "responses"),
+        option_fields=_LOCAL,
+        chat_efforts=None,
+        longest_call_id=None,
+        chat_documents=False,
+        cache=None,
+        states_cost=True,
+    ),
+    Dialect(
+        name="venice",
+        source="https://docs.venice.ai; answers seen: cost beside the usage",
+        base_url="https://api.venice.ai/api/v1",
+        key_variables=("VENICE_API_KEY",),
+        wires=("chat",),
+        option_fields=_LOCAL,
+        chat_efforts=None,
+        longest_call_id=None,
+        chat_documents=False,
+        cache=None,
+        states_cost=True,
+    ),
+    Dialect(
+        name="inception",
+        source="https://docs.inceptionlabs.ai; answers seen: reasoning only in the total",
+        base_url="https://api.inceptionlabs.ai/v1",
+        key_variables=("INCEPTION_API_KEY",),
+        wires=("chat",),
+        option_fields={**_MAX, "user": None},
+        chat_efforts=None,
+        longest_call_id=None,
+        image_urls=False,
+        chat_documents=False,
+        cache=None,
+        output_is_rest=True,
+    ),
+    Dialect(
         name="ollama",
         source="https://docs.ollama.com/api/openai-compatibility; streams seen",
         base_url="http://localhost:11434/v1",
         key_variables=("OLLAMA_API_KEY",),
         needs_key=False,
+        is_free=True,
         wires=("chat", "responses"),
         option_fields={**_MAX, "user": None, "service_tier": None, "parallel_tool_calls": None},
         chat_efforts=None,
@@ -189,6 +259,7 @@ _ROWS: Final = (
         image_urls=False,
         chat_documents=False,
         cache=None,
+        think_tags=True,
     ),
     Dialect(
         name="vllm",
@@ -196,6 +267,7 @@ _ROWS: Final = (
         base_url="http://localhost:8000/v1",
         key_variables=("VLLM_API_KEY",),
         needs_key=False,
+        is_free=True,
         wires=("chat", "responses"),
         option_fields={"top_k": "top_k", "user": "user", "service_tier": None},
         reasoning_off={"chat_template_kwargs": {"enable_thinking": False}},
@@ -204,6 +276,7 @@ _ROWS: Final = (
         longest_call_id=None,
         chat_documents=False,
         cache=None,
+        think_tags=True,
     ),
     Dialect(
         name="llamacpp",
@@ -211,6 +284,7 @@ _ROWS: Final = (
         base_url="http://localhost:8080/v1",
         key_variables=("LLAMA_API_KEY",),
         needs_key=False,
+        is_free=True,
         wires=("chat", "responses"),
         option_fields={**_LOCAL, "user": None, "service_tier": None},
         reasoning_off={"chat_template_kwargs": {"enable_thinking": False}},
@@ -222,7 +296,9 @@ _ROWS: Final = (
         chat_documents=False,
         responses_ignore=("response_schema",),
         cache=None,
+        request_faults=LLAMA_FAULTS,
         says_cut=False,
+        think_tags=True,
     ),
     Dialect(
         name="lmstudio",
@@ -230,6 +306,7 @@ _ROWS: Final = (
         base_url="http://localhost:1234/v1",
         key_variables=("LM_API_TOKEN", "LM_STUDIO_API_KEY"),
         needs_key=False,
+        is_free=True,
         wires=("chat", "responses"),
         option_fields={**_LOCAL, "user": None, "service_tier": None, "parallel_tool_calls": None},
         chat_efforts=None,
@@ -237,6 +314,7 @@ _ROWS: Final = (
         image_urls=False,
         chat_documents=False,
         cache=None,
+        think_tags=True,
     ),
     Dialect(
         name="openai-compatible",
@@ -247,15 +325,24 @@ _ROWS: Final = (
         chat_efforts=None,
         longest_call_id=None,
         cache=None,
+        think_tags=True,
+        request_faults=LLAMA_FAULTS,
     ),
+    *MESSAGES,
 )
 
 DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType({row.name: row for row in _ROWS})
 """The rows by name."""
 
 
-def completed(own: Dialect) -> Dialect:
-    """A user's row: what it leaves as OpenAI has it is that of the row for an unknown server.
+def rows_of(*wires: Wire) -> tuple[Dialect, ...]:
+    """The rows that speak one of these."""
+    return tuple(row for row in DIALECTS.values() if set(wires) & set(row.wires))
+
+
+def completed(own: Dialect, unknown: str = "openai-compatible") -> Dialect:
+    """A user's row: what it leaves as OpenAI has it is that of the row for an unknown server, of OpenAI's API or of
+    Anthropic's.
 
     What it says in so many words counts, also where OpenAI has the same: a list is then another list. Only OpenAI's own
     `cache` and `longest_call_id` cannot be told from nothing said. The fields of options are laid over those of the
@@ -263,7 +350,7 @@ def completed(own: Dialect) -> Dialect:
     """
     if DIALECTS.get(own.name) == own:
         return own
-    base, plain = DIALECTS["openai-compatible"], Dialect()
+    base, plain = DIALECTS[unknown], Dialect()
     given = {
         field: value
         for field in Dialect.__struct_fields__

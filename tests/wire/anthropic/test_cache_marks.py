@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock import (
+    InvalidRequestError,
     Message,
     Model,
     ModelInfo,
@@ -238,7 +239,6 @@ def test_a_message_with_only_an_own_block_leaves_the_mark_to_the_one_before() ->
         pytest.param(2, "FFf|T|ut at ut at uT", id="two"),
         pytest.param(3, "FFFf|T|ut at ut at ut", id="three"),
         pytest.param(4, "FFFFf|t|ut at ut at ut", id="four, all there are"),
-        pytest.param(5, "FFFFFf|t|ut at ut at ut", id="more than there are, for the API to refuse"),
     ],
 )
 @pytest.mark.parametrize("schema", [{}, {"input_schema": {"type": "object"}}], ids=["a vendor's", "a client's"])
@@ -250,7 +250,55 @@ def test_marks_on_the_callers_own_tools_are_counted(theirs: int, layout: str, sc
     raw = encode("be kind", history, options, Model("claude-x", ModelInfo()))
     body = msgspec.json.decode(raw)
     assert drawn((body["tools"], body["system"], body["messages"])) == layout
-    assert raw.count(b"cache_control") == max(4, theirs)
+    assert raw.count(b"cache_control") == 4
+
+
+MARK = {"type": "ephemeral"}
+MARKED: dict[str, Any] = {"type": "text", "text": "x", "cache_control": MARK}
+LONG: dict[str, Any] = {**MARKED, "cache_control": {**MARK, "ttl": "1h"}}
+
+
+def own(data: object) -> OpaquePart:
+    return OpaquePart(vendor="anthropic", data=msgspec.json.encode(data).decode())
+
+
+@pytest.mark.parametrize(
+    ("block", "extra", "count"),
+    [
+        pytest.param({"type": "x"}, {}, 4, id="none of theirs"),
+        pytest.param(MARKED, {}, 4, id="one in a block of the history"),
+        pytest.param({"type": "x", "content": [MARKED, MARKED]}, {}, 4, id="two inside of one"),
+        pytest.param({"type": "x", "input": {"cache_control": 1}}, {}, 4, id="what only is called so"),
+        pytest.param({"type": "x", "cache_control": None}, {}, 4, id="none that is said"),
+        pytest.param({"type": "x"}, {"system": [MARKED, MARKED]}, 4, id="two in the system prompt of `extra`"),
+        pytest.param({"type": "x"}, {"system": [{"type": "text", "text": "x"}]}, 3, id="a system prompt without"),
+        pytest.param({"type": "x"}, {"tools": [{"name": "f", "cache_control": MARK}]}, 4, id="tools of `extra`"),
+        pytest.param({"type": "x"}, {"tools": [{"name": "f", "input_schema": MARKED}]}, 4, id="a schema's own"),
+        pytest.param(MARKED, {"messages": [{"role": "user", "content": [MARKED]}]}, 2, id="all messages"),
+        pytest.param(MARKED, {"cache_control": MARK}, 2, id="the server places one"),
+        pytest.param(LONG, {}, 1, id="a longer one behind, which must not stand behind ours"),
+    ],
+)
+def test_marks_are_counted_wherever_they_stand(block: dict[str, Any], extra: dict[str, Any], count: int) -> None:
+    """At most four in all, so that the API does not refuse a fifth; those in a tool's schema or input are none."""
+    history = [Message("user", [own(block), TextPart("q")]), Message("assistant", "a"), Message("user", "q")]
+    history += [Message("assistant", "b"), Message("user", "q")]
+    raw = encode("be kind", history, Options(tools=[Tool(name="f")], extra=extra), Model("claude-x", ModelInfo()))
+    assert raw.count(b'"cache_control":{') == count
+
+
+@pytest.mark.parametrize(
+    ("tools", "block", "extra"),
+    [
+        pytest.param([{"name": f"f{n}", "cache_control": MARK} for n in range(5)], {"type": "x"}, {}, id="in tools"),
+        pytest.param([], {"type": "x", "content": [MARKED] * 5}, {}, id="in a block"),
+        pytest.param([{"name": "f", "cache_control": MARK}], MARKED, {"system": [MARKED] * 3}, id="in all places"),
+    ],
+)
+def test_more_marks_than_there_may_be_are_refused(tools: Any, block: Any, extra: Any) -> None:
+    """By name, before anything is sent."""
+    with pytest.raises(InvalidRequestError, match="there are 5 cache marks in the tools, in blocks of the history and"):
+        encode("", [Message("user", [own(block)])], Options(tools=tools, extra=extra), Model("claude-x", ModelInfo()))
 
 
 SYSTEM = "You are a careful engineer who reads before writing. " * 20

@@ -12,10 +12,11 @@ from penstock import (
     InvalidRequestError,
     NotFoundError,
     ProviderError,
+    QuotaExceededError,
     RateLimitError,
     TokenLimitError,
 )
-from penstock.wire.anthropic.errors import response_error
+from penstock.wire.errors import response_error
 from reading import calls_of, cut, read, reasoning_of, stop_of, text_of, usage_of
 
 ERRORS: dict[int, type[ProviderError]] = {
@@ -24,7 +25,12 @@ ERRORS: dict[int, type[ProviderError]] = {
     404: NotFoundError,
     429: RateLimitError,
 }
-OVERFLOW = "6a200642e42572e2"  # "prompt is too long: 3333404 tokens > 200000 maximum"
+# Answers with status 400 that are something else.
+OTHERS: dict[str, type[ProviderError]] = {
+    "6a200642e42572e2": TokenLimitError,  # "prompt is too long: 3333404 tokens > 200000 maximum"
+    "1277d6b3a151fc3c": QuotaExceededError,  # "Your credit balance is too low"
+    "61db64985c2f9d6f": QuotaExceededError,
+}
 
 
 def messages(corpus: list[dict[str, Any]], *, ok: bool) -> list[dict[str, Any]]:
@@ -73,7 +79,7 @@ def expected(row: dict[str, Any]) -> dict[str, Any]:
 def test_every_stream_reads_as_the_independent_parser_read_it(corpus: list[dict[str, Any]]) -> None:
     """Text, reasoning, tool calls, usage and stop reason of all streams, whole and in small pieces."""
     rows = [row for row in messages(corpus, ok=True) if row["sse"]]
-    assert len(rows) == 292
+    assert len(rows) == 390
     for row in rows:
         body = row["response_body"].encode()
         for size in (len(body), 61, 7) if len(body) < 200_000 else (len(body), 997):
@@ -83,7 +89,7 @@ def test_every_stream_reads_as_the_independent_parser_read_it(corpus: list[dict[
 def test_every_whole_answer_reads_the_same_way(corpus: list[dict[str, Any]]) -> None:
     """An answer in one JSON document gives the same chunks, so that a server may ignore `stream`."""
     rows = [row for row in messages(corpus, ok=True) if not row["sse"]]
-    assert len(rows) == 396
+    assert len(rows) == 620
     for row in rows:
         body = row["response_body"].encode()
         assert found(body, len(body)) == expected(row), row["id"]
@@ -101,13 +107,13 @@ def test_every_cut_off_stream_is_an_error(corpus: list[dict[str, Any]]) -> None:
 def test_every_error_has_its_class(corpus: list[dict[str, Any]]) -> None:
     """Status first, then words: all error answers of the endpoint."""
     rows = messages(corpus, ok=False)
-    assert len(rows) == 25
+    assert len(rows) == 47
     for row in rows:
         error = response_error(row["status"], row["response_headers"] or {}, row["response_body"].encode())
-        kind = TokenLimitError if row["id"] == OVERFLOW else ERRORS[row["status"]]
+        kind = OTHERS.get(row["id"], ERRORS[row["status"]])
         assert type(error) is kind, row["id"]
         assert error.status == row["status"]
-        if '"request_id"' in row["response_body"]:
+        if '"request_id":"' in row["response_body"].replace(" ", ""):
             assert error.request_id
         if kind is TokenLimitError:
             assert isinstance(error, TokenLimitError)

@@ -106,7 +106,7 @@ def test_fields(options: Options, written: dict[str, Any]) -> None:
         pytest.param(Options(max_tokens=7), known("claude-opus-5-5"), 7, id="what the options say"),
         pytest.param(Options(max_tokens=0), known("claude-opus-5-5"), 0, id="none, to warm the cache"),
         pytest.param(Options(), known("claude-opus-5-5"), 128_000, id="else the most of the model"),
-        pytest.param(Options(), UNKNOWN, 8192, id="else what any model takes"),
+        pytest.param(Options(), UNKNOWN, 32_000, id="else what any model takes"),
     ],
 )
 def test_max_tokens(options: Options, model: Model, most: int) -> None:
@@ -275,7 +275,7 @@ GIVEN: dict[str, Any] = {
     "user": "",
     "service_tier": "auto",
 }
-ELSEWHERE = {"tools", "cache", "deadlines", "on_head", "extra"}
+ELSEWHERE = {"tools", "cache", "deadlines", "on_head", "on_resend", "extra", "tags", "scope"}
 
 
 def test_every_option_is_looked_at() -> None:

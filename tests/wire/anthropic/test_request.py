@@ -31,12 +31,14 @@ from penstock import (
     catalog,
 )
 from penstock.wire.anthropic.request import encode
+from writing import closed
 
 UNKNOWN = Model("claude-x", ModelInfo())
 PLAIN = Options(cache="off")
 HELLO = Message("user", "hi")
 CALL = ToolCallPart(id="toolu_1", name="grep", arguments='{"pattern": "x"}')
 ASKED = [HELLO, Message("assistant", [CALL])]
+NEEDED = {"type": "object", "properties": {"b": {}, "a": {}}, "required": ["b", "a"]}
 SEARCH = {"type": "web_search_20260318", "name": "web_search", "max_uses": 2}
 
 
@@ -171,15 +173,16 @@ DROPPED = [
 @pytest.mark.parametrize(("role", "part", "block"), BLOCKS)
 def test_each_part_is_its_block(role: Any, part: Part, block: str) -> None:
     """A part becomes these very bytes, in its place."""
-    body = encode("", [*ASKED, Message(role, [part, TextPart("after")])], PLAIN, UNKNOWN)
-    assert body.endswith(b'"content":[%b,{"type":"text","text":"after"}]}]}' % block.encode())
+    asked = ASKED if isinstance(part, ToolResultPart) else [HELLO]
+    body = encode("", closed([*asked, Message(role, [part, TextPart("after")])]), PLAIN, UNKNOWN)
+    assert b'"content":[%b,{"type":"text","text":"after"}]}' % block.encode() in body
 
 
 @pytest.mark.parametrize(("role", "part"), DROPPED)
 def test_what_cannot_go_back_is_left_out(role: Any, part: Part) -> None:
     """Of such a part nothing is sent, and of a message that has nothing else nothing either."""
-    beside = [*ASKED, Message(role, [part, TextPart("after")]), HELLO]
-    assert sent(beside)["messages"][2]["content"] == [{"type": "text", "text": "after"}]
+    beside = [HELLO, Message(role, [part, TextPart("after")]), HELLO]
+    assert sent(beside)["messages"][1]["content"] == [{"type": "text", "text": "after"}]
     assert sent([HELLO, Message(role, [part]), HELLO])["messages"] == sent([HELLO, HELLO])["messages"]
 
 
@@ -199,13 +202,8 @@ def test_the_body_begins_with_what_does_not_change() -> None:
             id="no description is none",
         ),
         pytest.param(
-            Tool(name="f", description="does it", parameters={"type": "object", "required": ["b", "a"]}, strict=True),
-            {
-                "name": "f",
-                "description": "does it",
-                "input_schema": {"type": "object", "required": ["b", "a"]},
-                "strict": True,
-            },
+            Tool(name="f", description="does it", parameters=NEEDED, strict=True),
+            {"name": "f", "description": "does it", "input_schema": NEEDED, "strict": True},
             id="strict with its schema",
         ),
         pytest.param(SEARCH, SEARCH, id="a vendor's own tool as it is"),
@@ -266,11 +264,10 @@ def test_any_vendors_call_and_its_result_have_one_legal_id(id_: str) -> None:
     ],
 )
 def test_ids_that_would_be_the_same_stay_distinct(foreign: list[str]) -> None:
-    """Each call keeps its own id, and each result finds its call; one that is sent again gets the same."""
+    """Each call has an id of its own, and each result finds its call."""
     written = ids(foreign)
     assert len(set(written)) == len(foreign)
     assert all(re.fullmatch("[a-zA-Z0-9_-]+", id_) for id_ in written)
-    assert ids([*foreign, *foreign]) == written * 2
 
 
 @settings(max_examples=100, deadline=None)
@@ -383,16 +380,6 @@ REFUSED_HISTORIES = [
         "messages[0].content[0]: a result for the tool call 'toolu_1'",
         id="a result before its call",
     ),
-    *(
-        pytest.param([HELLO, Message("assistant", [ToolCallPart(id="c", name="f", arguments=arguments)])], said, id=id_)
-        for arguments, said, id_ in (
-            ('{"a": ', 'the arguments of the call c are not a JSON object: {"a": ', "arguments that were cut"),
-            ("[1]", "are not a JSON object: [1]", "arguments that are a list"),
-            ("", "are not a JSON object", "arguments that are empty"),
-            ('{"a": NaN}', "are not a JSON object", "arguments that only Python reads"),
-            ("x" * 300, f"are not a JSON object: {'x' * 200}…", "long arguments are not shown whole"),
-        )
-    ),
     pytest.param(
         [HELLO, Message("assistant", [OpaquePart(vendor="anthropic", data="[]")])],
         "messages[1].content[0]: the data is not a JSON object: []",
@@ -479,12 +466,6 @@ NOT_JSON = "the request cannot be written as JSON: "
             id="a tool's result",
         ),
         pytest.param(
-            [HELLO, Message("assistant", [ToolCallPart(id="c", name="f", arguments='{"a": "\ud800"}')]), HELLO],
-            Options(),
-            "messages[1].content[0]: the arguments of the call c are not a JSON object",
-            id="the arguments of a call",
-        ),
-        pytest.param(
             [HELLO, Message("assistant", [OpaquePart(vendor="anthropic", data='{"a": "\ud800"}')]), HELLO],
             Options(),
             "messages[1].content[0]: the data is not a JSON object",
@@ -493,7 +474,11 @@ NOT_JSON = "the request cannot be written as JSON: "
         *(
             pytest.param([HELLO], Options(tools=[tool]), f"{NOT_JSON}{said}", id=f"{id_} in the schema of {whose}")
             for schema, said, id_ in (
-                ({"type": object()}, "Encoding objects of type object is unsupported", "an object"),
+                (
+                    {"type": "object", "default": object()},
+                    "Encoding objects of type object is unsupported",
+                    "an object",
+                ),
                 (CYCLE, "maximum recursion depth exceeded", "a cycle"),
             )
             for whose, tool in (
@@ -545,7 +530,8 @@ def test_prefill(alias: str, messages: list[Message], said: str | None) -> None:
 def test_images_are_refused_where_the_model_takes_none(wrap: bool) -> None:
     """The message names the model; where nothing is known of it the image is sent."""
     image = ImagePart(url="u")
-    history = [*ASKED, Message("user", [ToolResultPart(id="toolu_1", content=[image]) if wrap else image])]
+    shown = [ToolResultPart(id="toolu_1", content=[image]) if wrap else image]
+    history = [*(ASKED if wrap else [HELLO, HELLO]), Message("user", shown)]
     assert "image" in str(sent(history)["messages"][2])
     with pytest.raises(InvalidRequestError, match=r"messages\[2\].content\[0\].*blind-1 takes no images"):
         encode("", history, PLAIN, Model("blind-1", ModelInfo(supports_images=False)))
@@ -601,6 +587,11 @@ def test_the_bytes_of_a_turn_begin_those_of_the_next(history: list[Message], opt
     """Without caching to the byte; with it, but for the marks, block by block."""
     off = msgspec.structs.replace(options, cache="off")
     for length in range(1, len(history)):
+        if closed(history[:length]) != history[:length]:
+            continue  # such a history is refused
+        last = sent(history[:length])["messages"][-1]["content"][-1].get("text")
+        if history[length - 1].role == "assistant" and last != getattr(history[length - 1].content[-1], "text", last):
+            continue  # of words that the model is to continue the blanks at the end are not sent
         turn, later = (encode("be kind", history[:end], off, UNKNOWN) for end in (length, len(history)))
         assert turn.endswith(b"]}")
         assert later.startswith(turn[:-2])

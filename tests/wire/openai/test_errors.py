@@ -25,7 +25,7 @@ from penstock import (
     ServerError,
     TokenLimitError,
 )
-from penstock.wire.openai.errors import response_error, stream_error
+from penstock.wire.errors import response_error, stream_error
 
 
 def body(message: Any = "No.", **fields: Any) -> bytes:
@@ -157,7 +157,8 @@ CODES = [
     pytest.param(400, "unsupported_parameter", InvalidRequestError, id="a parameter"),
     pytest.param(404, "DeploymentNotFound", NotFoundError, id="Azure: no deployment"),
     pytest.param(429, "429", RateLimitError, id="Azure: a status for a code"),
-    pytest.param(503, "server_is_overloaded", ServerError, id="the status first"),
+    pytest.param(503, "server_is_overloaded", OverloadedError, id="a 503 that names what it is"),
+    pytest.param(500, "rate_limit_exceeded", ServerError, id="the status first"),
 ]
 
 

@@ -6,7 +6,7 @@ import copy
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -18,12 +18,13 @@ from penstock.core.dialect import Dialect, Wire
 from penstock.wire.anthropic import request as anthropic_request
 from penstock.wire.openai import chat_request, responses_request
 from penstock.wire.openai.options import option_fields
-from penstock.wire.vendors import DIALECTS, completed
+from penstock.wire.vendors import DIALECTS, completed, rows_of
 
 UNKNOWN = Model("m-1", ModelInfo())
 TOOLS: list[Any] = [Tool(name="grep"), Tool(name="read_file")]
 SCHEMA = {"type": "object", "properties": {"é": {"type": "string"}}}
-WIRES: list[tuple[str, Wire]] = [(row.name, wire) for row in DIALECTS.values() for wire in row.wires]
+OPENAI = rows_of("chat", "responses")
+WIRES: list[tuple[str, Wire]] = [(row.name, wire) for row in OPENAI for wire in row.wires]
 each_wire = pytest.mark.parametrize(("vendor", "wire"), WIRES, ids=[f"{vendor} {wire}" for vendor, wire in WIRES])
 
 
@@ -143,6 +144,10 @@ CHAT: dict[str, Mapping[str, str | None]] = {
         "presence_penalty": None,
         "frequency_penalty": None,
     },
+    "perplexity": {**SAMPLES, **NOBODY, "seed": None, "parallel_tool_calls": None},
+    "vercel": SAMPLES,
+    "venice": SAMPLES,
+    "inception": {**SAMPLES, **NO_K, "user": None},
     "ollama": {**SAMPLES, **NO_K, **NOBODY, "parallel_tool_calls": None},
     "vllm": {"max_tokens": "max_completion_tokens", "user": "user", "service_tier": None},
     "llamacpp": {**SAMPLES, **NOBODY},
@@ -155,7 +160,7 @@ NOT_THERE = dict.fromkeys(("top_k", "presence_penalty", "frequency_penalty", "st
 
 def test_the_table_is_whole() -> None:
     """A new row of the dialects fails here until somebody has written down what its fields are called."""
-    assert set(CHAT) == set(DIALECTS)
+    assert set(CHAT) == {row.name for row in OPENAI}
 
 
 @each_wire
@@ -237,7 +242,8 @@ def test_a_choice_of_tools(vendor: str, wire: Wire, choice: str) -> None:
     assert body(options, vendor, wire) == {**before, "tool_choice": words.get(choice, choice)}
 
 
-READ = Tool(name="read", description="Reads.", parameters={"type": "object", "required": ["b", "a"]}, strict=True)
+NEEDED: dict[str, object] = {"type": "object", "properties": {"b": {}, "a": {}}, "required": ["b", "a"]}
+READ = Tool(name="read", description="Reads.", parameters=NEEDED, strict=True)
 IN_FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {}}}
 FLAT = {"type": "function", "name": "f", "parameters": {}}
 
@@ -259,7 +265,7 @@ FLAT = {"type": "function", "name": "f", "parameters": {}}
                 "function": {
                     "name": "read",
                     "description": "Reads.",
-                    "parameters": {"type": "object", "required": ["b", "a"]},
+                    "parameters": NEEDED,
                     "strict": True,
                 },
             },
@@ -283,7 +289,7 @@ FLAT = {"type": "function", "name": "f", "parameters": {}}
                 "type": "function",
                 "name": "read",
                 "description": "Reads.",
-                "parameters": {"type": "object", "required": ["b", "a"]},
+                "parameters": NEEDED,
                 "strict": True,
             },
             id="responses: strict, and flat",
@@ -342,7 +348,7 @@ RAW: list[Any] = [
 
 
 @pytest.mark.parametrize(("tools", "choice", "works"), RAW)
-@pytest.mark.parametrize("wire", get_args(Wire))
+@pytest.mark.parametrize("wire", ["chat", "responses"])
 def test_a_choice_among_raw_tools(tools: Any, choice: str, works: bool, wire: Wire) -> None:
     """Raw tools can be chosen as ours can, by the name that stands in them."""
     options = Options(tools=tools, tool_choice=choice)
@@ -432,7 +438,7 @@ REFUSED: list[Any] = [
         pytest.param(
             "deepseek", wire, Options(response_schema={}), UNKNOWN, "openai, google and mistral", id=f"schema, {wire}"
         )
-        for wire in get_args(Wire)
+        for wire in ("chat", "responses")
     ),
     pytest.param("deepseek", "chat", Options(user="u"), UNKNOWN, "works with openai", id="a user at DeepSeek"),
     pytest.param(
@@ -492,7 +498,7 @@ REFUSED: list[Any] = [
             said,
             id=f"{choice} with {reasoning}, where that is {forced}, on {wire}",
         )
-        for wire in get_args(Wire)
+        for wire in ("chat", "responses")
         for choice in ("required", "grep")
         for forced, reasoning, said in (
             (False, None, "m-1 cannot be forced to call a tool; use `auto`"),
@@ -677,7 +683,7 @@ VALID: dict[str, Any] = {
     "cache": "extended",
     "extra": {"x": 1},
 }
-NOT_SENT = {"deadlines", "on_head"}
+NOT_SENT = {"deadlines", "on_head", "on_resend", "tags", "scope"}
 
 
 def test_every_option_is_looked_at() -> None:
@@ -803,7 +809,7 @@ def test_the_table_of_traits_is_whole() -> None:
 
 
 @pytest.mark.parametrize("alias", TRAITS)
-@pytest.mark.parametrize("wire", get_args(Wire))
+@pytest.mark.parametrize("wire", ["chat", "responses"])
 def test_what_each_model_takes(alias: str, wire: Wire) -> None:
     """The catalogue's models get what they take, and are spared what they would refuse."""
     model, traits = known(alias), TRAITS[alias]

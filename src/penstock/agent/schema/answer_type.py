@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
 
 from penstock.agent.schema.inliner import Inliner
-from penstock.agent.schema.strict_schema import object_schema, strict_schema, without_nulls
+from penstock.agent.schema.strict_schema import object_schema, strict_schema, unquoted, without_nulls
 from penstock.agent.schema.type_schema import schema_of, type_name
+from penstock.core.arguments import fixed_strings
 from penstock.core.errors import ConfigError
 
-__all__ = ["AnswerType", "MisfitError", "json_in"]
+__all__ = ["AnswerType", "MisfitError", "objects_in"]
 
-_FENCED: Final = re.compile(r"```[a-zA-Z0-9]*\s*\n(.*?)```", re.DOTALL)
-_MOST_BEGINNINGS: Final = 20  # of an object that were none, before prose is given up on
+_MOST_WORK: Final = 20  # so many times the length of a text is looked at for objects, before it is given up on
 # Exact numbers, for the types that are exact.
 _DECODE: Final = msgspec.json.Decoder(float_hook=Decimal).decode
 _ENCODE: Final = msgspec.json.Encoder(decimal_format="number").encode
@@ -61,14 +60,26 @@ class AnswerType:
             try:
                 return self._decode(text.encode())
             except (msgspec.DecodeError, ValueError, ArithmeticError):
-                # Strict schemas have null for what is left out. Looked at only here, as few answers have any.
-                given = _DECODE(text)
-                pruned = without_nulls(given, self.schema)
-                if pruned == given:
+                # Few answers need more: characters that were not escaped, null for what is left out, as strict schemas
+                # have it, a list or an object inside a string.
+                fixed = fixed_strings(text)
+                given = _DECODE(fixed)
+                meant = unquoted(without_nulls(given, self.schema), self.schema, _DECODE)
+                if meant == given and fixed == text:
                     raise
-                return self._decode(_ENCODE(pruned))
+                return self._decode(_ENCODE(meant))
         except (msgspec.MsgspecError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
             raise MisfitError(_explained(error)) from error  # also what a type's own check raises
+
+    def decode_one(self, texts: Sequence[str]) -> Any:
+        """The value that the last of them is which fits. Raises MisfitError, of the longest, where none does."""
+        errors: dict[str, MisfitError] = {}
+        for text in reversed(texts):
+            try:
+                return self.decode(text)
+            except MisfitError as error:
+                errors.setdefault(text, error)
+        raise errors[max(texts, key=len)]
 
 
 def _unwrapper(type_: Any) -> Callable[[bytes], Any]:
@@ -99,31 +110,29 @@ def _path(places: tuple[str | int, ...]) -> str:
     return "$" + "".join(f"[{place}]" if isinstance(place, int) else f".{place}" for place in places)
 
 
-def json_in(text: str) -> str:
-    """The JSON object that a text is or holds, also in a code fence or between prose; else the text as it is."""
-    stripped = text.strip()
-    if stripped.startswith("{") and stripped.endswith("}"):
-        return stripped
-    for candidate in (*reversed(_FENCED.findall(text)), text):
-        found = max(_objects(candidate), key=len, default="")
-        if found:
-            return found
-    return stripped
+def objects_in(text: str) -> Iterator[str]:
+    """The JSON objects in a text, whole ones only, in order: the text itself, or what a model that talks around its
+    answer, in prose, thoughts or code fences, has put there. None of a text that begins with an object that is broken:
+    what stands inside of it is no answer.
+    """
+    import json  # by those whose models talk, and by no other
 
-
-def _objects(text: str) -> Iterator[str]:
-    """The objects in a text, whole ones only."""
-    import json  # by those whose models talk around their answers, and by no other
-
-    decode = json.JSONDecoder().raw_decode
+    # Not strict: characters that should have been escaped are seen to when an object is decoded.
+    decode = json.JSONDecoder(strict=False).raw_decode
+    text = text.strip()
     place = text.find("{")
-    failed = 0
-    while place >= 0 and failed < _MOST_BEGINNINGS:
+    work = 0
+    while place >= 0 and work <= _MOST_WORK * len(text):
         try:
             _, end = decode(text, place)
-        except (ValueError, RecursionError):
-            failed += 1
+        except json.JSONDecodeError as error:
+            work += error.pos - place
+            end = place + 1
+        except (ValueError, RecursionError):  # a number of too many digits, or what is nested too deep
+            work += len(text)
             end = place + 1
         else:
             yield text[place:end]
+        if end == 1:
+            return
         place = text.find("{", end)

@@ -7,15 +7,16 @@ outputs, and how the SDKs of both rewrite a schema.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from penstock.agent.schema.inliner import REFS
+from penstock.core.arguments import UNDECODABLE, fixed_strings
 from penstock.core.errors import ConfigError
 
-__all__ = ["object_schema", "strict_schema", "takes_null", "without_nulls"]
+__all__ = ["object_schema", "strict_schema", "takes_null", "unquoted", "without_nulls"]
 
 # What says nothing about the value, or says it for people and not for the model.
 _SILENT: Final = frozenset({
@@ -221,6 +222,38 @@ def _pruned(value: Any, schema: Any, definitions: Mapping[str, Any]) -> Any:
         if not (item is None and name not in required and name in properties)
         or takes_null(properties[name], definitions)
     }
+
+
+def unquoted(
+    value: object, schema: Mapping[str, object], decode: Callable[[str], object] = msgspec.json.decode
+) -> object:
+    """*value* with the lists and objects that models write as the JSON text of one, where the schema takes no text.
+
+    decode: for that text.
+    """
+    definitions: Any = schema.get("$defs", {})
+    return _unquoted(value, schema, definitions, decode)
+
+
+def _unquoted(value: Any, schema: Any, definitions: Mapping[str, Any], decode: Callable[[str], object]) -> Any:
+    if isinstance(value, str):
+        kind = {"[": "array", "{": "object"}.get(value.lstrip()[:1], "")
+        if not kind or not any(_branches(schema, definitions, kind)) or any(_branches(schema, definitions, "string")):
+            return value
+        try:
+            value = decode(fixed_strings(value))
+        except UNDECODABLE:
+            return value
+    if isinstance(value, list):
+        lists = list(_branches(schema, definitions, "array"))
+        rest = lists[0].get("items", {}) if len(lists) == 1 else {}
+        return [_unquoted(item, rest, definitions, decode) for item in value]
+    if not isinstance(value, dict):
+        return value
+    objects = list(_branches(schema, definitions, "object"))
+    fitting = objects[0] if len(objects) == 1 else next((each for each in objects if _fits(value, each)), {})
+    properties, other = fitting.get("properties", {}), fitting.get("additionalProperties", {})
+    return {name: _unquoted(item, properties.get(name, other), definitions, decode) for name, item in value.items()}
 
 
 def _branches(schema: Any, definitions: Mapping[str, Any], kind: str) -> Iterator[Mapping[str, Any]]:

@@ -7,38 +7,26 @@ no schema is an error that names function and parameter.
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, Final, get_type_hints
+from typing import Any, get_type_hints
 
 import msgspec
 
 from penstock.agent.schema.inliner import REFS, Inliner
 from penstock.core.errors import ConfigError
 from penstock.core.messages import Tool
+from penstock.core.tool_definition import definition_mistake
 
 __all__ = ["Parameters", "check_definition", "explained", "parameters_of"]
-
-_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # OpenAI's rule, the narrowest; read 2026-11-21
 
 
 def check_definition(tool: Tool) -> None:
     """Raise ConfigError unless *tool* has a name that every vendor takes and an object's schema."""
-    if not _NAME.fullmatch(tool.name):
-        raise ConfigError(f"tool `{tool.name}`: the name may have 1 to 64 letters, digits, `_` and `-`")
-    schema: object = tool.parameters
-    if not isinstance(schema, Mapping) or schema.get("type") != "object":
-        raise ConfigError(f"tool `{tool.name}`: the schema is not an object's: its `type` must be 'object'")
-    properties, required = schema.get("properties", {}), schema.get("required", ())
-    if not isinstance(properties, Mapping):
-        raise ConfigError(f"tool `{tool.name}`: the schema's `properties` are no object")
-    if not isinstance(required, list | tuple):
-        raise ConfigError(f"tool `{tool.name}`: the schema's `required` is no list")
-    for name in required:
-        if name not in properties:
-            raise ConfigError(f"tool `{tool.name}`: `{name}` is required but is not among the schema's properties")
+    mistake = definition_mistake(tool)
+    if mistake is not None:
+        raise ConfigError(mistake)
 
 
 class Parameters:

@@ -168,7 +168,7 @@ def _text(part: Any) -> str:
     if isinstance(part, TextPart):
         return part.text
     if isinstance(part, ToolCallPart):
-        return f"{part.id}: {part.name}({part.arguments})"
+        return f"{part.id}: {part.name}({part.arguments}){part.extra}"
     if isinstance(part, ToolResultPart):
         content = part.content if isinstance(part.content, str) else "\n".join(map(_text, part.content))
         return f"{part.id}: {content}"

@@ -7,7 +7,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from penstock.core.chunks import EXACT
+from penstock.core.cost import format_dollars
 from penstock.middleware.cache_watch.blocks import Block, BlockKind, Chain
 from penstock.middleware.events import Event
 
@@ -86,7 +86,7 @@ class CacheMiss(Event, frozen=True, kw_only=True, tag="cache_miss"):
             "evicted": "nothing that can be seen from here: the vendor evicted it, or another server answered",
         }
         about = "about " if self.estimated else ""
-        cost = "the extra cost is unknown" if self.cost is None else f"for ${self.cost.normalize(EXACT):f} more"
+        cost = "the extra cost is unknown" if self.cost is None else f"for {format_dollars(self.cost)} more"
         reasons = "; ".join(why[cause] for cause in self.causes)
         return (
             f"{about}{self.missed_tokens} of {self.expected_tokens} tokens were not read from the cache, "

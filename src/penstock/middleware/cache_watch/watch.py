@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
 from decimal import Decimal
-from itertools import count
 from typing import Final, TypeAlias
 
 import msgspec
 
 from penstock.core.chunks import EXACT, Chunk, StopChunk, UsageChunk
+from penstock.core.closing import aclosing
 from penstock.core.messages import Message, Options
 from penstock.core.provider import BaseProvider
+from penstock.core.scope import in_scope
 from penstock.core.validation import check_count
 from penstock.middleware.cache_watch.blocks import Block, Chain
 from penstock.middleware.cache_watch.events import BlockChange, CacheMiss, MissCause, find_change
-from penstock.middleware.cache_watch.memory import Call, Expected, Memory
+from penstock.middleware.cache_watch.memory import Call, Conversation, Expected, Memory
 from penstock.middleware.events import Event
 from penstock.middleware.listeners import Telling, check_listener
 from penstock.middleware.wrapper import Wrapper
@@ -66,7 +67,6 @@ class CacheWatch(Wrapper):
         self._listener = None if listener is None else check_listener(listener)  # type: ignore[arg-type]
         self._books = _Books(inner, check_count("conversations", conversations))
         self._clock = clock
-        self._numbers = count(1)
         self.reports: deque[CacheMiss] = deque(maxlen=100)
 
     @property
@@ -88,8 +88,9 @@ class CacheWatch(Wrapper):
     ) -> AsyncGenerator[Chunk, None]:
         """See BaseProvider."""
         begun = self._clock()
-        tell = Telling(self._take, next(self._numbers), self._clock).tell
-        call = self._books.open(system_prompt, messages, options or Options(), begun, tell)
+        options, scope = in_scope(options or Options())
+        tell = Telling(self._take, scope, self._inner, self._clock).tell
+        call = self._books.open(system_prompt, messages, options, begun, tell)
         try:
             async with aclosing(self._inner.create_message(system_prompt, messages, options)) as chunks:
                 async for chunk in chunks:
@@ -117,6 +118,8 @@ class _Books:
         self.memory = Memory(conversations)
         self.reads_seen = self.writes_seen = False
         self.saved: Decimal | None = Decimal(0)
+        # Calls may run in several threads. Never held while a listener is told, which may call us again.
+        self.lock = threading.Lock()
 
     def open(
         self, system_prompt: str, messages: Sequence[Message], options: Options, begun: float, tell: Callable[..., None]
@@ -128,8 +131,14 @@ class _Books:
             return _Call(self, None, options, begun, tell)  # what is inside refuses it, and says it better
         return _Call(self, chain, options, begun, tell)
 
+    def is_first(self, conversation: Conversation) -> bool:
+        """Whether nobody has been told yet that this conversation is too short: once is enough."""
+        with self.lock:
+            told, conversation.told_small = conversation.told_small, True
+        return not told
+
     def count(self, usage: UsageChunk) -> None:
-        """Add what a call saved."""
+        """Add what a call saved; with the lock."""
         self.reads_seen = self.reads_seen or usage.cache_read_tokens > 0
         self.writes_seen = self.writes_seen or usage.cache_write_tokens > 0
         if self.saved is None or not (usage.cache_read_tokens or usage.cache_write_tokens):
@@ -156,7 +165,8 @@ class _Call:
         self._new: list[Block] = []
         self.usage = UsageChunk()
         if chain is not None:
-            self._expected = books.memory.expect(chain, everywhere=not self._marked)
+            with books.lock:
+                self._expected = books.memory.expect(chain, everywhere=not self._marked)
             self._new = chain.blocks(0 if self._expected is None else self._expected.shared)
 
     @property
@@ -179,7 +189,8 @@ class _Call:
         if self._over or (stop is None and not self.usage.prompt_tokens):
             return
         self._over = True
-        self._books.count(self.usage)
+        with self._books.lock:
+            self._books.count(self.usage)
         if self._chain is None:
             return
         answered = None if stop is None else stop.model
@@ -197,7 +208,8 @@ class _Call:
             answered=answered,
             small=least is not None and usage.prompt_tokens < least and self._options.cache != "off",
         )
-        self._books.memory.remember(self._chain, self._new, call, expected)
+        with self._books.lock:
+            self._books.memory.remember(self._chain, self._new, call, expected)
 
     def _readable(self) -> int:
         if self._reporting:
@@ -218,8 +230,7 @@ class _Call:
         small = least is not None and usage.prompt_tokens < least
         tokens = min(expected.tokens, usage.prompt_tokens)
         estimated = expected.estimated or not self._marked
-        if small and since.small and not tokens and not expected.conversation.told_small:
-            expected.conversation.told_small = True  # once is enough
+        if small and since.small and not tokens and self._books.is_first(expected.conversation):
             tokens, estimated = min(since.prompt, usage.prompt_tokens), True
         elif tokens - usage.cache_read_tokens <= (_SLACK if estimated else 0):
             return
@@ -227,7 +238,7 @@ class _Call:
         missed = tokens - usage.cache_read_tokens
         self._tell(
             CacheMiss,
-            self._model.id,
+            answered=answered,
             causes=self._causes(expected, since, answered, seconds, small=small),
             expected_tokens=tokens,
             read_tokens=usage.cache_read_tokens,

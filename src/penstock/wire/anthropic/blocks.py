@@ -56,11 +56,16 @@ class Document(Markable, gc=False, tag="document"):
 
 
 class ToolUse(Markable, gc=False, tag="tool_use"):
-    """input: the arguments, byte for byte as they came; other bytes would miss the cache."""
+    """input: the arguments, byte for byte as they came; other bytes would miss the cache.
+
+    caller, toolset_name: as they came with the call.
+    """
 
     id: str
     name: str
     input: msgspec.Raw
+    caller: msgspec.Raw | None = None
+    toolset_name: msgspec.Raw | None = None
     cache_control: Mapping[str, str] | None = None
 
 

@@ -8,16 +8,78 @@ Source: https://platform.claude.com/docs/en/build-with-claude/prompt-caching, re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
+from penstock.core.errors import InvalidRequestError
 from penstock.wire.anthropic.blocks import Markable, ToolDefinition, ToolResult, ToolUse, Turn
 from penstock.wire.request import to_json
 
-__all__ = ["place_marks"]
+__all__ = ["mark_prompt", "place_marks"]
 
 MAX_MARKS: Final = 4
 LOOK_BACK: Final = 20
+_SENT: Final = ("tools", "system", "messages")
+_ARGUMENTS: Final = ("input", "input_schema")  # of a tool: what is called so in there is no mark
+
+
+def mark_prompt(
+    tools: Sequence[ToolDefinition | Mapping[str, object]],
+    system: Sequence[Markable],
+    turns: Sequence[Turn],
+    extra: Mapping[str, object],
+    *,
+    marked: Iterable[str],
+    extended: bool,
+    min_tokens: int,
+) -> None:
+    """Mark what is sent, as `place_marks` does, beside the marks that the caller has set: in tools and blocks of the
+    API's own form, and in *extra*, which replaces what it names. With `cache_control` in it the server places the mark.
+
+    marked: the blocks of the history that may hold marks. Raises InvalidRequestError when the caller has set more than
+    there may be.
+    """
+    if "cache_control" in extra:
+        return
+    in_tools = [mark for tool in tools if isinstance(tool, Mapping) for mark in _marks(tool)]
+    behind = [mark for name in _SENT if name in extra for mark in _marks(extra[name])]
+    if "tools" in extra:
+        in_tools = []
+    if "messages" not in extra:
+        behind += [mark for block in marked for mark in _marks(msgspec.json.decode(block))]
+    theirs = [*in_tools, *behind]
+    if len(theirs) > MAX_MARKS:
+        raise InvalidRequestError(
+            f"there are {len(theirs)} cache marks in the tools, in blocks of the history and in `extra`, expected "
+            f"{MAX_MARKS} at most"
+        )
+    long_lived = [isinstance(mark, Mapping) and mark.get("ttl") == "1h" for mark in theirs]
+    extended = extended and all(long_lived)
+    if not extended and any(long_lived[len(in_tools) :]):
+        return  # longer lifetimes come first, and ours would stand in front
+    place_marks(
+        [tool for tool in tools if isinstance(tool, ToolDefinition)] if "tools" not in extra else [],
+        system if "system" not in extra else [],
+        turns if "messages" not in extra else [],
+        extended=extended,
+        min_tokens=min_tokens,
+        slots=MAX_MARKS - len(theirs),
+    )
+
+
+def _marks(value: object) -> Iterator[object]:
+    """The marks in a part of a request, as it is sent."""
+    if isinstance(value, Mapping):
+        if value.get("cache_control") is not None:
+            yield value["cache_control"]
+        for name, inner in value.items():
+            if name not in _ARGUMENTS:
+                yield from _marks(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _marks(inner)
 
 
 def place_marks(

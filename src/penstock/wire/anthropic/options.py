@@ -1,45 +1,73 @@
 """Anthropic's Messages API, the options: what each becomes in the body and in the headers, or why it is refused. Pure.
 
-Source: the API's documentation and the types of the anthropic SDK 2.11, read 2026-11-21.
+Source: the API's documentation and the types of the anthropic SDK 2.11, read 2026-11-21; what other servers of this API
+do otherwise stands in their rows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
+from penstock.core.dialect import Dialect
 from penstock.core.errors import InvalidRequestError
 from penstock.core.messages import Options
 from penstock.core.models import Model
-from penstock.wire.request import check_cache, check_choice, check_reasoning, check_sampling
+from penstock.wire.checks import (
+    check_cache,
+    check_choice,
+    check_choice_known,
+    check_reasoning,
+    check_sampling,
+    check_schema,
+)
+from penstock.wire.request import set_field
+from penstock.wire.vendors import ANTHROPIC
 
 __all__ = ["option_fields", "option_headers"]
 
-_DEFAULT_MAX_TOKENS: Final = 8192
-"""When neither the options nor the model's entry say how much: the API wants a number; any current model takes it."""
+_DEFAULT_MAX_TOKENS: Final = 32_000
+"""When neither the options nor the model's entry say how much: the API wants a number, reasoning included, and any
+model that is still served takes this one (claude-opus-4-1 has the least; read 2026-11-30).
+"""
 
 _SAMPLING: Final = ("temperature", "top_p", "top_k")
+_PLAIN: Final = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "seed", "stop", "user")
+_FIELDS: Final[Mapping[str, str]] = {
+    "max_tokens": "max_tokens",
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "stop": "stop_sequences",
+    "user": "metadata.user_id",
+    "service_tier": "service_tier",
+    "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
+    "reasoning": "output_config.effort",
+    "reasoning_budget": "thinking.budget_tokens",
+    "response_schema": "output_config.format",
+}
 _ELSEWHERE: Final = {
     "presence_penalty": "OpenAI's chat completions",
     "frequency_penalty": "OpenAI's chat completions",
     "seed": "OpenAI's chat completions",
+    "response_schema": "anthropic, openai, google and mistral",
 }
+_RANGES: Final = {"temperature": (0, 1), "top_p": (0, 1), "top_k": (0, None)}
 _MIN_BUDGET: Final = 1024
+_OLD: Final = "2023-06-01"
 
 
-def option_headers(options: Options) -> dict[str, str]:
+def option_headers(options: Options, dialect: Dialect = ANTHROPIC) -> dict[str, str]:
     """The headers that choose the API's version: sampling parameters exist only in the old one."""
     sampling = any(getattr(options, name) is not None or name in options.extra for name in _SAMPLING)
-    headers = {"anthropic-version": "2023-06-01" if sampling else "2026-10-21"}
+    headers = {"anthropic-version": _OLD if sampling else dialect.api_version}
     if options.service_tier == "fast":
         headers["anthropic-beta"] = "fast-mode-2026-02-01"
     return headers
 
 
-def option_fields(options: Options, model: Model) -> dict[str, Any]:
+def option_fields(options: Options, model: Model, dialect: Dialect = ANTHROPIC) -> dict[str, Any]:
     """The fields of the body but tools, system and messages. Raises InvalidRequestError, which names the option."""
-    for name, where in _ELSEWHERE.items():
-        if getattr(options, name) is not None:
-            raise InvalidRequestError(f"option `{name}`: Anthropic's Messages API has none; it works with {where}")
     max_tokens = options.max_tokens if options.max_tokens is not None else model.info.max_tokens
     if max_tokens is None:
         max_tokens = _DEFAULT_MAX_TOKENS
@@ -47,50 +75,62 @@ def option_fields(options: Options, model: Model) -> dict[str, Any]:
         most = model.info.max_tokens or "as many as the model can"
         raise InvalidRequestError(f"option `max_tokens`: {max_tokens}, expected 0 (only fill the cache) to {most}")
     check_cache(options)
-    fields: dict[str, Any] = {
-        "model": model.id,
-        "max_tokens": max_tokens,
-        "stream": True,
-    }
+    if options.cache == "extended" and dialect.cache is None:
+        raise InvalidRequestError(f"option `cache`: the lifetime of {dialect.name}'s cache cannot be chosen; use auto")
     check_reasoning(options)
-    check_sampling(options, model)
-    fields |= {name: value for name in _SAMPLING if (value := getattr(options, name)) is not None}
-    if options.stop:
-        fields["stop_sequences"] = [options.stop] if isinstance(options.stop, str) else options.stop
-    if options.user is not None:
-        fields["metadata"] = {"user_id": options.user}
-    fields |= _service_tier(options)
-    fields |= _reasoning(options, model, fields["max_tokens"])
+    fields: dict[str, Any] = {"model": model.id}
+    set_field(fields, _field("max_tokens", dialect), max_tokens)
+    fields["stream"] = True
+    for name in _PLAIN:
+        value = getattr(options, name)
+        if value is not None and not (name == "stop" and not value):
+            given = [value] if name == "stop" and isinstance(value, str) else value
+            set_field(fields, _field(name, dialect), given)
+    check_sampling(options, model, {**_RANGES, **dialect.ranges})
+    fields |= _service_tier(options, dialect)
+    fields |= _reasoning(options, model, max_tokens, dialect)
     if options.response_schema is not None:
-        output = fields.setdefault("output_config", {})
-        output["format"] = {"type": "json_schema", "schema": options.response_schema}
-    return fields | _tool_choice(options, model)
+        path = _field("response_schema", dialect)
+        check_schema(options.response_schema, dialect)
+        set_field(fields, path, {"type": "json_schema", "schema": options.response_schema})
+    return fields | _tool_choice(options, model, dialect)
 
 
-def _service_tier(options: Options) -> dict[str, Any]:
+def _field(name: str, dialect: Dialect) -> str:
+    """The body's field for an option. Raises InvalidRequestError, which says where it would work."""
+    field = dialect.option_fields.get(name, _FIELDS.get(name))
+    if field is not None:
+        return field
+    option, what = ("reasoning", "no budget of it") if name == "reasoning_budget" else (name, "none")
+    where = f"; it works with {_ELSEWHERE.get(name, ANTHROPIC.name)}"
+    raise InvalidRequestError(f"option `{option}`: {_api(dialect)} has {what}{where}")
+
+
+def _api(dialect: Dialect) -> str:
+    return "Anthropic's Messages API" if dialect.name == ANTHROPIC.name else f"the Messages API of {dialect.name}"
+
+
+def _service_tier(options: Options, dialect: Dialect) -> dict[str, Any]:
     tier = options.service_tier
     if tier is None:
         return {}
+    field = _field("service_tier", dialect)
     if tier == "fast":
         return {"speed": "fast"}
     if tier in ("auto", "standard_only"):
-        return {"service_tier": tier}
+        return {field: tier}
     raise InvalidRequestError(f"option `service_tier`: {tier!r}, expected auto, standard_only or fast")
 
 
-def _reasoning(options: Options, model: Model, max_tokens: int) -> dict[str, Any]:
+def _reasoning(options: Options, model: Model, max_tokens: int, dialect: Dialect) -> Mapping[str, Any]:
     wanted, modes, efforts = options.reasoning, model.info.reasoning_modes, model.info.efforts
     if wanted is None:
         return {}
     if wanted == "off":
-        if modes is not None and not modes:
-            return {}  # it never reasons
-        if modes is None or "off" in modes:
-            return {"thinking": {"type": "disabled"}}
-        if "between_tools" in modes:
-            return {"thinking": {"type": "between_tools"}}
-        raise InvalidRequestError(f"option `reasoning`: {model.id} always reasons; `low` is the least")
+        return _off(model, dialect)
+    fields: dict[str, Any] = {}
     if isinstance(wanted, int):
+        path = _field("reasoning_budget", dialect)
         if modes is not None and "budget" not in modes:
             raise InvalidRequestError(f"option `reasoning`: {model.id} takes {_choices(model)}")
         if not _MIN_BUDGET <= wanted < max_tokens:
@@ -98,11 +138,30 @@ def _reasoning(options: Options, model: Model, max_tokens: int) -> dict[str, Any
                 f"option `reasoning`: a budget of {wanted} tokens, expected {_MIN_BUDGET} or more and less than "
                 f"max_tokens, which is {max_tokens}"
             )
-        return {"thinking": {"type": "enabled", "budget_tokens": wanted}}
+        fields["thinking"] = {"type": "enabled"}
+        set_field(fields, path, wanted)
+        return fields
+    path = _field("reasoning", dialect)
     if (efforts is not None and wanted not in efforts) or (modes is not None and not modes):
         raise InvalidRequestError(f"option `reasoning`: {wanted!r}, but {model.id} takes {_choices(model)}")
-    adaptive = {"thinking": {"type": "adaptive"}} if modes is None or "adaptive" in modes else {}
-    return {**adaptive, "output_config": {"effort": wanted}}
+    if dialect.effort_thinking is not None and (modes is None or "adaptive" in modes):
+        fields["thinking"] = {"type": dialect.effort_thinking}
+    set_field(fields, path, wanted)
+    return fields
+
+
+def _off(model: Model, dialect: Dialect) -> Mapping[str, Any]:
+    """The fields that turn reasoning off."""
+    modes = model.info.reasoning_modes
+    if modes is not None and not modes:
+        return {}  # it never reasons
+    if modes is not None and "between_tools" in modes and "off" not in modes:
+        return {"thinking": {"type": "between_tools"}}
+    if modes is not None and "off" not in modes:
+        raise InvalidRequestError(f"option `reasoning`: {model.id} always reasons; `low` is the least")
+    if dialect.reasoning_off is None:
+        raise InvalidRequestError(f"option `reasoning`: {dialect.name} has no way to turn it off")
+    return dialect.reasoning_off
 
 
 def _choices(model: Model) -> str:
@@ -113,16 +172,17 @@ def _choices(model: Model) -> str:
     return " or ".join(ways) or "neither an effort nor a budget"
 
 
-def _tool_choice(options: Options, model: Model) -> dict[str, Any]:
+def _tool_choice(options: Options, model: Model, dialect: Dialect) -> dict[str, Any]:
     check_choice(options, model)
     choice = options.tool_choice
-    if choice is None and options.parallel_tool_calls is None:
-        return {}
-    value: dict[str, Any]
-    if choice in (None, "auto", "none"):
-        value = {"type": choice or "auto"}
-    else:
-        value = {"type": "any"} if choice == "required" else {"type": "tool", "name": choice}
-    if options.parallel_tool_calls is False and choice != "none":
-        value["disable_parallel_tool_use"] = True
-    return {"tool_choice": value}
+    fields: dict[str, Any] = {}
+    if choice is not None or options.parallel_tool_calls is not None:
+        check_choice_known(choice or "auto", dialect)
+        named = choice not in (None, "auto", "none", "required")
+        kind = "tool" if named else "any" if choice == "required" else choice or "auto"
+        fields["tool_choice"] = {"type": kind, "name": choice} if named else {"type": kind}
+    if options.parallel_tool_calls is not None:
+        path = _field("parallel_tool_calls", dialect)
+        if options.parallel_tool_calls is False and choice != "none":
+            set_field(fields, path, True)
+    return fields

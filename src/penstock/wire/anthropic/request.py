@@ -7,10 +7,11 @@ The fields stand in a fixed order with the messages last, so that the bytes of o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from penstock.core.dialect import Dialect
 from penstock.core.errors import InvalidRequestError
 from penstock.core.messages import (
     DocumentPart,
@@ -25,6 +26,7 @@ from penstock.core.messages import (
     ToolResultPart,
 )
 from penstock.core.models import Model
+from penstock.wire.anthropic.answer import CONTAINER
 from penstock.wire.anthropic.blocks import (
     Block,
     Document,
@@ -37,27 +39,42 @@ from penstock.wire.anthropic.blocks import (
     ToolUse,
     Turn,
 )
-from penstock.wire.anthropic.cache_marks import MAX_MARKS, place_marks
+from penstock.wire.anthropic.cache_marks import mark_prompt
 from penstock.wire.anthropic.options import option_fields
-from penstock.wire.event_json import is_object, shown
+from penstock.wire.checks import check_tools
+from penstock.wire.event_json import UNDECODABLE, is_object, shown
 from penstock.wire.request import (
     HistoryWriter,
+    as_text,
     check_prefill,
     check_system,
-    check_tools,
     given_bytes,
     merged,
     refuse,
     to_json,
 )
+from penstock.wire.vendors import ANTHROPIC
 
 __all__ = ["encode"]
 
+LONGEST_NAME: Final = 128
+"""Characters of a tool's name."""
 
-def encode(system_prompt: str, messages: Sequence[Message], options: Options, model: Model) -> bytes:
-    """The body of the request. Raises InvalidRequestError for what the API or this model is known to refuse."""
-    body = option_fields(options, model)
-    check_tools(options.tools)
+
+def encode(
+    system_prompt: str,
+    messages: Sequence[Message],
+    options: Options,
+    model: Model,
+    dialect: Dialect = ANTHROPIC,
+    account: str = "",
+) -> bytes:
+    """The body of the request. Raises InvalidRequestError for what the API or this model is known to refuse.
+
+    account: whose proofs of reasoning may go back, of those that say whose they are.
+    """
+    body = option_fields(options, model, dialect)
+    check_tools(options.tools, LONGEST_NAME)
     tools = [_tool(tool) for tool in options.tools]
     if tools:
         body["tools"] = tools
@@ -65,27 +82,45 @@ def encode(system_prompt: str, messages: Sequence[Message], options: Options, mo
     system = [Text(system_text)] if system_text else []
     if system:
         body["system"] = system
-    turns = [Turn(role, content) for role, content in _History(model).walk(messages)]
+    history = _History(model, options.tools, dialect, account)
+    turns = [Turn(role, content) for role, content in history.walk(messages)]
+    for turn in turns:
+        if turn.role == "user" and len(turn.content) > 1 and type(turn.content[0]) is not ToolResult:
+            turn.content.sort(key=_is_no_result)
     # After `pause_turn` the history ends with the server's tools' blocks and is sent as it is: not a prefill.
     if not any(isinstance(block, msgspec.Raw) for block in turns[-1].content):
         check_prefill(model, messages, turns[-1].role)
+    _without_blank_end(turns[-1])
+    container = _awaited_container(messages, dialect.name)
+    if container is not None:
+        body["container"] = container
     body["messages"] = turns
     try:
-        if options.cache != "off" and "cache_control" not in options.extra:
-            theirs = [tool["cache_control"] for tool in tools if isinstance(tool, dict) and "cache_control" in tool]
-            long_lived = all(isinstance(mark, Mapping) and mark.get("ttl") == "1h" for mark in theirs)
-            place_marks(
-                [tool for tool in tools if isinstance(tool, ToolDefinition)],
+        if dialect.cache == "marks" and options.cache != "off":
+            mark_prompt(
+                tools,
                 system,
                 turns,
-                # Longer lifetimes come first, and the tools are in front of all that we mark.
-                extended=options.cache == "extended" and long_lived,
+                options.extra,
+                marked=history.marked,
+                extended=options.cache == "extended",
                 min_tokens=model.info.min_cache_tokens or 0,
-                slots=MAX_MARKS - len(theirs),
             )
         return to_json(merged(body, options.extra, "messages"))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidRequestError(f"the request cannot be written as JSON: {error}") from error
+
+
+def _is_no_result(block: Block) -> bool:
+    """For their order: "tool_result blocks must come before other blocks"."""
+    return type(block) is not ToolResult
+
+
+def _without_blank_end(turn: Turn) -> None:
+    """Without the blanks at the end of words that the model is to continue: "cannot end with trailing whitespace"."""
+    last = turn.content[-1]
+    if turn.role == "assistant" and type(last) is Text:
+        last.text = last.text.rstrip()
 
 
 def _tool(tool: Tool | Mapping[str, object]) -> ToolDefinition | dict[str, object]:
@@ -95,7 +130,18 @@ def _tool(tool: Tool | Mapping[str, object]) -> ToolDefinition | dict[str, objec
 
 
 class _History(HistoryWriter):
-    """Writes parts as blocks."""
+    """Writes parts as blocks. account: as in `encode`."""
+
+    thoughts = (Thinking, Redacted)
+    longest_name = LONGEST_NAME
+
+    def __init__(
+        self, model: Model, tools: Sequence[Tool | Mapping[str, object]], dialect: Dialect, account: str
+    ) -> None:
+        super().__init__(model, tools)
+        self._dialect = dialect
+        self._account = account
+        self.marked: list[str] = []  # blocks of the vendor's own form that may hold cache marks
 
     def _text(self, part: TextPart) -> Block:
         return Text(self.text(part))
@@ -106,18 +152,26 @@ class _History(HistoryWriter):
 
     def _image(self, part: ImagePart) -> Block:
         self.may_have_images()
-        given_bytes(part)
+        if not given_bytes(part) and not self._dialect.image_urls:
+            refuse(f"{self._dialect.name} fetches no images: give its data")
         return Image(_source(part))
 
     def _document(self, part: DocumentPart) -> Block:
         source = _source(part)
+        if not self._dialect.chat_documents:
+            if part.citations or not given_bytes(part) or part.media_type != "text/plain":
+                refuse(f"{self._dialect.name} takes no documents; send its text")
+            return Text(as_text(part))
         if given_bytes(part) and part.media_type == "text/plain":
             text = (part.data or b"").decode("utf-8", "replace")
             source = {"type": "text", "media_type": "text/plain", "data": text}
         return Document(source, part.title, {"enabled": True} if part.citations else None)
 
     def _call(self, part: ToolCallPart) -> Block:
-        return ToolUse(self.call_id(part), part.name, msgspec.Raw(part.arguments))
+        block = ToolUse(self.call_id(part), self.call_name(part), msgspec.Raw(self.arguments(part)))
+        if part.extra and part.vendor == self._dialect.name:
+            block.caller, block.toolset_name = _beside(part)
+        return block
 
     def _result(self, part: ToolResultPart) -> Block:
         id_ = self.result_id(part)
@@ -127,16 +181,76 @@ class _History(HistoryWriter):
         return ToolResult(id_, content or None, part.is_error)
 
     def _reasoning(self, part: ReasoningPart) -> Block | None:
-        if part.vendor != "anthropic" or not part.proof:
+        if part.vendor != self._dialect.name or (part.account and part.account != self._account):
             return None
-        return Redacted(part.proof) if part.redacted else Thinking(part.text, part.proof)
+        if part.proof:
+            return Redacted(part.proof) if part.redacted else Thinking(part.text, part.proof)
+        # Anthropic signs all; who does not may want it back all the same.
+        wanted = self._dialect.reasoning_echo == "thinking" or part.account
+        return Thinking(part.text, "") if part.text and wanted else None
+
+    def _shown(self, part: OpaquePart) -> Block | None:
+        """What a user shows."""
+        block = self._opaque(part)
+        if isinstance(block, msgspec.Raw):
+            self.answered_by(part)
+        return block
 
     def _opaque(self, part: OpaquePart) -> Block | None:
-        if part.vendor != "anthropic":
+        if part.vendor != self._dialect.name:
             return self._said(TextPart(part.text)) if part.text else None
         if not is_object(part.data):
             refuse(f"the data is not a JSON object: {shown(part.data)}")
+        if _container_in(part):
+            return None
+        if "cache_control" in part.data:
+            self.marked.append(part.data)
         return msgspec.Raw(part.data)
+
+
+class _Container(msgspec.Struct):
+    type: str | None = None
+    id: str | None = None
+
+
+class _Beside(msgspec.Struct):
+    caller: msgspec.Raw = msgspec.Raw()
+    toolset_name: msgspec.Raw = msgspec.Raw()
+
+
+_container = msgspec.json.Decoder(_Container)
+_extra = msgspec.json.Decoder(_Beside)
+
+
+def _beside(part: ToolCallPart) -> tuple[msgspec.Raw | None, msgspec.Raw | None]:
+    try:
+        found = _extra.decode(part.extra)
+    except UNDECODABLE:
+        refuse(f"the `extra` of the call {part.id} is not a JSON object: {shown(part.extra)}")
+    return found.caller or None, found.toolset_name or None
+
+
+def _container_in(part: OpaquePart) -> str | None:
+    """The id of the container, if that is what the part holds."""
+    try:
+        found = _container.decode(part.data) if CONTAINER in part.data[-200:] else _Container()
+    except UNDECODABLE:
+        return None
+    return found.id if found.type == CONTAINER else None
+
+
+def _awaited_container(messages: Sequence[Message], vendor: str) -> str | None:
+    """The container in which a program of the vendor's waits for the client, or for the turn to go on.
+
+    Any other is not named again by itself: after some minutes the vendor forgets it, and then refuses to hear of it.
+    """
+    place = next((place for place in range(len(messages) - 1, -1, -1) if messages[place].role == "assistant"), None)
+    parts = [] if place is None or isinstance(messages[place].content, str) else list(messages[place].content)
+    calls = [part for part in parts if isinstance(part, ToolCallPart) and part.extra and part.vendor == vendor]
+    if place != len(messages) - 1 and all(_beside(call)[0] is None for call in calls):
+        return None
+    held = (_container_in(part) for part in parts if isinstance(part, OpaquePart) and part.vendor == vendor)
+    return next((id_ for id_ in held if id_ is not None), None)
 
 
 def _source(part: ImagePart | DocumentPart) -> dict[str, Any]:
@@ -151,7 +265,7 @@ _History.in_results = {
     DocumentPart: _History._document,
 }
 _History.writers = {
-    "user": {**_History.in_results, ToolResultPart: _History._result, OpaquePart: _History._opaque},
+    "user": {**_History.in_results, ToolResultPart: _History._result, OpaquePart: _History._shown},
     "assistant": {
         TextPart: _History._said,
         ToolCallPart: _History._call,

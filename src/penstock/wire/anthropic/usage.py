@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
 from penstock.core.chunks import EXACT, Chunk, UsageChunk
 from penstock.core.cost import Meter
+from penstock.wire.event_json import UNDECODABLE
+from penstock.wire.usage_report import CostReport, Counts, first, read_report, stated
 
 __all__ = ["Usage", "UsageState"]
 
@@ -28,7 +31,7 @@ class _ServerTools(msgspec.Struct):
     web_search_requests: int | None = None
 
 
-class _Counts(msgspec.Struct):
+class _Counts(CostReport):
     input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
     cache_read_input_tokens: int | None = None
@@ -53,19 +56,40 @@ class Usage(_Counts):
 
 
 class UsageState:
-    """What has been reported in one answer until now."""
+    """What has been reported in one answer until now. states_cost: the server's own figure is the bill."""
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: Meter, *, states_cost: bool = False) -> None:
         self._meter = meter
-        self._now = UsageChunk()
+        self._states_cost = states_cost
+        self.counts = Counts()
+        self._cost: Decimal | None = None
         self._variant: dict[str, str] = {}
         self._iterations: list[_Iteration | None] = []
 
-    def report(self, usage: Usage | None) -> Iterator[Chunk]:
-        """The increment that *usage* makes, if any."""
-        if usage is None:
+    @property
+    def reported(self) -> bool:
+        """The vendor has said what it counts, or what it bills."""
+        return self._meter.reported
+
+    def answered(self, model: str | None) -> None:
+        """The vendor says which model answers."""
+        if model:
+            self._meter.answered(model)
+
+    def note_block(self, kind: str, raw: bytes) -> None:
+        """A block has begun. What a program has called was counted with it, and what servers bring is no output."""
+        if kind.endswith(("thinking", "tool_use")) and not (b'"caller"' in raw and _called_by_program(raw)):
+            self.counts.content = True
+
+    def report(self, raw: msgspec.Raw | bytes) -> Iterator[Chunk]:
+        """The increment that a `usage` makes, if any."""
+        usage, wrong = read_report(Usage, bytes(raw))
+        if usage is None and not wrong:
             return
-        self._now = msgspec.structs.replace(self._now, **self._prompt_side(usage), **_output_side(usage))
+        usage = usage or Usage()
+        self.counts.take(_said(usage), wrong)
+        if self._states_cost:
+            self._cost = first(stated(usage), self._cost)
         # `standard`, `global` and `not_available` are the ordinary price.
         for name in ("service_tier", "speed", "inference_geo"):
             word = getattr(usage, name)
@@ -76,33 +100,38 @@ class UsageState:
         if usage.iterations is not None:
             self._iterations = usage.iterations
         other_cost, known = self._hidden(variant)
-        increment = self._meter.report(self._now, variant=variant, other_cost=other_cost, cost_known=known)
+        increment = self._meter.report(
+            self._snapshot(), variant=variant, reported_cost=self._cost, other_cost=other_cost, cost_known=known
+        )
         if increment is not None:
             yield increment
 
-    def _prompt_side(self, usage: _Counts) -> dict[str, int]:
-        """The group of prompt counts is replaced whole by an event that has any of them: gateways leave out zeros.
+    def end(self) -> Iterator[Chunk]:
+        """The increment that ends the answer, if any: what is owed is known, or it is not."""
+        increment = self._meter.settle(told=self.counts.told or self._cost is not None)
+        if increment is not None:
+            yield increment
 
-        The split by lifetime comes in one event, at Anthropic the first and at some gateways the last, and stays.
+    def fail(self) -> Iterator[Chunk]:
+        """The increment that ends an answer with the vendor's own error, if any: it may have said what is owed."""
+        if self.counts.told or self._cost is not None:
+            yield from self.end()
+
+    def _snapshot(self) -> UsageChunk:
+        """The split of writes by lifetime comes in one event, at Anthropic the first and at some gateways the last.
+
         What is written beyond it is short-lived: breakpoints that server tools set are.
         """
-        prompt = usage.input_tokens, usage.cache_creation_input_tokens, usage.cache_read_input_tokens
-        if prompt == (None, None, None) and usage.cache_creation is None:
-            return {}
-        now = self._now
-        read, written = now.cache_read_tokens, now.cache_write_tokens
-        fresh = now.input_tokens
-        if prompt != (None, None, None):
-            fresh, written, read = (count or 0 for count in prompt)
-        extended = now.cache_write_extended_tokens
-        if usage.cache_creation is not None and usage.cache_creation.ephemeral_1h_input_tokens is not None:
-            extended = usage.cache_creation.ephemeral_1h_input_tokens
-        return {
-            "input_tokens": fresh,
-            "cache_write_tokens": written,
-            "cache_read_tokens": read,
-            "cache_write_extended_tokens": min(extended, written),
-        }
+        counts = self.counts
+        return UsageChunk(
+            input_tokens=counts["prompt"],
+            output_tokens=counts["output"],
+            cache_write_tokens=counts["written"],
+            cache_read_tokens=counts["read"],
+            cache_write_extended_tokens=min(counts["extended"], counts["written"]),
+            reasoning_tokens=counts["reasoning"],
+            web_searches=counts["searches"],
+        )
 
     def _hidden(self, variant: str | None) -> tuple[Decimal, bool]:
         """Dollars for what is billed but is in no count, and whether they are known.
@@ -133,14 +162,26 @@ class UsageState:
         return total, True
 
 
-def _output_side(usage: Usage) -> dict[str, int]:
-    counts = {}
-    if usage.output_tokens is not None:
-        counts["output_tokens"] = usage.output_tokens
-    details = usage.output_tokens_details
-    if details is not None and details.thinking_tokens is not None:
-        counts["reasoning_tokens"] = details.thinking_tokens
-    tools = usage.server_tool_use
-    if tools is not None and tools.web_search_requests is not None:
-        counts["web_searches"] = tools.web_search_requests
-    return counts
+class _Called(msgspec.Struct):
+    caller: Any = None
+
+
+def _called_by_program(raw: bytes) -> bool:
+    try:
+        caller = msgspec.json.decode(raw, type=_Called).caller
+    except UNDECODABLE:
+        return False
+    return isinstance(caller, dict) and caller.get("type") not in (None, "direct")
+
+
+def _said(usage: Usage) -> dict[str, int | None]:
+    """The counts of one report, by the names of `Counts`."""
+    return {
+        "prompt": usage.input_tokens,
+        "read": usage.cache_read_input_tokens,
+        "written": usage.cache_creation_input_tokens,
+        "extended": (usage.cache_creation or _Lifetimes()).ephemeral_1h_input_tokens,
+        "output": usage.output_tokens,
+        "reasoning": (usage.output_tokens_details or _OutputDetails()).thinking_tokens,
+        "searches": (usage.server_tool_use or _ServerTools()).web_search_requests,
+    }

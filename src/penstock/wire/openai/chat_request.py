@@ -7,7 +7,7 @@ Sources: https://platform.openai.com/docs/api-reference/chat and the types of th
 from __future__ import annotations
 
 from binascii import b2a_base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -22,6 +22,7 @@ from penstock.core.messages import (
     Options,
     ReasoningPart,
     TextPart,
+    Tool,
     ToolCallPart,
     ToolResultPart,
 )
@@ -31,6 +32,7 @@ from penstock.wire.openai.options import option_fields
 from penstock.wire.request import (
     EMPTY,
     HistoryWriter,
+    as_text,
     check_prefill,
     check_system,
     given_bytes,
@@ -39,7 +41,7 @@ from penstock.wire.request import (
     to_json,
 )
 
-__all__ = ["OpenAIHistory", "as_text", "data_url", "encode", "is_reasoning_item"]
+__all__ = ["OpenAIHistory", "data_url", "encode", "is_reasoning_item"]
 
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
 _LONGEST_ID: Final = 40  # characters of an id of ours, where any would do
@@ -68,6 +70,20 @@ class _Call(msgspec.Struct, gc=False, omit_defaults=True, tag_field="type", tag=
     extra_content: msgspec.Raw | None = None
 
 
+class _Custom(msgspec.Struct, gc=False):
+    name: str
+    input: str
+
+
+class _CustomCall(msgspec.Struct, gc=False, omit_defaults=True, tag_field="type", tag="custom"):
+    id: str
+    custom: _Custom
+    extra_content: msgspec.Raw | None = None
+
+
+_CALLS: Final = (_Call, _CustomCall)
+
+
 class _System(msgspec.Struct, gc=False, tag_field="role", tag="system"):
     content: str
 
@@ -78,7 +94,7 @@ class _User(msgspec.Struct, gc=False, tag_field="role", tag="user"):
 
 class _Assistant(msgspec.Struct, gc=False, omit_defaults=True, tag_field="role", tag="assistant"):
     content: str | None
-    tool_calls: list[_Call] | None = None
+    tool_calls: list[_Call | _CustomCall] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     reasoning_details: list[msgspec.Raw] | None = None
@@ -94,7 +110,12 @@ class _Typed(msgspec.Struct):
     type: str | None = None
 
 
+class _FreeText(msgspec.Struct, forbid_unknown_fields=True):
+    input: str
+
+
 _typed = msgspec.json.Decoder(_Typed)
+_free = msgspec.json.Decoder(_FreeText)
 
 
 class _Thought(msgspec.Struct, gc=False):
@@ -104,11 +125,21 @@ class _Thought(msgspec.Struct, gc=False):
     proof: str
 
 
-def encode(system_prompt: str, messages: Sequence[Message], options: Options, model: Model, dialect: Dialect) -> bytes:
-    """The body of the request. Raises InvalidRequestError for what the API, vendor or model is known to refuse."""
+def encode(
+    system_prompt: str,
+    messages: Sequence[Message],
+    options: Options,
+    model: Model,
+    dialect: Dialect,
+    account: str = "",
+) -> bytes:
+    """The body of the request. Raises InvalidRequestError for what the API, vendor or model is known to refuse.
+
+    account: whose proofs of reasoning may go back, of those that say whose they are.
+    """
     body = option_fields(options, model, dialect, "chat")
     system = check_system(system_prompt)
-    history = _History(model, dialect)
+    history = _History(model, dialect, options.tools, account)
     turns: list[Any] = []
     for role, parts in history.walk(messages):
         turns += history.said_turn(parts) if role == "assistant" else history.asked_turns(parts)
@@ -128,9 +159,16 @@ class OpenAIHistory(HistoryWriter):
 
     longest_id: ClassVar[int | None] = None
 
-    def __init__(self, model: Model, dialect: Dialect) -> None:
-        super().__init__(model)
+    def __init__(
+        self, model: Model, dialect: Dialect, tools: Sequence[Tool | Mapping[str, object]] = (), account: str = ""
+    ) -> None:
+        super().__init__(model, tools)
         self.dialect = dialect
+        self._account = account
+
+    def of_another(self, part: ReasoningPart) -> bool:
+        """Whether only another account can read it."""
+        return bool(part.account) and part.account != self._account
 
     def own_id(self, foreign: str, attempt: int) -> str:
         """The id as it came if the vendor can take it, else one made of it, and always one of a legal length."""
@@ -166,23 +204,31 @@ def data_url(part: ImagePart | DocumentPart) -> str:
 
 def is_reasoning_item(proof: str) -> bool:
     """Whether a proof is the Responses API's."""
+    return _kind_of(proof) == "reasoning"
+
+
+def _kind_of(text: str) -> str | None:
     try:
-        return _typed.decode(proof).type == "reasoning"
+        return _typed.decode(text).type
     except UNDECODABLE:
-        return False
+        return None
 
 
-def as_text(part: DocumentPart) -> str:
-    """A document of plain text, with its title over it."""
-    text = (part.data or b"").decode("utf-8", "replace")
-    return f"{part.title}\n\n{text}" if part.title else text
+def _free_text(arguments: str) -> str | None:
+    """What a custom tool was given; None for arguments that are no custom tool's."""
+    try:
+        return _free.decode(arguments).input
+    except UNDECODABLE:
+        return None
 
 
 class _History(OpenAIHistory):
     """Writes parts as the pieces of messages, and pieces as messages."""
 
-    def __init__(self, model: Model, dialect: Dialect) -> None:
-        super().__init__(model, dialect)
+    def __init__(
+        self, model: Model, dialect: Dialect, tools: Sequence[Tool | Mapping[str, object]] = (), account: str = ""
+    ) -> None:
+        super().__init__(model, dialect, tools, account)
         self._images: list[Any] = []  # of results, which take only text
 
     def asked_turns(self, parts: Sequence[Any]) -> Iterator[Any]:
@@ -199,7 +245,7 @@ class _History(OpenAIHistory):
     def said_turn(self, parts: Sequence[Any]) -> list[Any]:
         """The model's message; none if nothing of it can be sent."""
         text = "".join(part.text for part in parts if type(part) is _Text)
-        calls = [part for part in parts if type(part) is _Call]
+        calls = [part for part in parts if type(part) in _CALLS]
         thoughts = [part for part in parts if type(part) is _Thought]
         has_text = bool(text) and not text.isspace()
         if not has_text and not calls:
@@ -222,7 +268,7 @@ class _History(OpenAIHistory):
         for part in parts:
             if type(part) is _Thought:
                 extra = msgspec.Raw(part.proof.encode())
-            elif type(part) is _Call and extra is not None:
+            elif type(part) in _CALLS and extra is not None:
                 part.extra_content, extra = extra, None
         turn.extra_content = extra
         calls = turn.tool_calls or []
@@ -262,8 +308,13 @@ class _History(OpenAIHistory):
             refuse(f"no documents by URL on the chat wire; they work {other}as data")
         return _File({"filename": part.title or "document.pdf", "file_data": data_url(part)})
 
-    def _call(self, part: ToolCallPart) -> _Call:
-        return _Call(self.call_id(part), _Function(part.name, part.arguments))
+    def _call(self, part: ToolCallPart) -> _Call | _CustomCall:
+        id_, arguments = self.call_id(part), self.arguments(part)
+        if part.extra and part.vendor == self.dialect.name and _kind_of(part.extra) == "custom_tool_call":
+            given = _free_text(arguments)
+            if given is not None:
+                return _CustomCall(id_, _Custom(self.call_name(part), given))
+        return _Call(id_, _Function(self.call_name(part), arguments))
 
     def _result(self, part: ToolResultPart) -> _Result:
         id_ = self.result_id(part)
@@ -278,7 +329,7 @@ class _History(OpenAIHistory):
         return _Result(id_, f"Error: {content}" if part.is_error else content)
 
     def _reasoning(self, part: ReasoningPart) -> _Thought | None:
-        if part.vendor != self.dialect.name:
+        if part.vendor != self.dialect.name or self.of_another(part):
             return None
         echo, proof = self.dialect.reasoning_echo, part.proof or ""
         if echo in ("reasoning_content", "reasoning"):

@@ -9,16 +9,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from penstock.core.client_calls import client_call_of, tool_name
 from penstock.core.dialect import Dialect, Wire
 from penstock.core.errors import InvalidRequestError
 from penstock.core.messages import Options, Tool
 from penstock.core.models import Model
-from penstock.wire.request import check_cache, check_choice, check_reasoning, check_sampling, check_tools
+from penstock.wire.checks import (
+    check_cache,
+    check_choice,
+    check_choice_known,
+    check_reasoning,
+    check_sampling,
+    check_schema,
+    check_tools,
+)
+from penstock.wire.request import set_field
 
 __all__ = ["option_fields"]
 
 _PLAIN: Final = {name: name for name in ("temperature", "top_p", "parallel_tool_calls", "service_tier")}
-_FIELDS: Final[Mapping[Wire, Mapping[str, str | None]]] = {
+_FIELDS: Final[Mapping[str, Mapping[str, str | None]]] = {
     "chat": {
         **_PLAIN,
         "max_tokens": "max_completion_tokens",
@@ -40,6 +50,14 @@ _FIELDS: Final[Mapping[Wire, Mapping[str, str | None]]] = {
 }
 # What a row says of these holds for both of its wires; so does that it has none, of whatever.
 _COMMON: Final = ("user", "service_tier", "parallel_tool_calls")
+# Those of OpenAI's own API, which others have taken over; what is sent beyond them is refused or makes no sense.
+_RANGES: Final = {
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "top_k": (-1, None),
+    "presence_penalty": (-2, 2),
+    "frequency_penalty": (-2, 2),
+}
 _CHAT: Final = 'openai and wire="chat"'
 _ELSEWHERE: Final = {
     **dict.fromkeys(("stop", "seed", "presence_penalty", "frequency_penalty"), _CHAT),
@@ -51,7 +69,7 @@ _ELSEWHERE: Final = {
 
 def option_fields(options: Options, model: Model, dialect: Dialect, wire: Wire) -> dict[str, Any]:
     """The fields of the body but the history. Raises InvalidRequestError, which names the option."""
-    _check(options, model)
+    _check(options, model, dialect)
     fields: dict[str, Any] = {"model": model.id, "stream": True}
     if wire == "responses":
         # The history is sent whole each time; what a vendor keeps would be one more copy of it.
@@ -61,19 +79,21 @@ def option_fields(options: Options, model: Model, dialect: Dialect, wire: Wire) 
     elif dialect.stream_usage:
         fields["stream_options"] = {"include_usage": True}
     for name, value in _values(options, wire).items():
-        _set(fields, _field(name, dialect, wire), value)
+        set_field(fields, _field(name, dialect, wire), value)
+    if options.response_schema is not None:
+        check_schema(options.response_schema, dialect)
     _reasoning(fields, options, model, dialect, wire)
     fields |= _cache(options, model, dialect, wire)
     if options.tools:
         fields["tools"] = [_tool(tool, wire) for tool in options.tools]
     if options.tool_choice is not None:
-        fields["tool_choice"] = _choice(options.tool_choice, dialect, wire)
+        fields["tool_choice"] = _choice(options, options.tool_choice, dialect, wire)
     return fields
 
 
-def _check(options: Options, model: Model) -> None:
+def _check(options: Options, model: Model, dialect: Dialect) -> None:
     check_reasoning(options)
-    check_sampling(options, model)
+    check_sampling(options, model, {**_RANGES, **dialect.ranges})
     check_tools(options.tools)
     check_choice(options, model)
     most = model.info.max_tokens
@@ -116,13 +136,6 @@ def _field(name: str, dialect: Dialect, wire: Wire) -> str:
     raise InvalidRequestError(f"option `{option}`: {api} of {dialect.name} has {what}; it works with {where}")
 
 
-def _set(fields: dict[str, Any], path: str, value: object) -> None:
-    *outer, last = path.split(".")
-    for name in outer:
-        fields = fields.setdefault(name, {})
-    fields[last] = value
-
-
 def _reasoning(fields: dict[str, Any], options: Options, model: Model, dialect: Dialect, wire: Wire) -> None:
     wanted, modes = options.reasoning, model.info.reasoning_modes
     if wanted is None or (wanted == "off" and modes is not None and not modes):
@@ -131,14 +144,14 @@ def _reasoning(fields: dict[str, Any], options: Options, model: Model, dialect: 
         fields |= _off(model, dialect, wire)
     elif isinstance(wanted, str):
         _check_effort(wanted, model, dialect, wire)
-        _set(fields, _field("reasoning", dialect, wire), wanted)
+        set_field(fields, _field("reasoning", dialect, wire), wanted)
     elif wanted < 1:
         raise InvalidRequestError(f"option `reasoning`: {wanted!r}, expected an effort, `off`, or a number of tokens")
     else:
         field = _field("reasoning_budget", dialect, wire)
         if modes is not None and "budget" not in modes:
             raise InvalidRequestError(f"option `reasoning`: {wanted!r}, but {model.id} takes {_choices(model)}")
-        _set(fields, field, wanted)
+        set_field(fields, field, wanted)
 
 
 def _check_effort(wanted: str, model: Model, dialect: Dialect, wire: Wire) -> None:
@@ -205,13 +218,15 @@ def _tool(tool: Tool | Mapping[str, object], wire: Wire) -> Mapping[str, object]
     return {"type": "function", "function": function}
 
 
-def _choice(choice: str, dialect: Dialect, wire: Wire) -> object:
-    kind = choice if choice in ("auto", "none", "required") else "named"
-    if kind not in dialect.tool_choices:
-        raise InvalidRequestError(
-            f"option `tool_choice`: {dialect.name} would ignore {choice!r}; it takes {', '.join(dialect.tool_choices)}"
-        )
-    if kind == "named":
+def _choice(options: Options, choice: str, dialect: Dialect, wire: Wire) -> object:
+    check_choice_known(choice, dialect)
+    if choice not in ("auto", "none", "required"):
+        own = [tool for tool in options.tools if not isinstance(tool, Tool) and tool_name(tool) == choice]
+        row = client_call_of(own[0]) if own else None
+        if row is not None:
+            # A vendor's own tool is chosen by its type, and by its name where the definition has one.
+            word, name = str(own[0]["type"]), {row.named_by: choice} if row.named_by else {}
+            return {"type": word, **({word: name} if wire == "chat" and name else name)}
         named: dict[str, object] = {"name": choice}
         return {"type": "function", **(named if wire == "responses" else {"function": named})}
-    return dialect.required_word if kind == "required" else choice
+    return dialect.required_word if choice == "required" else choice

@@ -8,183 +8,139 @@ OpenAI, OpenRouter, xAI, DeepSeek and others, read 2026-11-21; llama.cpp's serve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Final
 
 import msgspec
 
 from penstock.core.chunks import Chunk, OpaqueChunk, ReasoningChunk, StopChunk, StopReason, TextChunk
 from penstock.core.cost import Meter
 from penstock.core.dialect import Dialect
-from penstock.core.errors import MalformedResponseError, StreamInterruptedError
-from penstock.wire.event_json import UNDECODABLE, decode, event_type, repaired
-from penstock.wire.openai.errors import decode_whole, stream_error
-from penstock.wire.openai.tool_calls import Arguments, Calls, Place
-from penstock.wire.openai.usage import Usage, UsageState
+from penstock.core.errors import MalformedResponseError, ProviderError, StreamInterruptedError
+from penstock.core.models import MAX_ARGUMENTS
+from penstock.wire.errors import decode_whole, stream_error
+from penstock.wire.event_json import UNDECODABLE, Halves, decode, event_type, repaired
+from penstock.wire.finish import failure, says_limit, stop_reason
+from penstock.wire.openai.client_items import beside_function, client_call
+from penstock.wire.openai.responses_events import (
+    Delta,
+    FailedEvent,
+    Incomplete,
+    Item,
+    ItemDelta,
+    ItemEvent,
+    ItemType,
+    Response,
+    ResponseEvent,
+)
+from penstock.wire.openai.said import Said
+from penstock.wire.openai.tool_calls import Calls, Place
+from penstock.wire.openai.usage import UsageState
 from penstock.wire.sse import Event
 
 __all__ = ["ResponsesDecoder"]
 
-# Of `incomplete_details.reason`; any other word is `other`.
-_INCOMPLETE: dict[str | None, StopReason] = {"max_output_tokens": "length", "content_filter": "refusal"}
 _FAILURES: Final = ("failed", "cancelled")
 _DELTA: Final = b"response.output_text.delta"
+_LIMIT: Final = "max_output_tokens"
+_NOTHING: Final = (b"", b"null", b"false", b'""', b"{}", b"[]")
 _NAMELESS_DELTA: Final = b'"type":"response.output_text.delta"'  # OpenRouter names no event
 
 
-class _Delta(msgspec.Struct, gc=False):
-    delta: str | None = None
-
-
-class _ItemDelta(msgspec.Struct, gc=False):
-    """A piece, or in the events called `done` the whole."""
-
-    delta: str | None = None
-    text: str | None = None
-    refusal: str | None = None
-    arguments: Arguments = None
-    item_id: str | None = None
-    output_index: int | None = None
-
-
-class _Text(msgspec.Struct):
-    text: str | None = None
-    refusal: str | None = None
-    annotations: list[msgspec.Raw] | None = None
-
-
-class _Item(msgspec.Struct):
-    """The fields of the items that have a neutral form; other items may use their names for other things."""
-
-    content: list[_Text] | None = None
-    summary: list[_Text] | None = None
-    encrypted_content: str | None = None
-    phase: str | None = None
-    call_id: str | None = None
-    name: str | None = None
-    arguments: Arguments = None
-
-
-class _ItemType(msgspec.Struct):
-    type: str | None = None
-    id: str | None = None
-    action: Any = None  # of a web search
-
-
-class _ItemEvent(msgspec.Struct):
-    item: msgspec.Raw = msgspec.Raw(b"null")
-    output_index: int | None = None
-
-
-class _Incomplete(msgspec.Struct):
-    reason: str | None = None
-
-
-class _Response(msgspec.Struct):
-    id: str | None = None
-    model: str | None = None
-    status: str | None = None
-    output: list[msgspec.Raw] | None = None
-    usage: Usage | None = None
-    service_tier: str | None = None
-    incomplete_details: _Incomplete | None = None
-    error: msgspec.Raw = msgspec.Raw()
-    object: str | None = None
-
-
-class _ResponseEvent(msgspec.Struct):
-    response: _Response
-
-
-class _FailedEvent(msgspec.Struct):
-    response: _Response | None = None  # Perplexity has only the error
-
-
-_decode_delta = msgspec.json.Decoder(_Delta).decode
-_item_delta = msgspec.json.Decoder(_ItemDelta)
-_item = msgspec.json.Decoder(_Item)
-_item_type = msgspec.json.Decoder(_ItemType)
-_item_event = msgspec.json.Decoder(_ItemEvent)
-_response = msgspec.json.Decoder(_Response)
-_response_event = msgspec.json.Decoder(_ResponseEvent)
-_failed_event = msgspec.json.Decoder(_FailedEvent)
-
-
-class _Said:
-    """How much of a text has been said, in characters, so that a fuller account of it is said only from there on."""
-
-    __slots__ = ("parts", "text")
-
-    def __init__(self) -> None:
-        self.text = 0  # of the items that have not ended
-        self.parts = 0  # of which in parts that have
-
-    def part(self, text: str) -> str:
-        """What is missing of a part that has ended."""
-        missing = text[max(0, self.text - self.parts) :]
-        self.text += len(missing)
-        self.parts += len(text)
-        return missing
-
-    def item(self, text: str, *, last: bool) -> str:
-        """What is missing of an item that has ended. last: every item that has begun has now ended."""
-        said = min(len(text), self.text)
-        self.text = 0 if last else self.text - said  # a delta may have had more than the item: a line's end
-        self.parts = max(0, self.parts - len(text))
-        return text[said:]
+_delta = msgspec.json.Decoder(Delta)
+_decode_delta = _delta.decode
+_item_delta = msgspec.json.Decoder(ItemDelta)
+_item = msgspec.json.Decoder(Item)
+_item_type = msgspec.json.Decoder(ItemType)
+_item_event = msgspec.json.Decoder(ItemEvent)
+_response = msgspec.json.Decoder(Response)
+_response_event = msgspec.json.Decoder(ResponseEvent)
+_failed_event = msgspec.json.Decoder(FailedEvent)
 
 
 class ResponsesDecoder:
     """Turns the events of one answer into chunks. It holds the state of that answer and of no other."""
 
-    def __init__(self, meter: Meter, dialect: Dialect) -> None:
+    def __init__(self, meter: Meter, dialect: Dialect, account: str = "", max_arguments: int = MAX_ARGUMENTS) -> None:
         self.done = False
         """The vendor has said that the message is complete; what comes after that is not looked at."""
         self.held = 0
         """How many events have brought content for which there is no chunk yet."""
+        self.may_end = False  # its last event has both, the reason and the usage
+        self._meter = meter
+        self._halves = Halves()
+        self._decode: Callable[[bytes], Delta] = _decode_delta
         self._vendor = dialect.name
+        self._account = account
         self._says_cut = dialect.says_cut
+        self._faults = dialect.request_faults
         self._usage = UsageState(meter, dialect)
-        self._calls = Calls()
-        self._text, self._thought = _Said(), _Said()
+        self._counts = self._usage.counts
+        self._fee_items = dialect.fee_items
+        self._server_calls = dialect.server_calls
+        self._calls = Calls(dialect.name, most=max_arguments)
+        self._text, self._thought = Said(), Said()
         self._ended: set[int | str | None] = set()  # items, by place and by id
+        self._feeds = 0
         self._begun = self._item_count = 0  # items that were announced, and those that have ended
         self._searches = 0
         self._refused = False
-        self._answer = _Response()
+        self._answer = Response()
 
     def feed(self, events: Iterable[Event]) -> Iterator[Chunk]:
         """The chunks of *events*, each as soon as it is known.
 
         Raises, after the chunks before it, MalformedResponseError or what the vendor's own error event says.
         """
+        if self.done:
+            return
+        self._feeds += 1
+        if not self._feeds % 64:
+            self._text.forget()
         for name, data, _ in events:
-            if self.done:
-                return
             if name != _DELTA and (name or _NAMELESS_DELTA not in data[:64]):
                 yield from self._rare(name, data)
+                if self.done:
+                    return
                 continue
             # Nine of ten events are a piece of text: the short way for them.
             try:
-                text = _decode_delta(data).delta
+                text = self._decode(data).delta
             except UNDECODABLE as error:
-                text = repaired(_decode_delta, name, data, error).delta
+                text = self._joined(name, data, error)
             if text:
-                self._text.text += len(text)
+                self._text.write(text)
+                self._counts.content = True
                 yield TextChunk(text)
 
     def feed_whole(self, body: bytes) -> Iterator[Chunk]:
         """The chunks of an answer that came as one JSON document, as from a server that ignores `stream`."""
         response = decode_whole(_response, b"response", body)
         if response.object != "response" and response.output is None:
-            raise stream_error(body)
+            raise self._error_of(body)
         yield from self._end(response, body)
 
-    def close(self) -> Iterator[Chunk]:
+    def close(self, *, waited: bool = False) -> Iterator[Chunk]:
         """No chunks. Raises StreamInterruptedError unless the vendor has said that the message is complete."""
         if not self.done:
             raise StreamInterruptedError("the stream ended before the vendor said that the message is complete")
         return iter(())
+
+    def _joined(self, name: bytes, data: bytes, error: Exception) -> str | None:
+        text = repaired(_delta, name, data, error, self._halves).delta
+        # While a half is held, the events that follow come this way too.
+        self._decode = _refused if self._halves.held else _decode_delta
+        return text
+
+    def _piece(self, name: bytes, data: bytes) -> ItemDelta:
+        try:
+            if self._halves.held:
+                _refused(data)
+            return _item_delta.decode(data)
+        except UNDECODABLE as error:
+            piece = repaired(_item_delta, name, data, error, self._halves)
+            self._decode = _refused if self._halves.held else _decode_delta
+            return piece
 
     def _rare(self, name: bytes, data: bytes) -> Iterator[Chunk]:
         if name not in _HANDLERS:
@@ -207,6 +163,7 @@ class ResponsesDecoder:
     def _created(self, data: bytes) -> Iterator[Chunk]:
         self._answer = decode(_response_event, b"response.created", data).response
         self._calls.response_id = self._answer.id or ""
+        self._usage.answered(self._answer.model)
         return iter(())
 
     def _text_done(self, data: bytes) -> Iterator[Chunk]:
@@ -221,9 +178,9 @@ class ResponsesDecoder:
         return self.feed([(_DELTA, data, b"")])
 
     def _reasoning_delta(self, data: bytes) -> Iterator[Chunk]:
-        text = decode(_item_delta, b"response.reasoning_text.delta", data).delta
+        text = self._piece(b"response.reasoning_text.delta", data).delta
         if text:
-            self._thought.text += len(text)
+            self._thought.write(text)
             yield ReasoningChunk(text=text)
 
     def _reasoning_done(self, data: bytes) -> Iterator[Chunk]:
@@ -232,14 +189,14 @@ class ResponsesDecoder:
             yield ReasoningChunk(text=missing)
 
     def _arguments_delta(self, data: bytes) -> Iterator[Chunk]:
-        event = decode(_item_delta, b"response.function_call_arguments.delta", data)
+        event = self._piece(b"response.function_call_arguments.delta", data)
         self.held += bool(event.delta)
         yield from self._calls.add((event.output_index, event.item_id), event.delta or "")
 
     def _arguments_done(self, data: bytes) -> Iterator[Chunk]:
         event = decode(_item_delta, b"response.function_call_arguments.done", data)
         self.held += bool(event.arguments)
-        self._calls.replace((event.output_index, event.item_id), event.arguments)
+        self._calls.replace((event.output_index, event.item_id), event.arguments or event.input)
         return iter(())
 
     def _item_added(self, data: bytes) -> Iterator[Chunk]:
@@ -251,9 +208,12 @@ class ResponsesDecoder:
         kind = decode(_item_type, b"response.output_item.added", raw)
         # Reasoning is announced at once, and then thought about for minutes.
         self.held += kind.type not in ("reasoning", "message")
-        if kind.type == "function_call":
+        is_text = kind.type == "custom_tool_call" and kind.type not in self._server_calls
+        if is_text or kind.type == "function_call":
             call = decode(_item, b"response.output_item.added", raw)
-            yield from self._calls.begin((event.output_index, kind.id), call.call_id or "", call.name or "")
+            place = (event.output_index, kind.id)
+            beside = '{"type":"custom_tool_call"}' if is_text else beside_function(raw)
+            yield from self._calls.begin(place, call.call_id or "", call.name or "", beside=beside, is_text=is_text)
 
     def _item_done(self, data: bytes) -> Iterator[Chunk]:
         event = decode(_item_event, b"response.output_item.done", data)
@@ -267,8 +227,17 @@ class ResponsesDecoder:
         self._ended |= {index, kind.id} - {None}
         self._item_count += 1
         reader = _ITEMS.get(kind.type or "")
+        self._counts.content = self._counts.content or kind.type != "reasoning"
         if reader is not None:
             yield from reader(self, raw, decode(_item, b"response.output_item.done", raw), (index, kind.id))
+            return
+        self._usage.has_fee = self._usage.has_fee or kind.type in self._fee_items
+        call = None if kind.type in self._server_calls else client_call(kind.type or "", raw)
+        if call is not None:
+            yield from self._calls.end(
+                (index, kind.id), call.id, call.name, call.arguments,
+                beside=call.beside, is_text=call.is_text, status=call.status,
+            )  # fmt: skip
             return
         if kind.type == "web_search_call":
             # It opens pages and searches in them as well, which is not billed.
@@ -276,7 +245,7 @@ class ResponsesDecoder:
             self._searches += did in (None, "search")
         yield OpaqueChunk(vendor=self._vendor, data=raw.decode())
 
-    def _message(self, raw: bytes, item: _Item, place: Place) -> Iterator[Chunk]:
+    def _message(self, raw: bytes, item: Item, place: Place) -> Iterator[Chunk]:
         parts = item.content or []
         self._refused = self._refused or any(part.refusal for part in parts)
         text = "".join(part.text or part.refusal or "" for part in parts)
@@ -287,17 +256,18 @@ class ResponsesDecoder:
             # The vendor wants its phase back, and what it has cited is part of it.
             yield OpaqueChunk(vendor=self._vendor, data=raw.decode(), text=text)
 
-    def _reasoning(self, raw: bytes, item: _Item, place: Place) -> Iterator[Chunk]:
+    def _reasoning(self, raw: bytes, item: Item, place: Place) -> Iterator[Chunk]:
         text = "".join(part.text or "" for part in (*(item.summary or ()), *(item.content or ())))
         missing = self._thought.item(text, last=self._begun == self._item_count)
         if missing:
             yield ReasoningChunk(text=missing)
         if item.encrypted_content or item.content:
             # Otherwise only the vendor's memory holds it, and we do not ask for that.
-            yield ReasoningChunk(proof=raw.decode(), vendor=self._vendor)
+            yield ReasoningChunk(proof=raw.decode(), vendor=self._vendor, account=self._account)
 
-    def _call(self, raw: bytes, item: _Item, place: Place) -> Iterator[Chunk]:
-        yield from self._calls.end(place, item.call_id or "", item.name or "", item.arguments)
+    def _call(self, raw: bytes, item: Item, place: Place) -> Iterator[Chunk]:
+        beside = beside_function(raw)
+        yield from self._calls.end(place, item.call_id or "", item.name or "", item.arguments, beside=beside)
 
     def _completed(self, data: bytes) -> Iterator[Chunk]:
         response = decode(_response_event, b"response.completed", data).response
@@ -313,11 +283,11 @@ class ResponsesDecoder:
     def _failed(self, data: bytes) -> Iterator[Chunk]:
         response = decode(_failed_event, b"response.failed", data).response
         if response is None:
-            raise stream_error(data)
+            raise self._error_of(data)
         response.status = "failed"
         return self._end(response, data)
 
-    def _end(self, response: _Response, data: bytes) -> Iterator[Chunk]:
+    def _end(self, response: Response, data: bytes) -> Iterator[Chunk]:
         items = [bytes(raw) for raw in response.output or () if bytes(raw) != b"null"]
         self._calls.response_id = response.id or self._answer.id or ""
         if len(items) > self._item_count:
@@ -325,23 +295,31 @@ class ResponsesDecoder:
             for place, raw in enumerate(items):
                 if place not in ended and decode(_item_type, b"response", raw).id not in ended:
                     yield from self._finished(raw, place)
-        yield from self._usage.report(response.usage, response.service_tier, self._searches)
-        if bytes(response.error) not in (b"", b"null", b"{}"):
-            raise stream_error(data)
+        self._usage.answered(response.model)
+        yield from self._usage.report(response.usage, response.service_tier, self._searches, cost=response.cost)
+        if bytes(response.error) not in _NOTHING:
+            response = yield from self._cut(response, data)
+        if not (response.status or self._has_begun or self._meter.total.output_tokens):
+            raise StreamInterruptedError("the answer is empty, and the vendor gave no reason for its end")
         if response.status in (*_FAILURES, "queued", "in_progress"):
+            yield from self._usage.fail()
             raise StreamInterruptedError(f"the vendor ended the answer with the status {response.status!r}")
         why = response.incomplete_details.reason if response.incomplete_details is not None else None
         reason: StopReason = "stop"
         incomplete = response.status == "incomplete" or why is not None
         if incomplete:
-            reason = _INCOMPLETE.get(why, "other")
+            if (error := failure(why)) is not None:
+                yield from self._usage.fail()
+                raise error
+            reason = stop_reason(why)
         # What a server calls completed although it was cut off shows only in its last call.
-        yield from self._calls.deliver(final=True, cut=incomplete or not self._says_cut)
+        yield from self._calls.deliver(final=True, cut=incomplete or not self._says_cut, normal=not incomplete)
         if self._calls.cut and reason == "stop":
             reason = "length"
         self.done = True
         if self._refused and reason == "stop":
             reason = "refusal"
+        yield from self._usage.end()
         yield StopChunk(
             reason="tool_calls" if self._calls.delivered and not self._calls.cut else reason,
             raw_reason=why or response.status,
@@ -349,11 +327,33 @@ class ResponsesDecoder:
             model=response.model or self._answer.model,
         )
 
+    def _error_of(self, data: bytes) -> ProviderError:
+        return stream_error(data, self._faults)
+
+    @property
+    def _has_begun(self) -> bool:
+        return bool(self._begun or self._item_count or self._text.size)
+
+    def _cut(self, response: Response, data: bytes) -> Generator[Chunk, None, Response]:
+        """Raise the error in *data*, but for the one that says that the answer has no more room: that is an end."""
+        error = self._error_of(data)
+        if not self._has_begun or not says_limit(error.message):
+            yield from self._usage.fail()
+            raise error
+        return msgspec.structs.replace(
+            response, status="incomplete", incomplete_details=Incomplete(_LIMIT), error=msgspec.Raw()
+        )
+
     def _error(self, data: bytes) -> Iterator[Chunk]:
-        raise stream_error(data)
+        response = yield from self._cut(self._answer, data)
+        yield from self._end(response, data)
 
 
-_ITEMS: dict[str, Callable[[ResponsesDecoder, bytes, _Item, Place], Iterator[Chunk]]] = {
+def _refused(data: bytes) -> Delta:
+    raise msgspec.DecodeError("half a character is held back")
+
+
+_ITEMS: dict[str, Callable[[ResponsesDecoder, bytes, Item, Place], Iterator[Chunk]]] = {
     "message": ResponsesDecoder._message,
     "reasoning": ResponsesDecoder._reasoning,
     "function_call": ResponsesDecoder._call,
@@ -370,6 +370,8 @@ _HANDLERS: dict[bytes, Callable[[ResponsesDecoder, bytes], Iterator[Chunk]]] = {
     b"response.output_item.added": ResponsesDecoder._item_added,
     b"response.function_call_arguments.delta": ResponsesDecoder._arguments_delta,
     b"response.function_call_arguments.done": ResponsesDecoder._arguments_done,
+    b"response.custom_tool_call_input.delta": ResponsesDecoder._arguments_delta,
+    b"response.custom_tool_call_input.done": ResponsesDecoder._arguments_done,
     b"response.output_item.done": ResponsesDecoder._item_done,
     b"response.completed": ResponsesDecoder._completed,
     b"response.incomplete": ResponsesDecoder._incomplete,

@@ -8,7 +8,7 @@ that items may come back without their ids, from recorded requests that were acc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -23,14 +23,16 @@ from penstock.core.messages import (
     Options,
     ReasoningPart,
     TextPart,
+    Tool,
     ToolCallPart,
     ToolResultPart,
 )
 from penstock.core.models import Model
 from penstock.wire.event_json import is_object, shown
-from penstock.wire.openai.chat_request import OpenAIHistory, as_text, data_url, is_reasoning_item
+from penstock.wire.openai.chat_request import OpenAIHistory, data_url, is_reasoning_item
+from penstock.wire.openai.client_results import OwnCall
 from penstock.wire.openai.options import option_fields
-from penstock.wire.request import check_prefill, check_system, given_bytes, merged, refuse, to_json
+from penstock.wire.request import as_text, check_prefill, check_system, given_bytes, merged, refuse, to_json
 
 __all__ = ["encode"]
 
@@ -70,19 +72,35 @@ class _Result(msgspec.Struct, gc=False, tag_field="type", tag="function_call_out
     output: str | list[Any]
 
 
+class _Thought(msgspec.Struct, gc=False):
+    """An item of reasoning, which is refused with nothing after it."""
+
+    item: msgspec.Raw
+
+
 _SAID = (_Text, _Image, _File)
 
 
-def encode(system_prompt: str, messages: Sequence[Message], options: Options, model: Model, dialect: Dialect) -> bytes:
-    """The body of the request. Raises InvalidRequestError for what the API, vendor or model is known to refuse."""
+def encode(
+    system_prompt: str,
+    messages: Sequence[Message],
+    options: Options,
+    model: Model,
+    dialect: Dialect,
+    account: str = "",
+) -> bytes:
+    """The body of the request. Raises InvalidRequestError for what the API, vendor or model is known to refuse.
+
+    account: whose proofs of reasoning may go back, of those that say whose they are.
+    """
     body = option_fields(options, model, dialect, "responses")
     system = check_system(system_prompt)
     if system:
         body["instructions"] = system
     items: list[Any] = []
     role = ""
-    for role, parts in _History(model, dialect).walk(messages):
-        items += _asked(parts) if role == "user" else parts
+    for role, parts in _History(model, dialect, options.tools, account).walk(messages):
+        items += _asked(parts) if role == "user" else [part.item if type(part) is _Thought else part for part in parts]
     if not isinstance(items[-1], msgspec.Raw):
         check_prefill(model, messages, role)
     body["input"] = items
@@ -113,6 +131,13 @@ class _History(OpenAIHistory):
     """Writes parts as items, and a user's words and images as parts of one."""
 
     longest_id = 64
+    thoughts = (_Thought,)
+
+    def __init__(
+        self, model: Model, dialect: Dialect, tools: Sequence[Tool | Mapping[str, object]], account: str
+    ) -> None:
+        super().__init__(model, dialect, tools, account)
+        self._own: dict[str, OwnCall] = {}  # the calls in the vendor's own form, by the id that is sent
 
     def _text(self, part: TextPart) -> _Text:
         return _Text(self.text(part))
@@ -133,10 +158,14 @@ class _History(OpenAIHistory):
             return _Text(as_text(part))
         return _File(part.title or "document.pdf", data_url(part))
 
-    def _call(self, part: ToolCallPart) -> _Call:
-        return _Call(self.call_id(part), part.name, part.arguments)
+    def _call(self, part: ToolCallPart) -> _Call | dict[str, Any]:
+        id_, arguments = self.call_id(part), self.arguments(part)
+        if not part.extra or part.vendor != self.dialect.name:
+            return _Call(id_, self.call_name(part), arguments)
+        own = self._own[id_] = OwnCall(part, arguments, id_)
+        return own.item()
 
-    def _result(self, part: ToolResultPart) -> _Result:
+    def _result(self, part: ToolResultPart) -> _Result | dict[str, Any]:
         id_ = self.result_id(part)
         content: Any = part.content
         if not isinstance(content, str):
@@ -145,13 +174,14 @@ class _History(OpenAIHistory):
                 content = [_Text("Error:"), *content]
         elif part.is_error:
             content = f"Error: {content}"  # the API knows no failed result, so its text has to say it
-        return _Result(id_, content)
+        own = self._own.get(id_)
+        return _Result(id_, content) if own is None else own.result(part, content, self.image_url)
 
-    def _reasoning(self, part: ReasoningPart) -> msgspec.Raw | None:
-        if part.vendor != self.dialect.name or not part.proof:
+    def _reasoning(self, part: ReasoningPart) -> _Thought | None:
+        if part.vendor != self.dialect.name or not part.proof or self.of_another(part):
             return None
         if is_reasoning_item(part.proof):
-            return msgspec.Raw(part.proof.encode())
+            return _Thought(msgspec.Raw(part.proof.encode()))
         if part.proof.startswith("{") and not is_object(part.proof):
             refuse(f"the proof is no JSON: {shown(part.proof)}")
         return None  # it is of the other wire
@@ -159,6 +189,8 @@ class _History(OpenAIHistory):
     def _shown(self, part: OpaquePart) -> msgspec.Raw | _Text | None:
         """What a user shows."""
         said = self._opaque(part)
+        if isinstance(said, msgspec.Raw):
+            self.answered_by(part)
         return _Text(said.content) if isinstance(said, _Assistant) else said
 
     def _opaque(self, part: OpaquePart) -> msgspec.Raw | _Assistant | None:

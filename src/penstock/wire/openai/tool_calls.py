@@ -10,15 +10,17 @@ Nothing is delivered before it is known to be whole; what parses as an object is
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from penstock.core.chunks import Chunk, ReasoningChunk, ToolCallChunk, ToolCallDeltaChunk
+from penstock.core.arguments import UNNAMED, is_object, read_arguments, whole_text
+from penstock.core.chunks import Chunk, OpaqueChunk, ReasoningChunk, ToolCallChunk, ToolCallDeltaChunk
 from penstock.core.errors import MalformedResponseError
-from penstock.wire.event_json import broken_call, is_object, shown
+from penstock.core.models import MAX_ARGUMENTS
+from penstock.wire.event_json import decode, shown
 
-__all__ = ["Arguments", "CallPiece", "Calls", "Place", "merged_details"]
+__all__ = ["Arguments", "Calls", "Place", "merged_details"]
 
 Arguments: TypeAlias = str | dict[str, msgspec.Raw] | None
 """JSON text, or the object itself: Mistral's."""
@@ -28,6 +30,7 @@ Place: TypeAlias = tuple[int | None, str | None]
 
 
 _MOST_ASKED: Final = 20
+_FUNCTION: Final = (None, "", "function")
 
 
 class _Function(msgspec.Struct, gc=False):
@@ -35,21 +38,41 @@ class _Function(msgspec.Struct, gc=False):
     arguments: Arguments = None
 
 
-class CallPiece(msgspec.Struct, gc=False):
+class _Custom(msgspec.Struct, gc=False):
+    name: str | None = None
+    input: str | None = None
+
+
+class _CallPiece(msgspec.Struct, gc=False):
     """An entry of `tool_calls`, whole or a piece of it."""
 
     index: int | None = None
     id: str | int | None = None
+    type: Any = None
     function: _Function | None = None
+    custom: _Custom | None = None
     extra_content: msgspec.Raw = msgspec.Raw()  # Google
 
 
+_piece = msgspec.json.Decoder(_CallPiece)
+_entry = msgspec.json.Decoder(dict[str, Any])
+
+
 class _Call:
-    __slots__ = ("asked", "broken", "extra", "id", "json", "name", "shown", "size", "whole")
+    __slots__ = (
+        "asked", "beside", "broken", "cut", "entry", "extra", "id", "is_text", "json", "name", "opened", "shown",
+        "size", "sure", "whole",
+    )  # fmt: skip
 
     def __init__(self, id_: str) -> None:
         self.id = id_  # empty until it is known
         self.name = ""
+        self.is_text = False  # the arguments are free text: a custom tool's
+        self.beside = ""  # what goes back with it, as JSON text
+        self.entry: dict[str, Any] | None = None  # of a type that nobody knows: all that was said of it
+        self.sure = False  # free text that the server calls complete
+        self.cut = False  # the server says that it is not complete
+        self.opened = False  # the JSON text around the free text, in the deltas
         self.json: list[str] = []
         self.size = 0  # of `json`, in characters
         self.broken = -1  # the size at which it was no object
@@ -60,10 +83,13 @@ class _Call:
 
     @property
     def arguments(self) -> str:
-        return "".join(self.json)
+        text = "".join(self.json)
+        return msgspec.json.encode({"input": whole_text(text)}).decode() if self.is_text else text
 
     def parses(self) -> bool:
         """Whether the arguments are an object; asked again only when there are more of them."""
+        if self.is_text or self.cut:
+            return self.sure and not self.cut
         if self.size != self.broken and is_object(self.arguments):
             return True
         self.broken = self.size
@@ -76,38 +102,61 @@ class _Call:
 
 
 class Calls:
-    """The calls of one answer. vendor: who wants what stands beside a call back, empty where nobody does."""
+    """The calls of one answer. vendor: whose they are. google: what stands beside a call comes before it as a proof.
 
-    def __init__(self, vendor: str = "") -> None:
+    most: so many characters may all of their arguments have.
+    """
+
+    def __init__(self, vendor: str = "", *, google: bool = False, most: int = MAX_ARGUMENTS) -> None:
         self.delivered = False
         """At least one has been."""
         self.cut = False
-        """The last was cut off by the length limit and dropped."""
+        """One was not whole and was dropped."""
         self.response_id = ""
         """Makes ids for calls without one."""
         self._vendor = vendor
+        self._google = google
+        self._most = most
+        self.size = 0
+        """Characters of all arguments that have come."""
         self._calls: list[_Call] = []
         self._next = 0  # the first that is not delivered
         self._by_place: dict[int | str, _Call] = {}  # by index and by every id
 
-    def feed(self, pieces: Sequence[CallPiece | None]) -> Iterator[Chunk]:
-        """The chunks of one event's entries on the chat wire."""
-        for piece in pieces:
-            if piece is None:
+    def feed(self, entries: Sequence[bytes]) -> Iterator[Chunk]:
+        """The chunks of one event's entries of `tool_calls` on the chat wire, as they came."""
+        for entry in entries:
+            if entry == b"null":
                 continue
+            piece = decode(_piece, b"tool_calls", entry)
             function = piece.function or _Function()
             name, arguments = function.name or "", _text(function.arguments)
+            if piece.custom is not None:
+                name, arguments = piece.custom.name or "", piece.custom.input or ""
             id_ = "" if piece.id in (None, "null") else str(piece.id)
             call = self._find(piece.index, id_, name, arguments)
             if call is None:
                 call = self._new(id_ or self._own_id(), piece.index, id_)
                 yield from self.deliver()
+                if piece.custom is not None:
+                    call.is_text, call.beside = True, '{"type":"custom_tool_call"}'
+                elif piece.function is None and piece.type not in _FUNCTION:
+                    call.entry = {}
+            if call.entry is not None:
+                self._grow(len(entry))
+                call.entry = _accumulated(call.entry, decode(_entry, b"tool_calls", entry))
+                continue
             if piece.extra_content and bytes(piece.extra_content) != b"null":
                 call.extra = bytes(piece.extra_content)
             yield from self._add(call, name, arguments)
 
-    def begin(self, place: Place, id_: str, name: str, *, ended: bool = False) -> Generator[Chunk, None, _Call]:
-        """A call of the Responses API begins, or more is known of one that has. id_: its own, empty without one."""
+    def begin(
+        self, place: Place, id_: str, name: str, *, ended: bool = False, beside: str = "", is_text: bool = False
+    ) -> Generator[Chunk, None, _Call]:
+        """A call of the Responses API begins, or more is known of one that has. id_: its own, empty without one.
+
+        beside: what goes back with it. is_text: its arguments come as free text.
+        """
         call = self._by_place.get(id_)
         if call is None:
             here = self._at(place)
@@ -117,6 +166,7 @@ class Calls:
             yield from self.deliver()
         call.id = call.id or id_ or ((place[1] or self._own_id()) if ended else "")
         self._by_place |= {key: call for key in (*place, id_) if key is not None and key != ""}
+        call.beside, call.is_text = beside or call.beside, call.is_text or is_text
         yield from self._add(call, name, "")
         return call
 
@@ -126,18 +176,41 @@ class Calls:
 
     def replace(self, place: Place, arguments: Arguments) -> None:
         """All arguments of the call at this place, empty if they are not said."""
-        call = self._at(place) or self._new("", *place)
+        self._replace(self._at(place) or self._new("", *place), arguments)
+
+    def end(
+        self,
+        place: Place,
+        id_: str,
+        name: str,
+        arguments: Arguments,
+        *,
+        beside: str = "",
+        is_text: bool = False,
+        status: object = None,
+    ) -> Iterator[Chunk]:
+        """A call of the Responses API has ended.
+
+        status: the vendor's word for how it ended.
+        """
+        call = yield from self.begin(place, id_, name, ended=True, beside=beside, is_text=is_text)
+        self._replace(call, arguments)
+        call.sure, call.cut = status == "completed", status == "incomplete"
+        yield from self.deliver()
+
+    def _replace(self, call: _Call, arguments: Arguments) -> None:
         text = _text(arguments)
         if text and not call.whole:
+            self._grow(len(text) - call.size)
             call.replace(text)
 
-    def end(self, place: Place, id_: str, name: str, arguments: Arguments) -> Iterator[Chunk]:
-        """A call of the Responses API has ended."""
-        call = yield from self.begin(place, id_, name, ended=True)
-        text = _text(arguments)
-        if text and not call.whole:
-            call.replace(text)
-        yield from self.deliver()
+    def _grow(self, size: int) -> None:
+        self.size += size
+        if self.size > self._most:
+            raise MalformedResponseError(
+                f"the arguments of the answer's tool calls have more than the bound of {self._most} characters: "
+                "`max_arguments` of the config raises it"
+            )
 
     def _find(self, index: int | None, id_: str, name: str, arguments: str) -> _Call | None:
         """The call that an entry of the chat wire continues, None if it begins one."""
@@ -182,44 +255,77 @@ class Calls:
         if name and (not call.name or (name != call.name and not call.json)):
             call.name = name if name.startswith(call.name) else call.name + name
         if arguments:
+            self._grow(len(arguments))
             call.json.append(arguments)
             call.size += len(arguments)
         if call.shown:
             if arguments:
-                yield ToolCallDeltaChunk(id=call.id, name=call.name, arguments=arguments)
+                yield self._shown(call, arguments)
         elif call.name and call.id:
             call.shown = True
             yield ToolCallDeltaChunk(id=call.id, name=call.name, arguments="")
             if call.json:
-                yield ToolCallDeltaChunk(id=call.id, name=call.name, arguments=call.arguments)
+                yield self._shown(call, "".join(call.json))
 
-    def deliver(self, *, final: bool = False, cut: bool = False) -> Iterator[Chunk]:
+    @staticmethod
+    def _shown(call: _Call, piece: str) -> ToolCallDeltaChunk:
+        """A piece of the arguments; of free text what it is in the JSON text of the whole."""
+        if call.is_text:
+            escaped = msgspec.json.encode(whole_text(piece)).decode()[1:-1]
+            piece = escaped if call.opened else f'{{"input":"{escaped}'
+            call.opened = True
+        return ToolCallDeltaChunk(id=call.id, name=call.name, arguments=piece)
+
+    def deliver(self, *, final: bool = False, cut: bool = False, normal: bool = True) -> Iterator[Chunk]:
         """Give out, in order, the calls that are known to be whole.
 
         final: nothing more comes. cut: it was cut off by the length limit or a filter, which only the last can be.
-        Raises MalformedResponseError for arguments that are no object.
+        normal: the vendor's word for the end is that of an answer that is whole; otherwise what is broken may be cut.
         """
         while self._next < len(self._calls):
             call = self._calls[self._next]
-            parses = call.parses()
-            if not final and not (parses and call.name and call.id):
-                return
-            arguments = call.arguments
-            if not parses:
-                if cut and call is self._calls[-1]:
-                    self._next += 1
-                    self.cut = True
+            last = call is self._calls[-1]
+            if call.entry is not None:
+                if last and not final:
                     return
-                if arguments.strip():
-                    raise broken_call(call.id, call.name, arguments)
-            if not call.name:
-                raise MalformedResponseError(f"the tool call {call.id} has no name: {shown(arguments)}")
+                self._next += 1
+                call.whole = True
+                yield OpaqueChunk(vendor=self._vendor, data=msgspec.json.encode(call.entry).decode("utf-8", "replace"))
+                continue
+            whole = call.parses() or (call.is_text and not call.cut and not last)
+            if not final and not (whole and call.name and call.id):
+                return
             self._next += 1
-            self.delivered = call.whole = True
-            call.id = call.id or self._own_id()
-            if call.extra and self._vendor:
-                yield ReasoningChunk(proof=call.extra.decode("utf-8", "replace"), vendor=self._vendor)
-            yield ToolCallChunk(id=call.id, name=call.name, arguments=arguments.strip() or "{}")
+            yield from self._whole(call, whole=whole, cut=cut and last, normal=normal and not cut)
+
+    def _whole(self, call: _Call, *, whole: bool, cut: bool, normal: bool) -> Iterator[Chunk]:
+        """One call, if it is one. whole: it is known to be; otherwise nothing of the answer is to come."""
+        arguments, problem = (call.arguments.strip(), None) if whole else read_arguments(call.arguments)
+        if not call.name:
+            if not call.size:
+                return  # nothing was said of it: it is no call
+            problem = problem or "The call names no tool."
+        may_be_cut = not whole and (call.is_text or problem is not None or arguments == "{}")
+        if call.cut or (may_be_cut and cut) or (problem is not None and not normal):
+            self.cut = True
+            return
+        self.delivered = call.whole = True
+        call.id = call.id or self._own_id()
+        if call.extra and self._google:
+            yield ReasoningChunk(proof=call.extra.decode("utf-8", "replace"), vendor=self._vendor)
+        name = call.name or UNNAMED
+        if not call.shown:
+            yield ToolCallDeltaChunk(id=call.id, name=name, arguments="")
+        if call.is_text:
+            yield ToolCallDeltaChunk(id=call.id, name=name, arguments='"}' if call.opened else arguments)
+        yield ToolCallChunk(
+            id=call.id,
+            name=name,
+            arguments=arguments,
+            problem=problem,
+            extra=call.beside,
+            vendor=self._vendor if call.beside else "",
+        )
 
 
 def _text(arguments: Arguments) -> str:
@@ -238,6 +344,19 @@ def _new_part(call: _Call, arguments: str) -> str:
         # Dropping it would leave a call that parses and means something else.
         raise MalformedResponseError(f"a piece of arguments for a call that was whole: {shown(arguments)}")
     return arguments
+
+
+def _accumulated(before: dict[str, Any], piece: dict[str, Any]) -> dict[str, Any]:
+    """An entry of a stream, grown by its next piece: texts go on, objects are merged, all else is replaced."""
+    after = dict(before)
+    for name, value in piece.items():
+        old = before.get(name)
+        if isinstance(old, dict) and isinstance(value, dict):
+            value = _accumulated(old, value)
+        elif isinstance(old, str) and isinstance(value, str) and name not in ("id", "type"):
+            value = old + value
+        after[name] = old if value is None else value
+    return after
 
 
 def merged_details(pieces: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:

@@ -6,24 +6,21 @@ the dialects does not say otherwise. Sources: the types of the openai SDK 3.54, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from decimal import Decimal, InvalidOperation
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from fnmatch import fnmatchcase
 
 import msgspec
 
-from penstock.core.chunks import EXACT, Chunk, UsageChunk
+from penstock.core.chunks import Chunk, UsageChunk
 from penstock.core.cost import Meter
 from penstock.core.dialect import Dialect
+from penstock.wire.usage_report import CostReport, Counts, first, read_report, stated
 
 __all__ = ["Usage", "UsageState"]
 
-T = TypeVar("T")
-
 # The words for the ordinary price; Groq says on_demand.
 _ORDINARY = ("auto", "default", "standard", "on_demand")
-_TICK = Decimal("1e-10")  # xAI's unit, in dollars
-_LONGEST_COST = 100  # characters, and digits before or after the point; recorded ones have up to 22
 
 
 class _WriteLifetimes(msgspec.Struct):
@@ -34,25 +31,20 @@ class _PromptDetails(msgspec.Struct):
     cached_tokens: int | None = None
     cache_write_tokens: int | None = None
     cache_write_tokens_details: _WriteLifetimes | None = None
+    audio_tokens: int | None = None
 
 
 class _OutputDetails(msgspec.Struct):
     reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
+    image_tokens: int | None = None
 
 
 class _ServerTools(msgspec.Struct):
     web_search_requests: int | None = None
 
 
-class _CostDetails(msgspec.Struct):
-    upstream_inference_cost: msgspec.Raw = msgspec.Raw()
-
-
-class _CostObject(msgspec.Struct):
-    total_cost: msgspec.Raw = msgspec.Raw()
-
-
-class Usage(msgspec.Struct):
+class Usage(CostReport):
     """The `usage` object of either wire; the first names are the chat wire's."""
 
     prompt_tokens: int | None = None
@@ -66,11 +58,9 @@ class Usage(msgspec.Struct):
     output_tokens_details: _OutputDetails | None = None
     prompt_cache_hit_tokens: int | None = None  # DeepSeek, beside the usual place
     cached_tokens: int | None = None  # Moonshot
+    cached_input_tokens: int | None = None  # Inception
+    reasoning_tokens: int | None = None  # Together, Inception
     server_tool_use_details: _ServerTools | None = None  # OpenRouter
-    cost: msgspec.Raw = msgspec.Raw()  # dollars; at Perplexity an object
-    cost_in_usd_ticks: int | None = None  # xAI
-    is_byok: bool | None = None
-    cost_details: _CostDetails | None = None
     service_tier: str | None = None  # Mistral; elsewhere it stands beside the usage
 
 
@@ -80,96 +70,134 @@ class UsageState:
     def __init__(self, meter: Meter, dialect: Dialect) -> None:
         self._meter = meter
         self._dialect = dialect
-        self._now = UsageChunk()
+        self.counts = Counts()
+        self._hidden = 0  # tokens that only the total shows
         self._cost: Decimal | None = None
+        self.has_fee = _matches(meter.model_id, dialect.fee_models)
+        """Something is billed that no count shows."""
         self.tier: str | None = None
         """The service tier that was used; None as long as nobody has said."""
 
-    def report(self, usage: Usage | None, tier: str | None = None, searches: int = 0) -> Iterator[Chunk]:
-        """The increment that *usage* makes, if any.
+    @property
+    def reported(self) -> bool:
+        """The vendor has said what it counts, or what it bills."""
+        return self._meter.reported
 
-        tier: the service tier that was used. searches: how many web searches the answer shows.
+    def answered(self, model: str | None) -> None:
+        """The vendor says which model answers."""
+        if not model:
+            return
+        self.has_fee = self.has_fee or _matches(model, self._dialect.fee_models)
+        self._meter.answered(model)
+
+    def report(
+        self,
+        raw: msgspec.Raw | bytes,
+        tier: str | None = None,
+        searches: int = 0,
+        *,
+        cost: msgspec.Raw | bytes = b"",
+    ) -> Iterator[Chunk]:
+        """The increment that a `usage` makes, if any.
+
+        tier: the service tier that was used. searches: how many web searches the answer shows. cost: what stands
+        beside the usage by that name.
         """
+        usage, wrong = read_report(Usage, bytes(raw))
         self.tier = tier or (usage.service_tier if usage is not None else None) or self.tier
-        if usage is None:
+        if usage is None and not wrong and not cost:
             return
-        prompt, output = _first(usage.prompt_tokens, usage.input_tokens), self._output(usage)
-        # What the vendor has once said itself stands, also when a later report leaves it out.
-        self._cost = cost = _first(_reported_cost(usage), self._cost)
-        if prompt is None and output is None and cost is None:
-            return
-        counts: dict[str, int] = {"web_searches": max(searches, self._now.web_searches)}
+        usage = usage or Usage()
+        if self._dialect.states_cost:
+            # What the vendor has once said itself stands, also when a later report leaves it out.
+            self._cost = first(stated(usage), stated(Usage(cost=msgspec.Raw(bytes(cost)))), self._cost)
+        self.counts.take({**_said(usage), "searches": max(searches, self.counts["searches"])}, wrong)
         if usage.server_tool_use_details is not None:
-            counts["web_searches"] = usage.server_tool_use_details.web_search_requests or 0
-        if prompt is not None:
-            counts |= self._prompt_side(usage, prompt)
-        if output is not None:
-            details = usage.completion_tokens_details or usage.output_tokens_details or _OutputDetails()
-            counts |= {"output_tokens": output, "reasoning_tokens": min(details.reasoning_tokens or 0, output)}
-        self._now = msgspec.structs.replace(self._now, **counts)
-        variant = None if self.tier in _ORDINARY else self.tier
-        increment = self._meter.report(self._now, variant=variant, reported_cost=cost)
+            self.counts.now["searches"] = usage.server_tool_use_details.web_search_requests or 0
+        output, self._hidden = self._output(usage)
+        if self.counts.now.keys() <= {"searches"} and self._cost is None:
+            return
+        increment = self._meter.report(
+            self._snapshot(output),
+            variant=None if self.tier in _ORDINARY else self.tier,
+            reported_cost=self._cost,
+            cost_known=not self.has_fee and not (self._hidden and not self._dialect.audio_is_rest),
+            others=self._others(),
+        )
         if increment is not None:
             yield increment
 
-    def _prompt_side(self, usage: Usage, prompt: int) -> dict[str, int]:
-        details = usage.prompt_tokens_details or usage.input_tokens_details or _PromptDetails()
-        read = max(0, _first(details.cached_tokens, usage.prompt_cache_hit_tokens, usage.cached_tokens) or 0)
-        # A gateway may count a token as both; it is billed once.
-        written = min(max(0, details.cache_write_tokens or 0), max(0, prompt - read))
+    def end(self) -> Iterator[Chunk]:
+        """The increment that ends the answer, if any: what is owed is known, or it is not."""
+        increment = self._meter.settle(told=self.counts.told or self._cost is not None)
+        if increment is not None:
+            yield increment
+
+    def fail(self) -> Iterator[Chunk]:
+        """The increment that ends an answer with the vendor's own error, if any: it may have said what is owed."""
+        if self.counts.told or self._cost is not None:
+            yield from self.end()
+
+    def _snapshot(self, output: int) -> UsageChunk:
+        counts = self.counts
+        prompt = counts["prompt"] + (self._hidden if self._dialect.audio_is_rest else 0)
+        # A gateway may count a token as both read and written; it is billed once.
+        read = min(counts["read"], prompt)
+        written = min(counts["written"], prompt - read)
         if not self._dialect.cache_priced:
             read = written = 0
-        lifetimes = details.cache_write_tokens_details
-        extended = lifetimes.ttl_12h_tokens or 0 if lifetimes is not None else 0
-        if lifetimes is None and written == self._now.cache_write_tokens:
-            extended = self._now.cache_write_extended_tokens  # said before, of the same writes
-        return {
-            "input_tokens": max(0, prompt - read - written),
-            "cache_read_tokens": read,
-            "cache_write_tokens": written,
-            "cache_write_extended_tokens": extended,
+        return UsageChunk(
+            input_tokens=prompt - read - written,
+            cache_read_tokens=read,
+            cache_write_tokens=written,
+            cache_write_extended_tokens=min(counts["extended"], written),
+            output_tokens=output,
+            reasoning_tokens=min(counts["reasoning"], output),
+            web_searches=counts["searches"],
+        )
+
+    def _others(self) -> dict[str, int]:
+        """Tokens whose price is not that of text."""
+        counts = self.counts
+        audio = max(counts["audio_input"], self._hidden if self._dialect.audio_is_rest else 0)
+        found = {
+            "audio_input_price": audio,
+            "audio_output_price": counts["audio_output"],
+            "image_output_price": counts["image_output"],
         }
+        return {name: count for name, count in found.items() if count}
 
-    def _output(self, usage: Usage) -> int | None:
-        """All tokens that are billed as output."""
-        output, total = _first(usage.completion_tokens, usage.output_tokens), usage.total_tokens
-        prompt = _first(usage.prompt_tokens, usage.input_tokens) or 0
-        if self._dialect.output_is_rest and total is not None and total >= prompt + (output or 0):
-            return total - prompt
-        details = usage.completion_tokens_details or usage.output_tokens_details or _OutputDetails()
-        reasoning = details.reasoning_tokens or 0
-        if output is not None and reasoning and total == prompt + output + reasoning:
-            return output + reasoning  # xAI, also where others host it
-        return output
-
-
-def _first(*values: T | None) -> T | None:
-    return next((value for value in values if value is not None), None)
+    def _output(self, usage: Usage) -> tuple[int, int]:
+        """All tokens that are billed as output, and those of unknown kind that only the total shows."""
+        prompt, output, reasoning = (self.counts[name] for name in ("prompt", "output", "reasoning"))
+        total = usage.total_tokens
+        if not total:
+            return output, self._hidden
+        rest = max(0, total - prompt - output)
+        if rest and (self._dialect.output_is_rest or rest == reasoning):  # xAI, also where others host it
+            self.counts.now["output"] = output + rest
+            return output + rest, 0
+        return output, rest
 
 
-def _reported_cost(usage: Usage) -> Decimal | None:
-    """What the vendor says the call has cost, in dollars; None when it does not say."""
-    if usage.cost_in_usd_ticks:  # 0 where another host runs xAI's models
-        return EXACT.multiply(_TICK, usage.cost_in_usd_ticks)
-    said = bytes(usage.cost)
-    if said.startswith(b"{"):
-        said = bytes(msgspec.json.decode(said, type=_CostObject).total_cost)
-    cost = _dollars(said)
-    if cost is not None and usage.is_byok:
-        # With a key of one's own, the vendor behind sends a bill as well.
-        if usage.cost_details is None:
-            return None
-        upstream = _dollars(bytes(usage.cost_details.upstream_inference_cost))
-        return None if upstream is None else EXACT.add(cost, upstream)
-    return cost
+def _matches(model: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(model, pattern) for pattern in patterns)
 
 
-def _dollars(said: bytes) -> Decimal | None:
-    """None for what is no sum of money, so that it cannot break the exact arithmetic."""
-    if len(said) > _LONGEST_COST:
-        return None
-    try:
-        dollars = Decimal(said.decode("utf-8", "replace").strip('"'))
-    except InvalidOperation:
-        return None
-    return dollars if dollars.is_finite() and abs(dollars.adjusted()) < _LONGEST_COST else None
+def _said(usage: Usage) -> dict[str, int | None]:
+    """The counts of one report, by the names of `Counts`."""
+    prompt = usage.prompt_tokens_details or usage.input_tokens_details or _PromptDetails()
+    output = usage.completion_tokens_details or usage.output_tokens_details or _OutputDetails()
+    lifetimes = prompt.cache_write_tokens_details or _WriteLifetimes()
+    read = (prompt.cached_tokens, usage.prompt_cache_hit_tokens, usage.cached_tokens, usage.cached_input_tokens)
+    return {
+        "prompt": first(usage.prompt_tokens, usage.input_tokens),
+        "read": first(*read),
+        "written": prompt.cache_write_tokens,
+        "extended": lifetimes.ttl_12h_tokens,
+        "audio_input": prompt.audio_tokens,
+        "output": first(usage.completion_tokens, usage.output_tokens),
+        "reasoning": first(output.reasoning_tokens, usage.reasoning_tokens),
+        "audio_output": output.audio_tokens,
+        "image_output": output.image_tokens,
+    }

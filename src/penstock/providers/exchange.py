@@ -1,0 +1,63 @@
+"""One request as the transport sends it, and what of the vendor's SDK client is used for that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from penstock.core.chunks import Chunk, UsageChunk
+from penstock.core.cost import Meter
+from penstock.core.errors import MalformedResponseError, ProviderError, ProviderTimeoutError, StreamInterruptedError
+from penstock.core.messages import Deadlines, ResponseHead
+from penstock.wire.answer_reader import AnswerReader
+
+if TYPE_CHECKING:
+    from penstock.providers.connections import Sending
+
+__all__ = ["Exchange", "SDKClient"]
+
+
+class SDKClient(Protocol):
+    """What is used of AsyncAnthropic and AsyncOpenAI."""
+
+    @property
+    def api_key(self) -> str | None: ...
+
+    async def post(self, path: str, **kwargs: Any) -> Any: ...
+
+    async def close(self) -> None: ...
+
+    def is_closed(self) -> bool: ...
+
+
+class Exchange(msgspec.Struct, frozen=True, kw_only=True):
+    """One request, ready to be sent, and what its answer is read with."""
+
+    path: str
+    body: bytes
+    headers: Mapping[str, str]
+    deadlines: Deadlines
+    on_head: Callable[[ResponseHead], object] | None = None
+    on_resend: Callable[[ProviderError], object] | None = None
+    creates: bool = False
+    """Whether the server would do it twice if it came twice, as with a batch: then it is never sent once more."""
+    reader: AnswerReader
+    meter: Meter
+    refused: Callable[[bytes], Sequence[Chunk]] = lambda body: ()  # the answer that a refusal's body may be
+
+    def correction(
+        self, error: ProviderError, sending: Sending | None, *, began: bool, shown: bool
+    ) -> UsageChunk | None:
+        """What a failure changes in the bill, if anything: one is open where the whole request was written and nobody
+        answered it.
+
+        What was not written whole costs nothing, nor does what the vendor refused: by its status, or before anything
+        came. began: a status of success came. shown: so did chunks beside usage.
+        """
+        if began:
+            ours = isinstance(error, MalformedResponseError | StreamInterruptedError | ProviderTimeoutError)
+            return None if ours or shown or self.reader.held or self.meter.reported else self.meter.cancel()
+        written = error.status is None and sending is not None and sending.whole
+        return self.meter.open() if written else None

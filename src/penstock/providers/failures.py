@@ -1,0 +1,92 @@
+"""What a failure below the wire is called, and whether the same request may succeed later."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ssl
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from penstock.core.errors import NetworkError, ProviderError, ProviderTimeoutError
+from penstock.wire.retry_after import quoted_headers, said_in_headers, said_of_buckets
+
+if TYPE_CHECKING:
+    from penstock.providers.connections import Sending
+
+__all__ = ["RefusedError", "no_answer", "pool_full", "refusal", "request_id_of"]
+
+_CERTIFICATE_HINT: Final = "Check baseUrl, the clock, and whether SSL_CERT_FILE must name a company's own certificates."
+_PROXY_HINT: Final = "Check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, with user and password where the proxy wants them."
+_WAITING: Final = ("408", "429")
+"""What a proxy may answer other than its failing (5xx) that is different later."""
+
+
+class RefusedError(Exception):
+    """An answer with a failing status: the beginning of its body, as far as that came. Never seen by a caller."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+def no_answer(asked: str, cause: BaseException | None, sending: Sending | None, said: str) -> NetworkError:
+    """The error for a server that did not answer.
+
+    asked: its address. cause: the HTTP client's error; *said* is what that says. sending: how far the request came.
+    """
+    import httpx2  # here and not above: `import penstock` loads no HTTP client
+
+    from penstock.providers.connections import caused_by, hung_up
+
+    if sending is not None and sending.begun and hung_up(cause):
+        kept = ", which had been used before," if sending.reused else ""
+        said = f"the connection{kept} was closed {sending.age:.1f} s after the request was sent; {said}"
+    untrusted = caused_by(cause, ssl.SSLCertVerificationError)
+    if untrusted is not None and str(untrusted) not in said:  # on trio it lies deeper
+        said = f"{said}: {untrusted}"
+    error = NetworkError(f"no answer from {asked} ({said})")
+    if untrusted is not None:
+        error.retryable, error.hint = False, _CERTIFICATE_HINT
+    elif isinstance(cause, httpx2.ProxyError):
+        # Its words begin with the status of the proxy's answer, if it gave one.
+        status = str(cause)[:3]
+        error.retryable = not status.startswith("4") or status in _WAITING
+        error.hint = _PROXY_HINT
+    elif isinstance(cause, httpx2.InvalidURL):
+        error.retryable = False
+    return error
+
+
+def pool_full(error: ProviderTimeoutError, most: int) -> ProviderTimeoutError:
+    """The error of the deadline `connect`, for a call that found all *most* connections in use."""
+    why = f"`max_connections` is {most}, and the deadline `connect` {error.seconds:g} s"
+    error.args = (f"not sent: all connections of this provider were in use ({why})",)
+    error.hint = "Run fewer streams at once, as Concurrency does, or give the ProviderConfig more max_connections."
+    return error
+
+
+def refusal(error: ProviderError, refused: RefusedError, asked: str) -> ProviderError:
+    """The wire's *error* for a failing status, with what only the head of the answer says. asked: the address."""
+    if refused.status == 404:
+        error.hint = f"{error.hint} What was asked begins with {asked}."
+    if refused.status == 407:
+        error.args = (f"the proxy wants a user and a password; asked was {asked}",)
+        error.hint = _PROXY_HINT
+    place = refused.headers.get("location")
+    if 300 <= refused.status < 400 and place:
+        error.args = (f"the server redirects to {place}, which is not followed: the key would go along",)
+    now = dt.datetime.now(dt.UTC)
+    headers = {**quoted_headers(refused.body), **refused.headers}
+    said = said_in_headers(headers, now)
+    error.retry_after = error.retry_after if said is None else said
+    if error.retry_after is None and error.retryable:
+        error.retry_after = said_of_buckets(refused.status, headers, now)
+    refused.headers, refused.body = {}, b""  # it hangs on the error that the caller sees, and may echo the key
+    return error
+
+
+def request_id_of(headers: Mapping[str, str]) -> str | None:
+    """What the vendor's support asks for, as the head of an answer says it; None where it does not."""
+    return headers.get("request-id") or headers.get("x-request-id")

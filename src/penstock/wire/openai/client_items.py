@@ -1,0 +1,74 @@
+"""Items of the Responses API that wait for the client, as calls. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from penstock.core.client_calls import CLIENT_CALLS
+from penstock.wire.event_json import decode
+
+__all__ = ["ItemCall", "beside_function", "client_call"]
+
+_BESIDE: Final = ("caller", "namespace")  # of a call of a function what goes back with it
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class ItemCall(msgspec.Struct, frozen=True):
+    """A call that an item is. arguments: JSON text, or the free text of a custom tool's call."""
+
+    id: str
+    name: str
+    arguments: str
+    beside: str
+    is_text: bool
+    status: str
+
+
+def client_call(kind: str, raw: bytes) -> ItemCall | None:
+    """The call that an item of this type is; None for one that is none of the client's."""
+    row = CLIENT_CALLS.get(kind)
+    if row is None:
+        return None
+    fields = decode(_fields, b"response.output_item.done", raw)
+    if _kind(fields.get("environment")).startswith("container"):
+        return None  # the vendor's own: its result comes with the answer
+    id_, named, status = (_text(fields.get(name)) for name in (row.id_field, row.named_by, "status"))
+    is_text = row.arguments == ("input",)
+    given = {name: fields[name] for name in row.arguments if name in fields}
+    arguments = _text(given.get("input")) if is_text else _json(given)
+    return ItemCall(
+        id_, named or row.name, arguments, _json({"type": kind, **_beside(fields, row.beside)}), is_text, status
+    )
+
+
+def beside_function(raw: bytes) -> str:
+    """What goes back with a call of a function; empty for nothing."""
+    beside = _beside(decode(_fields, b"response.output_item.done", raw), _BESIDE)
+    return _json(beside) if beside else ""
+
+
+def _beside(fields: dict[str, msgspec.Raw], names: Iterable[str]) -> dict[str, msgspec.Raw]:
+    """Not that the model itself has made a call, as that is so without a word."""
+    found = {name: fields[name] for name in names if bytes(fields.get(name, b"null")) != b"null"}
+    if _kind(found.get("caller")) == "direct":
+        del found["caller"]
+    return found
+
+
+def _kind(raw: msgspec.Raw | None) -> str:
+    """The `type` of an object, empty for anything else."""
+    found = None if raw is None else msgspec.json.decode(raw)
+    return str(found.get("type")) if isinstance(found, dict) else ""
+
+
+def _json(fields: Mapping[str, Any]) -> str:
+    return msgspec.json.encode(fields).decode("utf-8", "replace")
+
+
+def _text(raw: msgspec.Raw | None) -> str:
+    """The text that a field is, empty where it is none."""
+    found = None if raw is None else msgspec.json.decode(raw)
+    return found if isinstance(found, str) else ""
