@@ -437,6 +437,7 @@ OPENAI = [
     known("gpt-4.1", "32768 1047576", "2 8 0.5", "", "priority 3.5/14; batch 1/4"),
     known("gpt-4.1-mini", "32768 1047576", "0.4 1.6 0.1", "", "priority 0.7/2.8; batch 0.2/0.8"),
     known("gpt-4o", "16384 128000", "2.5 10 1.25", "", "priority 4.25/17; batch 1.25/5"),
+    known("gpt-4o-2024-05-13", "4096 128000", "5 15 -", "", "priority 8.75/26.25; batch 2.5/7.5"),
     known("gpt-4o-mini", "16384 128000", "0.15 0.6 0.075", "", "priority 0.25/1; batch 0.075/0.3"),
     known("o3", "100000 200000", "2 8 0.5", "", "flex 1/4; priority 3.5/14; batch 1/4"),
     known("o3-pro", "100000 200000", "20 80 -", "", "batch 10/40"),
@@ -641,7 +642,7 @@ TRAITS = [  # reasoning, its efforts, sampling, forced tools
     pytest.param("gpt-5-pro", ALWAYS, ["high"], False, None, id="high only"),
     pytest.param("gpt-5 gpt-5-mini gpt-5-nano", ALWAYS, ["minimal", *EFFORTS[:3]], False, None, id="minimal is a word"),
     pytest.param("o3 o3-pro", ALWAYS, EFFORTS[:3], False, None, id="three efforts"),
-    pytest.param("gpt-4.1 gpt-4.1-mini gpt-4o gpt-4o-mini", [], [], True, None, id="no reasoning"),
+    pytest.param("gpt-4.1 gpt-4.1-mini gpt-4o gpt-4o-2024-05-13 gpt-4o-mini", [], [], True, None, id="no reasoning"),
     pytest.param(
         "deepseek-flash deepseek-v4-flash deepseek-v4-flash-vision-exp deepseek-v4-pro",
         *(BY_DEFAULT, ["minimal", *EFFORTS], None, "unless_reasoning"),

@@ -421,6 +421,7 @@ def test_the_catalogue_is_a_good_models_json() -> None:
         pytest.param("claude-opus-5-5-latest", "claude-opus-5-5", id="the latest"),
         pytest.param("claude-sonet-5-5", None, id="nobody's id"),
         pytest.param("gpt-4o-2024-08-06", "gpt-4o", id="a dated id as OpenAI writes it"),
+        pytest.param("gpt-4o-2024-05-13", "gpt-4o-2024-05-13", id="a dated id with a price of its own"),
         pytest.param("gpt-5.4-2026-03-05", "gpt-5.4", id="a dated id with a point in it"),
         pytest.param("gpt-5.4-mini-2026-03-17", "gpt-5.4-mini", id="a dated id of the smaller one"),
         pytest.param("gpt-4o-2024", None, id="half a date"),
@@ -428,7 +429,7 @@ def test_the_catalogue_is_a_good_models_json() -> None:
     ],
 )
 def test_dated_ids_are_known(model_id: str, known_as: str | None) -> None:
-    """Production pins ids by date, and their prices and limits are those of the plain id."""
+    """Production pins ids by date; their prices and limits are those of the plain id, unless they have their own."""
     provider = "openai" if model_id.startswith("gpt") else "anthropic"
     entry = ModelEntry(provider=provider, provider_config=ProviderConfig(model_id=model_id))
     info = resolve("a", models=ModelsConfig(active="a", models={"a": entry})).provider_config.model_info
@@ -480,9 +481,9 @@ def test_every_alias_of_the_catalogue_opens(alias: str) -> None:
     assert info.prices_as_of is not None
     assert info.context_window is not None
     assert calculate_cost(used, info) is not None
-    # OpenAI's large models have no cache; writing to it is free at others, so that nobody reports it.
+    # OpenAI's large models have no cache, nor has its oldest; writing to it is free at others: nobody reports it.
     reads = info.cache_reads_price is not None
-    assert reads != (entry.provider == "openai" and provider.get_model().id.endswith("-pro"))
+    assert reads != (entry.provider == "openai" and provider.get_model().id.endswith(("-pro", "-2024-05-13")))
     writes = entry.provider == "anthropic" or info.supports_cache_options is True
     cached = [(reads, UsageChunk(cache_read_tokens=1)), (writes, UsageChunk(cache_write_tokens=1))]
     cached.append((writes, UsageChunk(cache_write_tokens=1, cache_write_extended_tokens=1)))
@@ -532,7 +533,7 @@ def times(special: Prices, plain: Prices) -> dict[str, Fraction]:
 PRIORITY = {
     "gpt-5.5": Fraction(5, 2),
     "gpt-5-mini": Fraction(9, 5),
-    **dict.fromkeys(("gpt-4.1", "gpt-4.1-mini", "o3"), Fraction(7, 4)),
+    **dict.fromkeys(("gpt-4.1", "gpt-4.1-mini", "gpt-4o-2024-05-13", "o3"), Fraction(7, 4)),
     "gpt-4o": Fraction(17, 10),
     "gpt-4o-mini": Fraction(5, 3),
 }
