@@ -295,3 +295,10 @@ def mutate(session: nox.Session) -> None:
     """Read a million broken recordings: nothing may come out but chunks and ProviderErrors. Arguments: COUNT, SEED."""
     session.install(*GROUPS["tests"], ".")
     session.run("python", "tests/mutate.py", *session.posargs)
+
+
+@nox.session
+def prices(session: nox.Session) -> None:
+    """Compare what all recorded answers cost with what genai-prices says: a difference without a reason is an error."""
+    session.install(*GROUPS["tests"], "genai-prices", ".")
+    session.run("python", "tests/compare_prices.py")
