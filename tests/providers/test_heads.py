@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from penstock import BaseProvider, Message, Options, ProviderError, ResponseHead
-from penstock.middleware import HeadersSeen, Observe, RateLimit, Retry
+from penstock.middleware import AttemptFailed, HeadersSeen, Observe, RateLimit, Retry
 from penstock.testing import WIRES, Emulator, ScriptedProvider, ServerReply, WireName, provider_on
 from penstock.testing.answers import answer
 
@@ -21,7 +21,8 @@ LAST = {
 
 def replies(wire: WireName) -> list[ServerReply]:
     """An overload, then an answer which says that it is the last one allowed."""
-    busy = ServerReply([b"busy"], 503, {"content-type": "text/plain", "request-id": "req_1"}, whole=True)
+    ids = {"request-id": "req_1", "x-request-id": "of_a_gateway"}
+    busy = ServerReply([b"busy"], 503, {"content-type": "text/plain", **ids}, whole=True)
     headers = {"content-type": "text/event-stream", "x-request-id": "req_2", **LAST[wire]}
     return [busy, ServerReply(answer(wire, "Hello!"), headers=headers)]
 
@@ -38,13 +39,15 @@ async def test_each_answers_head_is_heard(wire: WireName) -> None:
     heads: list[ResponseHead] = []
     events: list[object] = []
     async with Emulator(*replies(wire)) as emulator, provider_on(wire, emulator.url) as inner:
-        await ask(Observe(Retry(inner, base=0.001), events.append), Options(on_head=heads.append))
+        retry = Retry(inner, base=0.001, listener=events.append)
+        await ask(Observe(retry, events.append), Options(on_head=heads.append))
     assert [(head.status, head.request_id) for head in heads] == [(503, "req_1"), (200, "req_2")]
     assert heads[0].wait is None
     assert heads[1].wait is not None
     assert heads[1].wait >= 5400
     seen = [(event.status, event.wait) for event in events if isinstance(event, HeadersSeen)]
     assert seen == [(head.status, head.wait) for head in heads]
+    assert [event.request_id for event in events if isinstance(event, AttemptFailed)] == ["req_1"]
 
 
 @pytest.mark.parametrize("wire", WIRES)

@@ -13,7 +13,7 @@ from penstock.wire.retry_after import quoted_headers, said_in_headers, said_of_b
 if TYPE_CHECKING:
     from penstock.providers.connections import Sending
 
-__all__ = ["RefusedError", "no_answer", "pool_full", "refusal", "request_id_of"]
+__all__ = ["RefusedError", "no_answer", "pool_full", "refusal"]
 
 _CERTIFICATE_HINT: Final = "Check baseUrl, the clock, and whether SSL_CERT_FILE must name a company's own certificates."
 _PROXY_HINT: Final = "Check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, with user and password where the proxy wants them."
@@ -85,8 +85,3 @@ def refusal(error: ProviderError, refused: RefusedError, asked: str) -> Provider
         error.retry_after = said_of_buckets(refused.status, headers, now)
     refused.headers, refused.body = {}, b""  # it hangs on the error that the caller sees, and may echo the key
     return error
-
-
-def request_id_of(headers: Mapping[str, str]) -> str | None:
-    """What the vendor's support asks for, as the head of an answer says it; None where it does not."""
-    return headers.get("request-id") or headers.get("x-request-id")

@@ -30,7 +30,7 @@ from penstock.core.errors import (
 from penstock.core.messages import ResponseHead
 from penstock.providers.deadlines import Watch
 from penstock.providers.exchange import Exchange, SDKClient
-from penstock.providers.failures import RefusedError, no_answer, pool_full, refusal, request_id_of
+from penstock.providers.failures import RefusedError, no_answer, pool_full, refusal
 from penstock.providers.redaction import (
     Secrets,
     check_secrets,
@@ -41,6 +41,7 @@ from penstock.providers.redaction import (
     url_secrets,
     watch_logs,
 )
+from penstock.wire.errors import request_id_of
 from penstock.wire.retry_after import wait_of_buckets
 
 if TYPE_CHECKING:

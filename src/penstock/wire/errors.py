@@ -30,7 +30,7 @@ from penstock.wire.phrases import CODES, MODELS_FAULT, matching
 from penstock.wire.retry_after import said_in_body
 from penstock.wire.statuses import kind_of, with_status
 
-__all__ = ["FORMS", "decode_whole", "holds_error", "response_error", "stream_error"]
+__all__ = ["FORMS", "decode_whole", "holds_error", "request_id_of", "response_error", "stream_error"]
 
 T = TypeVar("T")
 
@@ -84,6 +84,8 @@ FORMS: Final = (
 )
 """The first that fits counts."""
 _WELL: Final = (0, 200, "0", "200", "success", "OK")  # codes of an answer that is none
+# Anthropic's first: a gateway before it writes an `x-request-id` of its own.
+_REQUEST_IDS: Final = ("request-id", "x-request-id", "x-generation-id", "apim-request-id")
 _CONTENT: Final = ("choices", "output", "content")  # what has one of them and a message beside it is no error
 
 
@@ -115,9 +117,13 @@ def response_error(status: int, headers: Mapping[str, str], body: bytes, faults:
     """
     said = _parsed(body) or _Said(message=shown(body).strip() or "an empty answer")
     error = with_status(_refined(kind_of(status), said, faults, status=status), status)
-    names = ("x-request-id", "request-id", "x-generation-id", "apim-request-id")
-    error.request_id = next((headers[name] for name in names if headers.get(name)), said.request_id)
+    error.request_id = request_id_of(headers) or said.request_id
     return error
+
+
+def request_id_of(headers: Mapping[str, str]) -> str | None:
+    """What the vendor's support asks for, by the headers of an answer; None where they have none."""
+    return next((headers[name] for name in _REQUEST_IDS if headers.get(name)), None)
 
 
 def stream_error(data: bytes, faults: Collection[str] = ()) -> ProviderError:

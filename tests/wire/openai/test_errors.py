@@ -118,8 +118,9 @@ def test_a_reason_is_shown_up_to_2000_characters() -> None:
 
 
 REQUEST_IDS = [
-    pytest.param({"x-request-id": "a", "request-id": "b"}, b"{}", "a", id="OpenAI"),
-    pytest.param({"request-id": "b"}, b"{}", "b", id="Anthropic behind a gateway"),
+    pytest.param({"x-request-id": "a"}, b"{}", "a", id="OpenAI"),
+    pytest.param({"request-id": "b"}, b"{}", "b", id="Anthropic"),
+    pytest.param({"x-request-id": "a", "request-id": "b"}, b"{}", "b", id="Anthropic behind a gateway with its own"),
     pytest.param({"x-generation-id": "c"}, b"{}", "c", id="OpenRouter"),
     pytest.param({"apim-request-id": "d"}, b"{}", "d", id="Azure"),
     pytest.param({}, b'{"error":{"message":"x"},"request_id":"e"}', "e", id="beside the error"),
