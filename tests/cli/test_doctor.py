@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -51,6 +52,42 @@ async def test_what_a_call_shows(replies: Sequence[ServerReply], marks: str, sai
     assert any(said in f"{finding.said} {finding.advice}" for finding in findings), findings
     assert all(finding.advice for finding in findings if finding.works is False)
     assert len(emulator.requests) == len(replies)
+
+
+def with_usage(**usage: Any) -> ServerReply:
+    """All is well, with this report at the end."""
+    last = b"data: %b\n\n" % msgspec.json.encode({"choices": [], "usage": usage})
+    return ServerReply([last if b"completion_tokens" in bytes(event) else event for event in WELL.body])  # type: ignore[arg-type]
+
+
+ASKS = "Give the prices in modelInfo of models.json."
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("dialect", "info", "reply", "said", "advice"), [
+    pytest.param("openai-compatible", PRICED, with_usage(prompt_tokens=9, completion_tokens=2), "$0.000013", "",
+                 id="prices"),
+    pytest.param("openai-compatible", ModelInfo(), with_usage(prompt_tokens=9, completion_tokens=2), "price unknown",
+                 ASKS, id="no prices"),
+    pytest.param("openai-compatible", PRICED, with_usage(prompt_tokens=9), "≥ $0.000009 (1 call unknown)", "",
+                 id="prices, and half a report"),
+    pytest.param("llamacpp", ModelInfo(), with_usage(prompt_tokens=9, completion_tokens=2), "$0.00", "",
+                 id="a server of one's own"),
+    pytest.param("openrouter", ModelInfo(), with_usage(prompt_tokens=9, completion_tokens=2, cost=0.5), "$0.50", "",
+                 id="the vendor says what it costs"),
+])  # fmt: skip
+async def test_prices_are_asked_for_where_there_are_none(
+    dialect: str, info: ModelInfo, reply: ServerReply, said: str, advice: str
+) -> None:
+    """And not where the bill is open for another reason."""
+    async with Emulator(reply) as emulator:
+        config = ProviderConfig(
+            model_id="m", api_key="none", base_url=f"{emulator.url}/v1", model_info=info, wire="chat"
+        )
+        async with OpenAIProvider(config, dialect) as provider:
+            (usage,) = [finding for finding in await examine(provider) if finding.what == "usage"]
+    assert usage.said.endswith(f" out, {said}")
+    assert usage.advice == advice
 
 
 def test_a_server_that_is_not_there(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

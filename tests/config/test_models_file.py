@@ -29,7 +29,9 @@ from penstock import (
 )
 from penstock.config.catalog import catalog
 from penstock.config.models_file import find_models_file, models_schema
+from penstock.core.cost import prices_at
 from penstock.core.models import PriceHours, Prices
+from penstock.wire.vendors import DIALECTS
 
 
 def wrong(name: str, where: str, value: object, *said: str) -> Any:
@@ -555,6 +557,29 @@ def test_only_new_models_of_openai_bill_what_they_write_to_the_cache(alias: str)
         written = [prices.cache_writes_price, prices.cache_writes_extended_price]
         assert written == ([prices.input_price * 5 / 4, prices.input_price * 5 / 2] if billed else [None, None])
     assert info.supports_cache_options is (billed if catalog().models[alias].provider == "openai" else None)
+
+
+@pytest.mark.parametrize("alias", named(OPENAI))
+def test_what_openai_bills_for_searches_and_regions(alias: str) -> None:
+    """A search has its price, but at the models whose searches are also billed in tokens that no count shows; where
+    data stays in a region, models since gpt-5.4 cost a tenth more.
+    """
+    info = packaged(alias)
+    searches = None if alias.startswith(("gpt-4.1", "gpt-4o")) else Decimal(10)
+    assert {sheet.web_search_price for sheet in (info, *info.variants.values(), *(info.tiers or ()))} == {searches}
+    factor = Decimal("1.1") if alias.startswith(("gpt-5.4", "gpt-5.5", "gpt-5.6", "gpt-6")) else Decimal(1)
+    assert info.input_price is not None
+    for host, times in (("api.openai.com", Decimal(1)), ("eu.api.openai.com", factor), ("proxy.test", Decimal(1))):
+        here = prices_at(info, DIALECTS["openai"], f"https://{host}/v1")
+        assert (here.input_price, here.web_search_price) == (info.input_price * times, searches), host
+
+
+def test_every_claude_says_how_much_it_can_write() -> None:
+    """So that no answer is cut at what some other model can."""
+    infos = [entry.provider_config.model_info for entry in catalog().models.values() if entry.provider == "anthropic"]
+    assert [info.max_tokens for info in infos if info is not None and info.input_price is not None].count(None) == 0
+    newest = {packaged(f"claude-{name}").max_tokens for name in ("fable-5-2", "opus-5-5", "sonnet-5-5", "haiku-5-5")}
+    assert newest == {128_000}
 
 
 def bill(name: str, alias: str, on: str, counts: tuple[int, int, int, int, int], dollars: str | None) -> Any:

@@ -199,6 +199,22 @@ ITEMS = [
         id="an approval",
     ),
 ]
+BY_PROGRAM = pytest.param(
+    {
+        "type": "function_call",
+        "id": "fc_1",
+        "call_id": "c",
+        "status": "completed",
+        "name": "roll",
+        "arguments": '{"n":2}',
+        "namespace": "dice",
+        "caller": PROGRAM,
+    },
+    ("roll", {"n": 2}),
+    [("5", False, {"type": "function_call_output", "output": "5", "caller": PROGRAM})],
+    ("id", "status"),
+    id="a function in a namespace, which a program of the vendor's called",
+)
 
 
 def folded(chunks: Sequence[Chunk]) -> Message:
@@ -216,7 +232,7 @@ def history(said: Message, id_: str, content: Any, *, is_error: bool = False) ->
     return [Message("user", "go"), said, Message("user", [ToolResultPart(id=id_, content=content, is_error=is_error)])]
 
 
-@pytest.mark.parametrize(("item", "call", "results", "left"), ITEMS)
+@pytest.mark.parametrize(("item", "call", "results", "left"), [*ITEMS, BY_PROGRAM])
 def test_an_item_is_a_call_and_goes_back(
     item: dict[str, Any], call: tuple[str, dict[str, Any]], results: list[Any], left: tuple[str, ...]
 ) -> None:
@@ -237,7 +253,7 @@ def test_an_item_is_a_call_and_goes_back(
             assert answered == {**wanted, id_field: "c"}
 
 
-@pytest.mark.parametrize(("item", "call", "results", "left"), ITEMS)
+@pytest.mark.parametrize(("item", "call", "results", "left"), [*ITEMS, BY_PROGRAM])
 def test_at_another_vendor_it_is_a_call_of_a_function(
     item: dict[str, Any], call: tuple[str, dict[str, Any]], results: list[Any], left: tuple[str, ...]
 ) -> None:

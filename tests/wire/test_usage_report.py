@@ -12,10 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock import ModelInfo, TextChunk, UsageChunk
-from penstock.core.dialect import Wire
+from penstock.core.cost import Meter
+from penstock.core.dialect import Dialect, Wire
 from penstock.testing import anthropic_events, chat_events, responses_message
+from penstock.wire.answer_reader import AnswerReader
+from penstock.wire.anthropic.answer import AnthropicDecoder
 from penstock.wire.usage_report import Counts, read_report
-from reading import read, read_openai, text_of, usage_of
+from penstock.wire.vendors import DIALECTS
+from reading import DAY, DECODERS, PRICED, read, read_openai, text_of, usage_of
 
 SAID: Final = [{"type": "message", "content": [{"type": "output_text", "text": "All of it."}]}]
 FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -196,6 +200,32 @@ def test_sound_has_a_price_of_its_own_where_it_is_said() -> None:
     total = usage_of(read_openai([body], "mistral", info=info))
     assert (total.input_tokens, total.output_tokens) == (384, 201)
     assert total.cost == Decimal(9 + 2 * 201 + 4 * 375) / 10**6
+
+
+@pytest.mark.parametrize("row", [*DIALECTS.values()], ids=lambda row: row.name)
+@pytest.mark.parametrize("dollars", ["0", "0.5", "1000000000"])
+def test_a_statement_is_the_bill_where_the_row_says_so(row: Dialect, dollars: str) -> None:
+    """Elsewhere it is a gateway's guess, and the user's own prices count; what is called an estimate counts nowhere."""
+    guesses = {"estimated_cost": 7, "cost_estimate": 7, "market_cost": 7}
+    for wire in row.wires:
+        meter = Meter(PRICED, DAY)
+        decoder = AnthropicDecoder(meter, row) if wire == "messages" else DECODERS[wire](meter, row)
+        reader = AnswerReader(decoder)
+        usage: dict[str, Any] = {"cost": float(dollars), **guesses}
+        if wire == "chat":
+            usage |= {"prompt_tokens": 10, "completion_tokens": 4}
+            event = {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}], "usage": usage}
+            body = b"data: %b\n\ndata: [DONE]\n\n" % msgspec.json.encode(event)
+        elif wire == "responses":
+            answered = {"id": "r", "status": "completed", "output": SAID}
+            usage |= {"input_tokens": 10, "output_tokens": 4}
+            body = msgspec.json.encode({"object": "response", **answered, "usage": usage})
+        else:
+            usage |= {"input_tokens": 10, "output_tokens": 4}
+            said = {"type": "message", "content": [{"type": "text", "text": "Hi"}], "stop_reason": "end_turn"}
+            body = msgspec.json.encode({**said, "usage": usage})
+        total = usage_of([*reader.feed(body), *reader.close()])
+        assert total.cost == Decimal(dollars if row.states_cost else "0.00009"), wire
 
 
 FEES: list[Any] = [
