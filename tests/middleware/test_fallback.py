@@ -28,11 +28,12 @@ from penstock import (
     QuotaExceededError,
     RateLimitError,
     ServerError,
+    StopChunk,
     StreamInterruptedError,
     TextChunk,
     TokenLimitError,
 )
-from penstock.middleware import CircuitBreaker, Event, Fallback, FallbackTo
+from penstock.middleware import CircuitBreaker, Completed, Event, Fallback, FallbackTo, FirstChunk, Observe, Started
 from penstock.testing import ScriptedProvider
 from playing import ASK, HI, Clock, bill, cancelled_while_waiting, collect, outcome, used
 
@@ -199,6 +200,19 @@ async def test_a_listener_is_told_who_is_asked_next() -> None:
     assert (str(to.error.message), to.usage, to.request_id) == ("broke", used(3), "req_1")
     await outcome(provider)
     assert len(events) == 2, "the last one's failure is the call's, and Observe's to tell of"
+
+
+async def test_who_observes_it_is_told_who_answered() -> None:
+    """Not only who was asked first; and that it is one call."""
+    events: list[Event] = []
+    second = ScriptedProvider([TextChunk("Hi"), StopChunk(reason="stop", model="b-2026")], model="b")
+    inner = Fallback(ScriptedProvider([ServerError("broke")], model="a"), second, listener=events.append, clock=Clock())
+    await collect(Observe(inner, events.append))
+    told = [(type(event), event.model, event.answered) for event in (events[0], *events[-3:])]
+    assert told == [
+        (Started, "a", None), (FallbackTo, "b", None), (FirstChunk, "a", None), (Completed, "a", "b-2026")
+    ]  # fmt: skip
+    assert len({event.call for event in events}) == 1
 
 
 class Priced(ScriptedProvider):
