@@ -561,8 +561,8 @@ def test_only_new_models_of_openai_bill_what_they_write_to_the_cache(alias: str)
 
 @pytest.mark.parametrize("alias", named(OPENAI))
 def test_what_openai_bills_for_searches_and_regions(alias: str) -> None:
-    """A search has its price, but at the models whose searches are also billed in tokens that no count shows; where
-    data stays in a region, models since gpt-5.4 cost a tenth more.
+    """A search costs the same at all models but gpt-4.1 and gpt-4o, of which no price was read; where data stays in a
+    region, models since gpt-5.4 cost a tenth more.
     """
     info = packaged(alias)
     searches = None if alias.startswith(("gpt-4.1", "gpt-4o")) else Decimal(10)
