@@ -278,11 +278,14 @@ def test_at_another_vendor_it_is_a_call_of_a_function(
     ],
 )
 def test_a_computer_answers_with_what_it_shows(content: Any, said: str) -> None:
-    """The API has no other answer, so it is refused before it is sent."""
+    """The API has no other answer, so it is refused before it is sent; a failure goes as that of a function."""
     item = ITEMS[5].values[0]
     message = folded(read_openai([responses_document(item)], "openai", "responses"))  # type: ignore[arg-type]
     with pytest.raises(InvalidRequestError, match=said):
-        encode(history(message, "c", content, is_error=True), wire="responses")
+        encode(history(message, "c", content), wire="responses")
+    sent = msgspec.json.decode(encode(history(message, "c", content, is_error=True), wire="responses"))["input"]
+    assert [each["type"] for each in sent[1:]] == ["function_call", "function_call_output"]
+    assert {each["call_id"] for each in sent[1:]} == {"c"}
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 A result is text or parts for whoever made it; each kind of item wants it in a form of its own. Text that is JSON of
 that form already goes as it is, so a function may say all that the vendor can be told.
-Source: the types of the openai SDK 3.54; that `local_shell_call_output` wants `call_id`, not `id`, from OpenAI's guide
-to the tool; read 2026-11-30.
+Source: the types of the openai SDK 3.54. Those of `local_shell_call_output` have `id`, but clients that use the tool
+send `call_id`, and so does this. Read 2026-11-30; no real API has been asked.
 """
 
 from __future__ import annotations
@@ -33,22 +33,30 @@ class OwnCall:
         self.row: ClientCall | None = CLIENT_CALLS.get(str(self.beside.get("type")))
         self._name, self._id = part.name, id_
         self._arguments = arguments
+        self._item: dict[str, Any] = {}
         self._fields: Mapping[str, Any] = _fields.decode(arguments) if self.row is not None else {}
 
     def item(self) -> dict[str, Any]:
         """The call."""
         row = self.row
         if row is None:
-            return {
-                "type": "function_call", "call_id": self._id, "name": self._name, "arguments": self._arguments,
-                **self.beside,
-            }  # fmt: skip
-        named = {row.named_by: self._name} if row.named_by else {}
-        return {"type": row.item, row.id_field: self._id, **named, **self._fields, **self.beside}
+            self._item = {**self._function(), **self.beside}
+        else:
+            named = {row.named_by: self._name} if row.named_by else {}
+            self._item = {"type": row.item, row.id_field: self._id, **named, **self._fields, **self.beside}
+        return self._item
+
+    def _function(self) -> dict[str, Any]:
+        return {"type": "function_call", "call_id": self._id, "name": self._name, "arguments": self._arguments}
 
     def result(self, part: ToolResultPart, output: Any, image_url: Callable[[ImagePart], str]) -> dict[str, Any]:
         """What answers it. output: the result as a function's would be sent."""
         caller = {"caller": self.beside["caller"]} if "caller" in self.beside else {}
+        if self.row is not None and self.row.item == "computer_call" and part.is_error and _image(part) is None:
+            # Of a screen that cannot be shown the API has no word: the two go as another vendor would get them.
+            self._item.clear()
+            self._item |= self._function()
+            return {"type": "function_call_output", "call_id": self._id, "output": output}
         if self.row is None:
             return {"type": "function_call_output", "call_id": self._id, "output": output, **caller}
         fields = _RESULTS[self.row.item](self, part, output, image_url)
@@ -76,9 +84,7 @@ class OwnCall:
         return {"call_id": self._id, "status": status, "output": _said(part)}
 
     def _screenshot(self, part: ToolResultPart, output: Any, image_url: Callable[[ImagePart], str]) -> dict[str, Any]:
-        parts = [] if isinstance(part.content, str) else part.content
-        image = next((each for each in reversed(parts) if isinstance(each, ImagePart)), None)
-        if image is None:
+        if (image := _image(part)) is None:
             refuse(f"the result of a {self.row and self.row.item} has to be an image, a screenshot: {_said(part)!r}")
         answer = {"call_id": self._id, "output": {"type": "computer_screenshot", "image_url": image_url(image)}}
         checks = self._fields.get("pending_safety_checks")
@@ -113,6 +119,12 @@ def _decoded(text: str, empty: Any = None) -> Any:
         return _fields.decode(text) if empty is None else msgspec.json.decode(text)
     except UNDECODABLE:
         return {} if empty is None else empty
+
+
+def _image(part: ToolResultPart) -> ImagePart | None:
+    """The last image of a result."""
+    parts = [] if isinstance(part.content, str) else part.content
+    return next((each for each in reversed(parts) if isinstance(each, ImagePart)), None)
 
 
 def _said(part: ToolResultPart, *, errors: bool = False) -> str:
