@@ -197,7 +197,7 @@ CALLS: Final = [ToolCallPart(id=id_, name="echo", arguments=f'{{"text": "{id_}"}
     ],
 )
 async def test_open_calls_are_run_first(after: Any, runs: list[str], kept: Any) -> None:
-    """Their results come before the model is asked, and stand first in the message behind the calls."""
+    """Their results come before the model is asked, and stand with the others before all that the user says."""
     history = [GO, Message("assistant", CALLS), *([Message("user", after)] if after else [])]
     before = list(history)
     provider = ScriptedProvider(DONE)
@@ -205,8 +205,21 @@ async def test_open_calls_are_run_first(after: Any, runs: list[str], kept: Any) 
     assert sorted(ran) == runs
     assert [each.id for each in chunks[: len(runs)] if isinstance(each, ToolResultChunk)] == runs
     results = [ToolResultPart(id=id_, content=id_) for id_ in runs]
-    expected = before if kept is None else [*before[:2], Message("user", [*results, *kept])]
+    there = [part for part in kept or () if isinstance(part, ToolResultPart)]
+    said = [part for part in kept or () if not isinstance(part, ToolResultPart)]
+    expected = before if kept is None else [*before[:2], Message("user", [*there, *results, *said])]
     assert history[:-1] == expected == list(provider.calls[0].messages)
+
+
+@pytest.mark.anyio
+async def test_of_two_open_calls_of_one_id_the_first_has_the_result() -> None:
+    """Some servers number the calls of each answer from 0, and some call all of them by one name."""
+    calls = [ToolCallPart(id="0", name="echo", arguments=f'{{"text": "{text}"}}') for text in ("first", "second")]
+    first = ToolResultPart(id="0", content="first")
+    history = [GO, Message("assistant", calls), Message("user", [TextPart("Well?"), first])]
+    await loop(ScriptedProvider(DONE), history)
+    assert ran == ["second"]
+    assert history[2] == Message("user", [first, ToolResultPart(id="0", content="second"), TextPart("Well?")])
 
 
 @pytest.mark.anyio

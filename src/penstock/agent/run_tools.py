@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableSequence, Sequence
 from typing import Final, TypeAlias, TypeVar
 
@@ -200,7 +201,9 @@ class _Turns:
             after = self.messages[place + 1 : place + 2]
             said = after[0].content if after else []
             parts = [TextPart(said)] if isinstance(said, str) else list(said)
-            self.messages[place + 1 : place + 2] = [Message("user", [*_parts(results), *parts])]
+            there = [part for part in parts if isinstance(part, ToolResultPart)]
+            rest = [part for part in parts if not isinstance(part, ToolResultPart)]
+            self.messages[place + 1 : place + 2] = [Message("user", [*there, *_parts(results), *rest])]
         return results
 
     async def _run(self, calls: Sequence[ToolCallChunk], results: list[ToolResultChunk], scope: Scope) -> None:
@@ -259,8 +262,13 @@ def _open_calls(messages: Sequence[Message]) -> tuple[int, list[ToolCallChunk]]:
     if place < 0:
         return place, []
     parts = [part for message in messages[place:] if not isinstance(message.content, str) for part in message.content]
-    answered = {part.id for part in parts if isinstance(part, ToolResultPart)}
-    made = [part for part in parts if isinstance(part, ToolCallPart) and part.id not in answered]
+    results = Counter(part.id for part in parts if isinstance(part, ToolResultPart))
+    made = []
+    for part in parts:
+        if isinstance(part, ToolCallPart):
+            if not results[part.id]:
+                made.append(part)
+            results[part.id] -= 1 if results[part.id] else 0  # of one id the first calls have the results
     return place, [
         ToolCallChunk(
             id=part.id, name=part.name, arguments=part.arguments, problem=problem_of(part.arguments),
