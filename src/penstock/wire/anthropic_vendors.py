@@ -5,6 +5,7 @@ The sources are named in each row; all were read on 2026-11-30. "seen" is what r
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from penstock.core.dialect import Dialect
@@ -41,73 +42,63 @@ ANTHROPIC: Final = Dialect(
 
 # What servers of Anthropic's wire with models of their own have in common. They cache by themselves and ignore marks.
 _NO_SCHEMA: Final = {"response_schema": None, "service_tier": None, "parallel_tool_calls": None}
+_messages: Final = partial(
+    Dialect,
+    wires=("messages",),
+    reasoning_off={"thinking": {"type": "disabled"}},
+    chat_documents=False,
+    cache=None,
+)
 
 MESSAGES: Final = (
-    Dialect(
+    _messages(
         name="deepseek-anthropic",
         source="https://api-docs.deepseek.com/guides/anthropic_api, its table of what is supported and what ignored",
         base_url="https://api.deepseek.com/anthropic",
         key_variables=("DEEPSEEK_API_KEY",),
         key_header="x-api-key",
-        wires=("messages",),
         option_fields={**_NO_SCHEMA, "top_k": None, "reasoning_budget": None},
         ranges={"temperature": (0, 2)},
-        reasoning_off={"thinking": {"type": "disabled"}},
         effort_thinking="enabled",
         # "The `content[].thinking` in the thinking mode must be passed back to the API", a 400 of 2026; signed by some
         # of its versions, with the message's id, and unsigned by others.
         reasoning_echo="thinking",
-        chat_documents=False,
-        cache=None,
         catalog_of="deepseek",
     ),
-    Dialect(
+    _messages(
         name="kimi-anthropic",
         source="https://platform.moonshot.ai/docs/guide/agent-support and what MoonshotAI/Kimi-K2#129 observed",
         base_url="https://api.moonshot.ai/anthropic",
         key_variables=("MOONSHOT_API_KEY",),
-        wires=("messages",),
         option_fields={**_NO_SCHEMA, "top_k": None, "reasoning_budget": None},
-        reasoning_off={"thinking": {"type": "disabled"}},
         # "thinking is enabled but reasoning_content is missing in assistant tool call message", a 400 of 2026.
         reasoning_echo="thinking",
-        chat_documents=False,
-        cache=None,
     ),
-    Dialect(
+    _messages(
         name="minimax-anthropic",
         source="https://platform.minimax.io/docs/api-reference/text-anthropic-api, its table of parameters",
         base_url="https://api.minimax.io/anthropic",
         key_variables=("MINIMAX_API_KEY",),
-        wires=("messages",),
         # It knows only whether to think: `extra={"thinking": {"type": "adaptive"}}`.
         option_fields={**_NO_SCHEMA, "top_k": None, "stop": None, "reasoning": None, "reasoning_budget": None},
-        reasoning_off={"thinking": {"type": "disabled"}},
         # All blocks of an answer have to be appended to the history, by the same page.
         reasoning_echo="thinking",
-        chat_documents=False,
-        cache=None,
     ),
-    Dialect(
+    _messages(
         name="zai-anthropic",
         source="https://docs.z.ai/devpack/tool/claude and https://docs.z.ai/guides/capabilities/thinking-mode",
         base_url="https://api.z.ai/api/anthropic",
         key_variables=("ZAI_API_KEY",),
-        wires=("messages",),
         option_fields={**_NO_SCHEMA, "top_k": None, "reasoning": None, "reasoning_budget": None},
-        reasoning_off={"thinking": {"type": "disabled"}},
         reasoning_echo="thinking",
-        chat_documents=False,
-        cache=None,
     ),
-    Dialect(
+    _messages(
         name="llamacpp-anthropic",
         source="llama.cpp's tools/server/server-chat.cpp of 2026-09, what it reads of a request",
         base_url="http://localhost:8080",
         key_variables=("LLAMA_API_KEY",),
         needs_key=False,
         is_free=True,
-        wires=("messages",),
         option_fields={**_NO_SCHEMA, "reasoning": None},
         ranges={"temperature": (0, 2)},
         reasoning_off={"chat_template_kwargs": {"enable_thinking": False}},
@@ -115,17 +106,14 @@ MESSAGES: Final = (
         tool_choices=("auto", "required"),
         # The template of the model gets it as its reasoning.
         reasoning_echo="thinking",
-        chat_documents=False,
-        cache=None,
         request_faults=LLAMA_FAULTS,
     ),
     # Most of all gateways in front of Anthropic's models, to which marks are worth their money.
-    Dialect(
+    _messages(
         name="anthropic-compatible",
         source="what servers of this API have in common",
         key_variables=(),
-        wires=("messages",),
-        reasoning_off={"thinking": {"type": "disabled"}},
+        chat_documents=True,
         reasoning_echo="thinking",
         cache="marks",
         recursive_schemas=False,

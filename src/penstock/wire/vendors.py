@@ -7,6 +7,7 @@ The tests' data for each is in tests/support/dialects.py. The sources are named 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
@@ -21,6 +22,9 @@ __all__ = ["ANTHROPIC", "DIALECTS", "completed", "rows_of"]
 _MAX: Final = {"max_tokens": "max_tokens", "user": "user"}
 # Servers that sample themselves take this as well.
 _LOCAL: Final = {**_MAX, "top_k": "top_k"}
+
+# What no API but OpenAI's own has: limits of its efforts and ids, documents on the chat wire, a cache that can be told.
+_other: Final = partial(Dialect, chat_efforts=None, longest_call_id=None, chat_documents=False, cache=None)
 
 _ROWS: Final = (
     ANTHROPIC,
@@ -42,7 +46,7 @@ _ROWS: Final = (
         chat_documents=False,
         think_tags=True,
     ),
-    Dialect(
+    _other(
         name="deepseek",
         source="https://api-docs.deepseek.com; streams seen",
         base_url="https://api.deepseek.com",
@@ -58,29 +62,21 @@ _ROWS: Final = (
             "parallel_tool_calls": None,
         },
         reasoning_off={"thinking": {"type": "disabled"}},
-        chat_efforts=None,
         # With tools a 400 without it; empty text is enough where there was none.
         reasoning_echo="reasoning_content",
-        longest_call_id=None,
-        chat_documents=False,
-        cache=None,
     ),
-    Dialect(
+    _other(
         name="xai",
         source="https://docs.x.ai/docs; streams seen: whole calls in one piece, reasoning beside the output count",
         base_url="https://api.x.ai/v1",
         key_variables=("XAI_API_KEY",),
         wires=("chat", "responses"),
         option_fields=_MAX,
-        chat_efforts=None,
-        longest_call_id=None,
-        chat_documents=False,
         encrypted_reasoning=True,
         server_calls=("custom_tool_call",),  # of its own search; seen 2026-11-29
-        cache=None,
         states_cost=True,
     ),
-    Dialect(
+    _other(
         name="google",
         source="https://ai.google.dev/gemini-api/docs/openai; streams seen: no index of calls, cumulative usage",
         base_url="https://generativelanguage.googleapis.com/v1beta/openai",
@@ -93,17 +89,13 @@ _ROWS: Final = (
             "service_tier": None,
             "parallel_tool_calls": None,
         },
-        chat_efforts=None,
         # The signature of a thought stands on its call and has to come back on it.
         reasoning_echo="extra_content",
         # The documented word for a call without one, ai.google.dev/gemini-api/docs/thought-signatures.
         foreign_extra={"google": {"thought_signature": "skip_thought_signature_validator"}},
-        longest_call_id=None,
-        chat_documents=False,
-        cache=None,
         output_is_rest=True,
     ),
-    Dialect(
+    _other(
         name="mistral",
         # A user's words after a tool's result are taken: 15 recordings of 2026, though refused until 2026-06 by report.
         source="https://docs.mistral.ai/api and the types of mistralai 3.7; streams seen",
@@ -113,29 +105,22 @@ _ROWS: Final = (
         # A field that it does not know is a 422.
         stream_usage=False,
         option_fields={**_LOCAL, "seed": "random_seed", "user": None},
-        chat_efforts=None,
         required_word="any",
         call_id_length=9,
-        chat_documents=False,
-        cache=None,
         audio_is_rest=True,
     ),
-    Dialect(
+    _other(
         name="groq",
         source="the types of the groq SDK 1.7; streams seen: usage in x_groq",
         base_url="https://api.groq.com/openai/v1",
         key_variables=("GROQ_API_KEY",),
         wires=("chat", "responses"),
         option_fields={"user": "user"},
-        chat_efforts=None,
-        longest_call_id=None,
-        chat_documents=False,
-        cache=None,
         # Several models and tools behind one name.
         fee_models=("compound*", "groq/compound*"),
         think_tags=True,
     ),
-    Dialect(
+    _other(
         name="openrouter",
         source="https://openrouter.ai/docs; streams seen: cost in the usage",
         base_url="https://openrouter.ai/api/v1",
@@ -143,15 +128,14 @@ _ROWS: Final = (
         wires=("chat", "responses"),
         option_fields={**_LOCAL, "reasoning": "reasoning.effort", "reasoning_budget": "reasoning.max_tokens"},
         reasoning_off={"reasoning": {"enabled": False}},
-        chat_efforts=None,
         reasoning_echo="reasoning_details",
-        longest_call_id=None,
         encrypted_reasoning=True,
+        chat_documents=True,
         cache="top_level",
         states_cost=True,
         think_tags=True,
     ),
-    Dialect(
+    _other(
         name="together",
         source="https://docs.together.ai/reference/chat-completions and the types of the together SDK 3.1",
         base_url="https://api.together.xyz/v1",
@@ -159,90 +143,62 @@ _ROWS: Final = (
         wires=("chat",),
         option_fields={**_LOCAL, "user": None, "service_tier": None, "parallel_tool_calls": None},
         reasoning_off={"reasoning": {"enabled": False}},
-        chat_efforts=None,
-        longest_call_id=None,
-        chat_documents=False,
-        cache=None,
     ),
-    Dialect(
+    _other(
         name="fireworks",
         source="https://docs.fireworks.ai/api-reference/post-chatcompletions",
         base_url="https://api.fireworks.ai/inference/v1",
         key_variables=("FIREWORKS_API_KEY",),
         wires=("chat", "responses"),
         option_fields=_LOCAL,
-        chat_efforts=None,
-        longest_call_id=None,
-        chat_documents=False,
-        cache=None,
     ),
-    Dialect(
+    _other(
         name="cerebras",
         source="https://inference-docs.cerebras.ai/api-reference/chat-completions; streams seen",
         base_url="https://api.cerebras.ai/v1",
         key_variables=("CEREBRAS_API_KEY",),
         wires=("chat",),
         option_fields={"user": "user", "presence_penalty": None, "frequency_penalty": None},
-        chat_efforts=None,
-        longest_call_id=None,
-        chat_documents=False,
-        cache=None,
     ),
-    Dialect(
+    _other(
         name="perplexity",
         source="https://docs.perplexity.ai; streams seen: cost in the usage, an object, and reasoning between tags",
         base_url="https://api.perplexity.ai",
         key_variables=("PERPLEXITY_API_KEY", "PPLX_API_KEY"),
         wires=("chat",),
         option_fields={**_LOCAL, "seed": None, "user": None, "service_tier": None, "parallel_tool_calls": None},
-        chat_efforts=None,
-        longest_call_id=None,
-        chat_documents=False,
-        cache=None,
         states_cost=True,
         think_tags=True,
     ),
-    Dialect(
+    _other(
         name="vercel",
         source="https://vercel.com/docs/ai-gateway; streams seen: cost in the usage",
         base_url="https://ai-gateway.vercel.sh/v1",
         key_variables=("AI_GATEWAY_API_KEY",),
         wires=("chat", "responses"),
         option_fields=_LOCAL,
-        chat_efforts=None,
-        longest_call_id=None,
-        chat_documents=False,
-        cache=None,
         states_cost=True,
     ),
-    Dialect(
+    _other(
         name="venice",
         source="https://docs.venice.ai; answers seen: cost beside the usage",
         base_url="https://api.venice.ai/api/v1",
         key_variables=("VENICE_API_KEY",),
         wires=("chat",),
         option_fields=_LOCAL,
-        chat_efforts=None,
-        longest_call_id=None,
-        chat_documents=False,
-        cache=None,
         states_cost=True,
     ),
-    Dialect(
+    _other(
         name="inception",
         source="https://docs.inceptionlabs.ai; answers seen: reasoning only in the total",
         base_url="https://api.inceptionlabs.ai/v1",
         key_variables=("INCEPTION_API_KEY",),
         wires=("chat",),
         option_fields={**_MAX, "user": None},
-        chat_efforts=None,
-        longest_call_id=None,
         image_urls=False,
-        chat_documents=False,
-        cache=None,
         output_is_rest=True,
     ),
-    Dialect(
+    _other(
         name="ollama",
         source="https://docs.ollama.com/api/openai-compatibility; streams seen",
         base_url="http://localhost:11434/v1",
@@ -251,17 +207,13 @@ _ROWS: Final = (
         is_free=True,
         wires=("chat", "responses"),
         option_fields={**_MAX, "user": None, "service_tier": None, "parallel_tool_calls": None},
-        chat_efforts=None,
         # A choice of tools is ignored without a word.
         tool_choices=("auto",),
         reasoning_echo="reasoning",
-        longest_call_id=None,
         image_urls=False,
-        chat_documents=False,
-        cache=None,
         think_tags=True,
     ),
-    Dialect(
+    _other(
         name="vllm",
         source="https://docs.vllm.ai, OpenAI-compatible server, and its source",
         base_url="http://localhost:8000/v1",
@@ -271,14 +223,10 @@ _ROWS: Final = (
         wires=("chat", "responses"),
         option_fields={"top_k": "top_k", "user": "user", "service_tier": None},
         reasoning_off={"chat_template_kwargs": {"enable_thinking": False}},
-        chat_efforts=None,
         reasoning_echo="reasoning",
-        longest_call_id=None,
-        chat_documents=False,
-        cache=None,
         think_tags=True,
     ),
-    Dialect(
+    _other(
         name="llamacpp",
         source="llama.cpp's tools/server, and its server of 2026-10-01 itself",
         base_url="http://localhost:8080/v1",
@@ -288,19 +236,15 @@ _ROWS: Final = (
         wires=("chat", "responses"),
         option_fields={**_LOCAL, "user": None, "service_tier": None},
         reasoning_off={"chat_template_kwargs": {"enable_thinking": False}},
-        chat_efforts=None,
         # A tool's name is taken as `auto` without a word.
         tool_choices=("auto", "none", "required"),
         reasoning_echo="reasoning_content",
-        longest_call_id=None,
-        chat_documents=False,
         responses_ignore=("response_schema",),
-        cache=None,
         request_faults=LLAMA_FAULTS,
         says_cut=False,
         think_tags=True,
     ),
-    Dialect(
+    _other(
         name="lmstudio",
         source="https://lmstudio.ai/docs/developer/openai-compat",
         base_url="http://localhost:1234/v1",
@@ -309,22 +253,16 @@ _ROWS: Final = (
         is_free=True,
         wires=("chat", "responses"),
         option_fields={**_LOCAL, "user": None, "service_tier": None, "parallel_tool_calls": None},
-        chat_efforts=None,
-        longest_call_id=None,
         image_urls=False,
-        chat_documents=False,
-        cache=None,
         think_tags=True,
     ),
-    Dialect(
+    _other(
         name="openai-compatible",
         source="what servers of this API have in common",
         key_variables=(),
         wires=("chat", "responses"),
         option_fields=_LOCAL,
-        chat_efforts=None,
-        longest_call_id=None,
-        cache=None,
+        chat_documents=True,
         think_tags=True,
         request_faults=LLAMA_FAULTS,
     ),
