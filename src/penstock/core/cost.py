@@ -179,8 +179,9 @@ class Meter:
         self._info = info
         self._on = on
         self._find_info = find_info
-        self._reported = False
         self._complete = False
+        self.reported = False
+        """The vendor has reported usage."""
         self.total = UsageChunk()
         """The sum of all increments so far."""
 
@@ -188,11 +189,6 @@ class Meter:
     def free(self) -> bool:
         """No token is billed."""
         return _is_free(self._info)
-
-    @property
-    def reported(self) -> bool:
-        """The vendor has reported usage."""
-        return self._reported
 
     def answered(self, model: str) -> None:
         """The vendor says that *model* answers: its price counts from here on, if it is known by itself."""
@@ -241,7 +237,7 @@ class Meter:
         Only the last report counts: a cost that was unknown may become known, and the other way round.
         """
         snapshot = _sane(snapshot)
-        self._reported = True
+        self.reported = True
         known, complete = _priced(snapshot, self._info, variant, self._on, others)
         known, complete = EXACT.add(known, other_cost), complete and cost_known
         if reported_cost is not None:

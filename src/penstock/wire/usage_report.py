@@ -7,16 +7,18 @@ have counts: no prompt has 0 tokens, and neither has an answer in which somethin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Final, TypeVar
 
 import msgspec
 
-from penstock.core.chunks import EXACT
+from penstock.core.chunks import EXACT, Chunk
+from penstock.core.cost import Meter
+from penstock.core.dialect import Dialect
 from penstock.wire.event_json import UNDECODABLE
 
-__all__ = ["CostReport", "Counts", "first", "read_report", "stated"]
+__all__ = ["AnswerUsage", "CostReport", "Counts", "first", "read_report", "stated"]
 
 T = TypeVar("T")
 R = TypeVar("R", bound=msgspec.Struct)
@@ -114,6 +116,32 @@ class Counts:
     @property
     def _prompt(self) -> int:
         return self["prompt"] + self["read"] + self["written"]
+
+
+class AnswerUsage:
+    """What has been reported in one answer until now. A wire's own reads its reports."""
+
+    def __init__(self, meter: Meter, dialect: Dialect) -> None:
+        self.counts = Counts()
+        self._meter = meter
+        self._dialect = dialect
+        self._cost: Decimal | None = None  # what the vendor itself has last said
+
+    def answered(self, model: str | None) -> None:
+        """The vendor says which model answers."""
+        if model:
+            self._meter.answered(model)
+
+    def end(self) -> Iterator[Chunk]:
+        """The increment that ends the answer, if any: what is owed is known, or it is not."""
+        increment = self._meter.settle(told=self.counts.told or self._cost is not None)
+        if increment is not None:
+            yield increment
+
+    def fail(self) -> Iterator[Chunk]:
+        """The increment that ends an answer with the vendor's own error, if any: it may have said what is owed."""
+        if self.counts.told or self._cost is not None:
+            yield from self.end()
 
 
 class _CostDetails(msgspec.Struct):

@@ -102,7 +102,7 @@ class AnthropicDecoder:
         self._vendor, self._account = dialect.name, account
         self._wanted_by = dialect.name if dialect.reasoning_echo == "thinking" or account else ""  # signed or not
         self._faults = dialect.request_faults
-        self._usage = UsageState(meter, states_cost=dialect.states_cost)
+        self._usage = UsageState(meter, dialect)
         self._counts = self._usage.counts
         self._blocks: dict[int | None, _Block] = {}  # that have not ended
         self._latest: _Block | None = None

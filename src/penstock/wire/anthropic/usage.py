@@ -13,8 +13,9 @@ import msgspec
 
 from penstock.core.chunks import EXACT, Chunk, UsageChunk
 from penstock.core.cost import Meter
+from penstock.core.dialect import Dialect
 from penstock.wire.event_json import UNDECODABLE
-from penstock.wire.usage_report import CostReport, Counts, first, read_report, stated
+from penstock.wire.usage_report import AnswerUsage, CostReport, first, read_report, stated
 
 __all__ = ["Usage", "UsageState"]
 
@@ -55,26 +56,13 @@ class Usage(_Counts):
     iterations: list[_Iteration | None] | None = None
 
 
-class UsageState:
-    """What has been reported in one answer until now. states_cost: the server's own figure is the bill."""
+class UsageState(AnswerUsage):
+    """What has been reported in one answer until now."""
 
-    def __init__(self, meter: Meter, *, states_cost: bool = False) -> None:
-        self._meter = meter
-        self._states_cost = states_cost
-        self.counts = Counts()
-        self._cost: Decimal | None = None
+    def __init__(self, meter: Meter, dialect: Dialect) -> None:
+        super().__init__(meter, dialect)
         self._variant: dict[str, str] = {}
         self._iterations: list[_Iteration | None] = []
-
-    @property
-    def reported(self) -> bool:
-        """The vendor has said what it counts, or what it bills."""
-        return self._meter.reported
-
-    def answered(self, model: str | None) -> None:
-        """The vendor says which model answers."""
-        if model:
-            self._meter.answered(model)
 
     def note_block(self, kind: str, raw: bytes) -> None:
         """A block has begun. What a program has called was counted with it, and what servers bring is no output."""
@@ -88,7 +76,7 @@ class UsageState:
             return
         usage = usage or Usage()
         self.counts.take(_said(usage), wrong)
-        if self._states_cost:
+        if self._dialect.states_cost:
             self._cost = first(stated(usage), self._cost)
         # `standard`, `global` and `not_available` are the ordinary price.
         for name in ("service_tier", "speed", "inference_geo"):
@@ -105,17 +93,6 @@ class UsageState:
         )
         if increment is not None:
             yield increment
-
-    def end(self) -> Iterator[Chunk]:
-        """The increment that ends the answer, if any: what is owed is known, or it is not."""
-        increment = self._meter.settle(told=self.counts.told or self._cost is not None)
-        if increment is not None:
-            yield increment
-
-    def fail(self) -> Iterator[Chunk]:
-        """The increment that ends an answer with the vendor's own error, if any: it may have said what is owed."""
-        if self.counts.told or self._cost is not None:
-            yield from self.end()
 
     def _snapshot(self) -> UsageChunk:
         """The split of writes by lifetime comes in one event, at Anthropic the first and at some gateways the last.

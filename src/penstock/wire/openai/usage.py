@@ -7,7 +7,6 @@ the dialects does not say otherwise. Sources: the types of the openai SDK 3.54, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -15,7 +14,7 @@ import msgspec
 from penstock.core.chunks import Chunk, UsageChunk
 from penstock.core.cost import Meter
 from penstock.core.dialect import Dialect
-from penstock.wire.usage_report import CostReport, Counts, first, read_report, stated
+from penstock.wire.usage_report import AnswerUsage, CostReport, first, read_report, stated
 
 __all__ = ["Usage", "UsageState"]
 
@@ -64,31 +63,21 @@ class Usage(CostReport):
     service_tier: str | None = None  # Mistral; elsewhere it stands beside the usage
 
 
-class UsageState:
+class UsageState(AnswerUsage):
     """What has been reported in one answer until now."""
 
     def __init__(self, meter: Meter, dialect: Dialect) -> None:
-        self._meter = meter
-        self._dialect = dialect
-        self.counts = Counts()
+        super().__init__(meter, dialect)
         self._hidden = 0  # tokens that only the total shows
-        self._cost: Decimal | None = None
         self.has_fee = _matches(meter.model_id, dialect.fee_models)
         """Something is billed that no count shows."""
         self.tier: str | None = None
         """The service tier that was used; None as long as nobody has said."""
 
-    @property
-    def reported(self) -> bool:
-        """The vendor has said what it counts, or what it bills."""
-        return self._meter.reported
-
     def answered(self, model: str | None) -> None:
         """The vendor says which model answers."""
-        if not model:
-            return
-        self.has_fee = self.has_fee or _matches(model, self._dialect.fee_models)
-        self._meter.answered(model)
+        self.has_fee = self.has_fee or _matches(model or "", self._dialect.fee_models)
+        super().answered(model)
 
     def report(
         self,
@@ -126,17 +115,6 @@ class UsageState:
         )
         if increment is not None:
             yield increment
-
-    def end(self) -> Iterator[Chunk]:
-        """The increment that ends the answer, if any: what is owed is known, or it is not."""
-        increment = self._meter.settle(told=self.counts.told or self._cost is not None)
-        if increment is not None:
-            yield increment
-
-    def fail(self) -> Iterator[Chunk]:
-        """The increment that ends an answer with the vendor's own error, if any: it may have said what is owed."""
-        if self.counts.told or self._cost is not None:
-            yield from self.end()
 
     def _snapshot(self, output: int) -> UsageChunk:
         counts = self.counts
