@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
 from penstock.core.chunks import Chunk
+from penstock.core.cost import Meter
+from penstock.core.dialect import Dialect
 from penstock.core.errors import MalformedResponseError, StreamInterruptedError
-from penstock.wire.event_json import UNDECODABLE, shown
+from penstock.wire.event_json import UNDECODABLE, Halves, shown
 from penstock.wire.sse import MAX_EVENT, Event, SSEDecoder, too_large
 
 __all__ = ["AnswerReader", "EventDecoder"]
@@ -19,30 +22,36 @@ _MAX_WHOLE: Final = 64 * 1024 * 1024
 has under 2 MB.
 """
 
-
 _BLANK: Final = b"\xef\xbb\xbf \t\r\n"  # a byte order mark and white space may come first, in any pieces
 
 
-class EventDecoder(Protocol):
-    """What a wire turns one answer's events into chunks with. Pure: its test needs a list, never an event loop."""
+class EventDecoder(ABC):
+    """What a wire turns one answer's events into chunks with. It holds the state of that answer and of no other.
 
-    @property
-    def done(self) -> bool:
-        """Whether the vendor has said that the message is complete."""
+    Pure: its test needs a list, never an event loop.
+    """
 
-    @property
-    def held(self) -> int:
+    def __init__(self, meter: Meter, dialect: Dialect) -> None:
+        self.done = False
+        """The vendor has said that the message is complete; what comes after that is not looked at."""
+        self.held = 0
         """How many events have brought content for which there is no chunk yet."""
+        self.may_end = False
+        """The vendor has said why it ended and what that cost; it may say no more, although it should."""
+        self._meter = meter
+        self._dialect = dialect
+        self._halves = Halves()
 
+    @abstractmethod
     def feed(self, events: Iterable[Event]) -> Iterator[Chunk]:
-        """The chunks of *events*, each as soon as it is known; errors are raised after the chunks before them."""
+        """The chunks of *events*, each as soon as it is known.
 
+        Raises, after the chunks before it, MalformedResponseError or what the vendor's own error event says.
+        """
+
+    @abstractmethod
     def feed_whole(self, body: bytes) -> Iterator[Chunk]:
-        """The chunks of an answer that came as one JSON document."""
-
-    @property
-    def may_end(self) -> bool:
-        """Whether the vendor has said why the message ends and what it has used, so that nothing more need come."""
+        """The chunks of an answer that came as one JSON document, as from a server that ignores `stream`."""
 
     def close(self, *, waited: bool = False) -> Iterator[Chunk]:
         """The chunks that only the end of the bytes completes.
@@ -50,6 +59,9 @@ class EventDecoder(Protocol):
         waited: they have not ended; nothing came any more after the message might end. Raises StreamInterruptedError
         unless the vendor has said that the message is complete.
         """
+        if not self.done:
+            raise StreamInterruptedError("the stream ended before the vendor said that the message is complete")
+        return iter(())
 
 
 class AnswerReader:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeVar, get_args, get_origin
+from collections.abc import Callable
+from typing import Any, Final, NoReturn, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -119,6 +120,10 @@ def _value(name: str, type_: Any, raw: bytes) -> Any:
     return None
 
 
+def _refused(data: bytes) -> NoReturn:
+    raise msgspec.DecodeError("half a character is held back")
+
+
 class Halves:
     """Joins the halves of surrogate pairs, an emoji's say, that a server has put into two events.
 
@@ -129,6 +134,10 @@ class Halves:
     def __init__(self) -> None:
         self.held: dict[str, str] = {}
         """By the place of the text in its events."""
+
+    def decoding(self, decoder: msgspec.json.Decoder[T]) -> Callable[[bytes], T]:
+        """How the next event is decoded: while a half is held it has to be `repaired`, whatever it is."""
+        return _refused if self.held else decoder.decode
 
     def joined(self, document: Any) -> Any:
         """The decoded *document* with the half before its texts, and without the half behind them."""

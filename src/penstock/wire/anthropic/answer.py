@@ -22,6 +22,7 @@ from penstock.core.cost import Meter
 from penstock.core.dialect import Dialect
 from penstock.core.errors import MalformedResponseError, StreamInterruptedError
 from penstock.core.models import MAX_ARGUMENTS
+from penstock.wire.answer_reader import EventDecoder
 from penstock.wire.anthropic.events import (
     BlockStart,
     BlockStartEvent,
@@ -39,7 +40,7 @@ from penstock.wire.anthropic.events import (
 from penstock.wire.anthropic.tool_calls import Call, Calls
 from penstock.wire.anthropic.usage import UsageState
 from penstock.wire.errors import stream_error
-from penstock.wire.event_json import UNDECODABLE, Halves, decode, event_type, is_object, repaired, shown
+from penstock.wire.event_json import UNDECODABLE, decode, event_type, is_object, repaired, shown
 from penstock.wire.finish import failure, says_limit, stop_reason
 from penstock.wire.sse import Event
 from penstock.wire.vendors import ANTHROPIC
@@ -55,7 +56,6 @@ CONTAINER: Final = "container"
 
 
 _delta_event = msgspec.json.Decoder(DeltaEvent)
-_decode_delta = _delta_event.decode
 _rare_delta = msgspec.json.Decoder(RareDeltaEvent)
 _block_type = msgspec.json.Decoder(BlockType)
 _block_start = msgspec.json.Decoder(BlockStart)
@@ -82,26 +82,18 @@ class _Block:
         self.citations: list[msgspec.Raw] = []
 
 
-class AnthropicDecoder:
-    """Turns the events of one answer into chunks. It holds the state of that answer and of no other."""
+class AnthropicDecoder(EventDecoder):
+    """The answers of Anthropic's API and of those who speak it."""
 
     def __init__(
         self, meter: Meter, dialect: Dialect = ANTHROPIC, account: str = "", max_arguments: int = MAX_ARGUMENTS
     ) -> None:
-        self.done = False
-        """The vendor has said that the message is complete; what comes after that is not looked at."""
-        self.held = 0
-        """How many deltas have brought content that waits for the end of its block."""
-        self.may_end = False
-        """The vendor has said why it ended and what that cost; it may say no more, although it should."""
-        self._meter = meter
-        self._halves = Halves()
-        self._decode: Callable[[bytes], DeltaEvent] = _decode_delta
+        super().__init__(meter, dialect)
+        self._decode = self._halves.decoding(_delta_event)
         self._cites = False  # a block has announced citations
         self._begun = False  # there is a block, or a piece of one
         self._vendor, self._account = dialect.name, account
         self._wanted_by = dialect.name if dialect.reasoning_echo == "thinking" or account else ""  # signed or not
-        self._faults = dialect.request_faults
         self._usage = UsageState(meter, dialect)
         self._counts = self._usage.counts
         self._blocks: dict[int | None, _Block] = {}  # that have not ended
@@ -111,10 +103,7 @@ class AnthropicDecoder:
         self._end = MessageEnd()
 
     def feed(self, events: Iterable[Event]) -> Iterator[Chunk]:
-        """The chunks of *events*, each as soon as it is known.
-
-        Raises, after the chunks before it, MalformedResponseError or what the vendor's own error event says.
-        """
+        """See EventDecoder."""
         if self.done:
             return
         for name, data, _ in events:
@@ -128,8 +117,7 @@ class AnthropicDecoder:
                 event = self._decode(data)
             except UNDECODABLE as error:
                 event = repaired(_delta_event, name, data, error, self._halves)
-                # While a half is held, the events that follow come this way too.
-                self._decode = _refused if self._halves.held else _decode_delta
+                self._decode = self._halves.decoding(_delta_event)
             delta = event.delta
             if delta is None:
                 continue
@@ -142,20 +130,18 @@ class AnthropicDecoder:
                 yield from self._delta(event.index, delta, data)
 
     def feed_whole(self, body: bytes) -> Iterator[Chunk]:
-        """The chunks of an answer that came as one JSON document, as from a server that ignores `stream`."""
+        """See EventDecoder."""
         message = decode(_whole_message, b"message", body)
         if message.type != "message":
-            raise stream_error(body, self._faults)
+            raise stream_error(body, self._dialect.request_faults)
         yield from self._start(message)
         yield from self._finish(b"")
 
     def close(self, *, waited: bool = False) -> Iterator[Chunk]:
-        """The end, if it has been waited for. Raises StreamInterruptedError unless the message is complete."""
+        """See EventDecoder."""
         if not self.done and waited and self.may_end:
             return self._finish(b"")
-        if not self.done:
-            raise StreamInterruptedError("the stream ended before the vendor said that the message is complete")
-        return iter(())
+        return super().close()
 
     def _rare(self, name: bytes, data: bytes) -> Iterator[Chunk]:
         if name not in _HANDLERS:
@@ -317,15 +303,11 @@ class AnthropicDecoder:
         )
 
     def _error(self, data: bytes) -> Iterator[Chunk]:
-        error = stream_error(data, self._faults)
+        error = stream_error(data, self._dialect.request_faults)
         if not self._begun or not says_limit(error.message):
             raise error
         self._end = MessageEnd(_LIMIT)  # there is no more room for the answer: that is an end
         return self._finish(b"")
-
-
-def _refused(data: bytes) -> DeltaEvent:
-    raise msgspec.DecodeError("half a character is held back")
 
 
 def _with(raw: bytes, fields: dict[str, object]) -> str:

@@ -7,7 +7,7 @@ recorded streams of ten vendors, read 2026-11-21.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -17,8 +17,9 @@ from penstock.core.cost import Meter
 from penstock.core.dialect import Dialect
 from penstock.core.errors import MalformedResponseError, StreamInterruptedError
 from penstock.core.models import MAX_ARGUMENTS
+from penstock.wire.answer_reader import EventDecoder
 from penstock.wire.errors import decode_whole, holds_error, stream_error
-from penstock.wire.event_json import UNDECODABLE, Halves, decode, repaired, shown
+from penstock.wire.event_json import UNDECODABLE, decode, repaired, shown
 from penstock.wire.finish import failure, says_limit, stop_reason
 from penstock.wire.openai.chat_events import ChatEvent, Choice, Delta, Groq, Head, Part, is_report, true_word
 from penstock.wire.openai.failed_calls import FAILED, failed_calls
@@ -30,9 +31,7 @@ from penstock.wire.sse import Event
 
 __all__ = ["ChatDecoder"]
 
-
 _event = msgspec.json.Decoder(ChatEvent)
-_decode_event = _event.decode
 _head = msgspec.json.Decoder(Head)
 _part = msgspec.json.Decoder(Part)
 _piece = msgspec.json.Decoder(dict[str, Any])
@@ -42,21 +41,12 @@ _NOTHING: Final = (b"", b"null", b"false", b'""', b"{}", b"[]")
 _NULL: Final = len(b"null")
 
 
-class ChatDecoder:
-    """Turns the events of one answer into chunks. It holds the state of that answer and of no other."""
+class ChatDecoder(EventDecoder):
+    """The answers of the chat wire."""
 
     def __init__(self, meter: Meter, dialect: Dialect, max_arguments: int = MAX_ARGUMENTS) -> None:
-        self.done = False
-        """The vendor has said that the message is complete; what comes after that is not looked at."""
-        self.held = 0
-        """How many events have brought content for which there is no chunk yet."""
-        self.may_end = False
-        """The vendor has said why it ended and what that cost; it may say no more, although it should."""
-        self._dialect = dialect
-        self._meter = meter
-        self._faults = dialect.request_faults
-        self._halves = Halves()
-        self._decode: Callable[[bytes], ChatEvent] = _decode_event
+        super().__init__(meter, dialect)
+        self._decode = self._halves.decoding(_event)
         self._said = self._limit = False  # any text; an error that says that there is no more room for it
         self._kept = Kept(dialect.name)
         echo = dialect.reasoning_echo
@@ -76,10 +66,7 @@ class ChatDecoder:
         self._model: str | None = None
 
     def feed(self, events: Iterable[Event]) -> Iterator[Chunk]:
-        """The chunks of *events*, each as soon as it is known.
-
-        Raises, after the chunks before it, MalformedResponseError or what the vendor's own error event says.
-        """
+        """See EventDecoder."""
         for name, data, _ in events:
             if self.done:
                 return
@@ -120,7 +107,7 @@ class ChatDecoder:
                 yield from self._ending(event, choice)
 
     def feed_whole(self, body: bytes) -> Iterator[Chunk]:
-        """The chunks of an answer that came as one JSON document, as from a server that ignores `stream`."""
+        """See EventDecoder."""
         event = decode_whole(_event, b"chat.completion", body)
         choice = next((choice for choice in event.choices or () if choice is not None), None)
         if choice is None or bytes(event.error) not in _NOTHING:
@@ -138,15 +125,9 @@ class ChatDecoder:
             yield from self._finish()
 
     def close(self, *, waited: bool = False) -> Iterator[Chunk]:
-        """The chunks that only the end of the bytes completes.
-
-        Raises StreamInterruptedError unless the vendor has said that the message is complete.
-        """
-        if self.done:
-            return
-        if not self._has_end and (self._dialect.says_end or not self._seen):
-            raise StreamInterruptedError("the stream ended before the vendor said that the message is complete")
-        yield from self._finish()
+        """See EventDecoder."""
+        may = self._has_end or (self._seen and not self._dialect.says_end)
+        return self._finish() if may and not self.done else super().close()
 
     @property
     def _has_end(self) -> bool:
@@ -161,8 +142,7 @@ class ChatDecoder:
         if not data.strip() or name not in (b"", b"message", b"error"):
             return ChatEvent()  # what an event of an unknown name holds is its own business
         event = repaired(_event, name, data, error, self._halves)
-        # While a half is held, the events that follow come this way too.
-        self._decode = _refused if self._halves.held else _decode_event
+        self._decode = self._halves.decoding(_event)
         return event
 
     def _identify(self, data: bytes) -> None:
@@ -206,7 +186,7 @@ class ChatDecoder:
             self._finish_reason = FAILED
             yield from self._finish(refused=refused)
             return
-        error = stream_error(data, self._faults)
+        error = stream_error(data, self._dialect.request_faults)
         if not self._seen or not says_limit(error.message):
             yield from self._usage.fail()
             raise error
@@ -384,10 +364,6 @@ class ChatDecoder:
     def _check_empty(self) -> None:
         if not self._meter.total.output_tokens:
             raise StreamInterruptedError("the answer is empty, and the vendor gave no reason for its end")
-
-
-def _refused(data: bytes) -> ChatEvent:
-    raise msgspec.DecodeError("half a character is held back")
 
 
 def _texts(parts: list[msgspec.Raw]) -> Iterator[str]:

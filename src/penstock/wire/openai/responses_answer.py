@@ -16,10 +16,11 @@ import msgspec
 from penstock.core.chunks import Chunk, OpaqueChunk, ReasoningChunk, StopChunk, StopReason, TextChunk
 from penstock.core.cost import Meter
 from penstock.core.dialect import Dialect
-from penstock.core.errors import MalformedResponseError, ProviderError, StreamInterruptedError
+from penstock.core.errors import MalformedResponseError, StreamInterruptedError
 from penstock.core.models import MAX_ARGUMENTS
+from penstock.wire.answer_reader import EventDecoder
 from penstock.wire.errors import decode_whole, stream_error
-from penstock.wire.event_json import UNDECODABLE, Halves, decode, event_type, repaired
+from penstock.wire.event_json import UNDECODABLE, decode, event_type, repaired
 from penstock.wire.finish import failure, says_limit, stop_reason
 from penstock.wire.openai.client_items import beside_function, client_call
 from penstock.wire.openai.responses_events import (
@@ -46,9 +47,7 @@ _LIMIT: Final = "max_output_tokens"
 _NOTHING: Final = (b"", b"null", b"false", b'""', b"{}", b"[]")
 _NAMELESS_DELTA: Final = b'"type":"response.output_text.delta"'  # OpenRouter names no event
 
-
 _delta = msgspec.json.Decoder(Delta)
-_decode_delta = _delta.decode
 _item_delta = msgspec.json.Decoder(ItemDelta)
 _item = msgspec.json.Decoder(Item)
 _item_type = msgspec.json.Decoder(ItemType)
@@ -58,26 +57,16 @@ _response_event = msgspec.json.Decoder(ResponseEvent)
 _failed_event = msgspec.json.Decoder(FailedEvent)
 
 
-class ResponsesDecoder:
-    """Turns the events of one answer into chunks. It holds the state of that answer and of no other."""
+class ResponsesDecoder(EventDecoder):
+    """The answers of the Responses API. They never just may end: the last event has both, the reason and the usage."""
 
     def __init__(self, meter: Meter, dialect: Dialect, account: str = "", max_arguments: int = MAX_ARGUMENTS) -> None:
-        self.done = False
-        """The vendor has said that the message is complete; what comes after that is not looked at."""
-        self.held = 0
-        """How many events have brought content for which there is no chunk yet."""
-        self.may_end = False  # its last event has both, the reason and the usage
-        self._meter = meter
-        self._halves = Halves()
-        self._decode: Callable[[bytes], Delta] = _decode_delta
+        super().__init__(meter, dialect)
+        self._decode = self._halves.decoding(_delta)
         self._vendor = dialect.name
         self._account = account
-        self._says_cut = dialect.says_cut
-        self._faults = dialect.request_faults
         self._usage = UsageState(meter, dialect)
         self._counts = self._usage.counts
-        self._fee_items = dialect.fee_items
-        self._server_calls = dialect.server_calls
         self._calls = Calls(dialect.name, most=max_arguments)
         self._text, self._thought = Said(), Said()
         self._ended: set[int | str | None] = set()  # items, by place and by id
@@ -88,10 +77,7 @@ class ResponsesDecoder:
         self._answer = Response()
 
     def feed(self, events: Iterable[Event]) -> Iterator[Chunk]:
-        """The chunks of *events*, each as soon as it is known.
-
-        Raises, after the chunks before it, MalformedResponseError or what the vendor's own error event says.
-        """
+        """See EventDecoder."""
         if self.done:
             return
         self._feeds += 1
@@ -107,39 +93,26 @@ class ResponsesDecoder:
             try:
                 text = self._decode(data).delta
             except UNDECODABLE as error:
-                text = self._joined(name, data, error)
+                text = repaired(_delta, name, data, error, self._halves).delta
+                self._decode = self._halves.decoding(_delta)
             if text:
                 self._text.write(text)
                 self._counts.content = True
                 yield TextChunk(text)
 
     def feed_whole(self, body: bytes) -> Iterator[Chunk]:
-        """The chunks of an answer that came as one JSON document, as from a server that ignores `stream`."""
+        """See EventDecoder."""
         response = decode_whole(_response, b"response", body)
         if response.object != "response" and response.output is None:
-            raise self._error_of(body)
+            raise stream_error(body, self._dialect.request_faults)
         yield from self._end(response, body)
-
-    def close(self, *, waited: bool = False) -> Iterator[Chunk]:
-        """No chunks. Raises StreamInterruptedError unless the vendor has said that the message is complete."""
-        if not self.done:
-            raise StreamInterruptedError("the stream ended before the vendor said that the message is complete")
-        return iter(())
-
-    def _joined(self, name: bytes, data: bytes, error: Exception) -> str | None:
-        text = repaired(_delta, name, data, error, self._halves).delta
-        # While a half is held, the events that follow come this way too.
-        self._decode = _refused if self._halves.held else _decode_delta
-        return text
 
     def _piece(self, name: bytes, data: bytes) -> ItemDelta:
         try:
-            if self._halves.held:
-                _refused(data)
-            return _item_delta.decode(data)
+            return self._halves.decoding(_item_delta)(data)
         except UNDECODABLE as error:
             piece = repaired(_item_delta, name, data, error, self._halves)
-            self._decode = _refused if self._halves.held else _decode_delta
+            self._decode = self._halves.decoding(_delta)
             return piece
 
     def _rare(self, name: bytes, data: bytes) -> Iterator[Chunk]:
@@ -208,7 +181,7 @@ class ResponsesDecoder:
         kind = decode(_item_type, b"response.output_item.added", raw)
         # Reasoning is announced at once, and then thought about for minutes.
         self.held += kind.type not in ("reasoning", "message")
-        is_text = kind.type == "custom_tool_call" and kind.type not in self._server_calls
+        is_text = kind.type == "custom_tool_call" and kind.type not in self._dialect.server_calls
         if is_text or kind.type == "function_call":
             call = decode(_item, b"response.output_item.added", raw)
             place = (event.output_index, kind.id)
@@ -231,8 +204,8 @@ class ResponsesDecoder:
         if reader is not None:
             yield from reader(self, raw, decode(_item, b"response.output_item.done", raw), (index, kind.id))
             return
-        self._usage.has_fee = self._usage.has_fee or kind.type in self._fee_items
-        call = None if kind.type in self._server_calls else client_call(kind.type or "", raw)
+        self._usage.has_fee = self._usage.has_fee or kind.type in self._dialect.fee_items
+        call = None if kind.type in self._dialect.server_calls else client_call(kind.type or "", raw)
         if call is not None:
             yield from self._calls.end(
                 (index, kind.id), call.id, call.name, call.arguments,
@@ -283,7 +256,7 @@ class ResponsesDecoder:
     def _failed(self, data: bytes) -> Iterator[Chunk]:
         response = decode(_failed_event, b"response.failed", data).response
         if response is None:
-            raise self._error_of(data)
+            raise stream_error(data, self._dialect.request_faults)
         response.status = "failed"
         return self._end(response, data)
 
@@ -313,7 +286,7 @@ class ResponsesDecoder:
                 raise error
             reason = stop_reason(why)
         # What a server calls completed although it was cut off shows only in its last call.
-        yield from self._calls.deliver(final=True, cut=incomplete or not self._says_cut, normal=not incomplete)
+        yield from self._calls.deliver(final=True, cut=incomplete or not self._dialect.says_cut, normal=not incomplete)
         if self._calls.cut and reason == "stop":
             reason = "length"
         self.done = True
@@ -327,16 +300,13 @@ class ResponsesDecoder:
             model=response.model or self._answer.model,
         )
 
-    def _error_of(self, data: bytes) -> ProviderError:
-        return stream_error(data, self._faults)
-
     @property
     def _has_begun(self) -> bool:
         return bool(self._begun or self._item_count or self._text.size)
 
     def _cut(self, response: Response, data: bytes) -> Generator[Chunk, None, Response]:
         """Raise the error in *data*, but for the one that says that the answer has no more room: that is an end."""
-        error = self._error_of(data)
+        error = stream_error(data, self._dialect.request_faults)
         if not self._has_begun or not says_limit(error.message):
             yield from self._usage.fail()
             raise error
@@ -347,10 +317,6 @@ class ResponsesDecoder:
     def _error(self, data: bytes) -> Iterator[Chunk]:
         response = yield from self._cut(self._answer, data)
         yield from self._end(response, data)
-
-
-def _refused(data: bytes) -> Delta:
-    raise msgspec.DecodeError("half a character is held back")
 
 
 _ITEMS: dict[str, Callable[[ResponsesDecoder, bytes, Item, Place], Iterator[Chunk]]] = {
