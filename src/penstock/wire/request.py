@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Final, NoReturn, TypeAlias
 
 import msgspec
 
-from penstock.core.arguments import kept_arguments
+from penstock.core.arguments import is_object, kept_arguments
+from penstock.core.dialect import Dialect
 from penstock.core.errors import InvalidRequestError
 from penstock.core.messages import (
     MEDIA_TYPES,
@@ -18,6 +19,7 @@ from penstock.core.messages import (
     Message,
     OpaquePart,
     Part,
+    ReasoningPart,
     TextPart,
     Tool,
     ToolCallPart,
@@ -27,6 +29,7 @@ from penstock.core.models import Model
 from penstock.core.tool_definition import LONGEST_TOOL_NAME, own_tool_name
 from penstock.wire.call_ids import CallIds
 from penstock.wire.checks import tool_names
+from penstock.wire.event_json import shown
 
 __all__ = [
     "EMPTY",
@@ -45,8 +48,24 @@ __all__ = [
 EMPTY: Final = "the history is empty: send at least one user message"
 "Why a history of which nothing can be sent is refused."
 
-Writers: TypeAlias = Mapping[type, Callable[[Any, Any], Any]]
-"""For each kind of part a method that makes of it what is sent; None is nothing."""
+Writers: TypeAlias = Mapping[type, Callable[[Any], Any]]
+"""For each kind of part what makes of it what is sent; None is nothing."""
+
+# The methods of a wire's own writer, by the role and the part that they write; the first are those of a tool's result.
+_IN_RESULTS: Final[Mapping[type, str]] = {
+    TextPart: "write_text",
+    ImagePart: "write_image",
+    DocumentPart: "write_document",
+}
+_WRITERS: Final[Mapping[str, Mapping[type, str]]] = {
+    "user": {**_IN_RESULTS, ToolResultPart: "write_result", OpaquePart: "write_shown"},
+    "assistant": {
+        TextPart: "write_said",
+        ToolCallPart: "write_call",
+        ReasoningPart: "write_reasoning",
+        OpaquePart: "write_opaque",
+    },
+}
 
 
 def _plain(value: object) -> object:
@@ -81,19 +100,26 @@ def refuse(why: str) -> NoReturn:
 class HistoryWriter:
     """Walks over the messages of one request and checks them on the way, as each depends on those before it.
 
-    A wire's own writer says in `writers` what becomes of each kind of part, for each role, and in `in_results` of those
-    in a tool's result. foreign: what the id of a tool call may not hold; other vendors' do. thoughts: what reasoning is
-    written as, where the API refuses it with nothing after it. longest_name: characters of a tool's name.
+    A wire's own writer has the methods that write each kind of part. foreign: what the id of a tool call may not hold;
+    other vendors' do. thoughts: what reasoning is written as, where the API refuses it with nothing after it.
+    longest_name: characters of a tool's name.
     """
 
-    writers: ClassVar[Mapping[str, Writers]]
-    in_results: ClassVar[Writers]
     foreign: ClassVar[re.Pattern[str]] = re.compile(r"[^a-zA-Z0-9_-]")
     thoughts: ClassVar[tuple[type, ...]] = ()
     longest_name: ClassVar[int] = LONGEST_TOOL_NAME
 
-    def __init__(self, model: Model, tools: Sequence[Tool | Mapping[str, object]] = ()) -> None:
+    def __init__(
+        self, model: Model, dialect: Dialect, tools: Sequence[Tool | Mapping[str, object]] = (), account: str = ""
+    ) -> None:
+        """account: whose proofs of reasoning may go back, of those that say whose they are."""
         self.model = model
+        self.dialect = dialect
+        self.writers: Mapping[str, Writers] = {
+            role: {kind: getattr(self, name) for kind, name in names.items()} for role, names in _WRITERS.items()
+        }
+        self.in_results: Writers = {kind: self.writers["user"][kind] for kind in _IN_RESULTS}
+        self._account = account
         self._calls = CallIds(self.own_id)
         self._tools = tools
         self._names: dict[str, str] = {}  # of tools, as they came and as this API takes them
@@ -166,7 +192,7 @@ class HistoryWriter:
         content = message.content
         if isinstance(content, str):
             if content and not content.isspace():
-                return [writers[TextPart](self, TextPart(content))]
+                return [writers[TextPart](TextPart(content))]
             if content and message.role == "assistant":
                 return []
             refuse(": the text is empty; leave it out")
@@ -180,7 +206,7 @@ class HistoryWriter:
             parts = list(parts)
         rest = iter(parts)
         try:
-            return [block for part in rest if (block := writers[type(part)](self, part)) is not None]
+            return [block for part in rest if (block := writers[type(part)](part)) is not None]
         except (_RefusedError, KeyError, TypeError, AttributeError) as error:
             number = len(parts) - length_hint(rest) - 1
             self._refuse_part(number, parts[number], writers, error)
@@ -253,10 +279,24 @@ class HistoryWriter:
             answer = _answer.decode(part.data)
             self._calls.result(answer.tool_use_id or answer.call_id or "")
 
-    def may_have_images(self) -> None:
-        """Refuse the part if the model is known to take no images."""
+    def has_image(self, part: ImagePart) -> bool:
+        """Whether a part holds the image and not its URL. Refuses what model and server are known not to take."""
         if self.model.info.supports_images is False:
             refuse(f"{self.model.id} takes no images")
+        given = given_bytes(part)
+        if not given and not self.dialect.image_urls:
+            refuse(f"{self.dialect.name} fetches no images: give its data")
+        return given
+
+    def is_own(self, part: ReasoningPart) -> bool:
+        """Whether the reasoning is this server's, and this account's where no other can read it."""
+        return part.vendor == self.dialect.name and part.account in ("", self._account)
+
+    def own_block(self, part: OpaquePart) -> str:
+        """The block's JSON text, of this vendor's own."""
+        if not is_object(part.data):
+            refuse(f"the data is not a JSON object: {shown(part.data)}")
+        return part.data
 
 
 def _no_message(message: object) -> str:

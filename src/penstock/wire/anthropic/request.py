@@ -42,7 +42,7 @@ from penstock.wire.anthropic.blocks import (
 from penstock.wire.anthropic.cache_marks import mark_prompt
 from penstock.wire.anthropic.options import option_fields
 from penstock.wire.checks import check_tools
-from penstock.wire.event_json import UNDECODABLE, is_object, shown
+from penstock.wire.event_json import UNDECODABLE, shown
 from penstock.wire.request import (
     HistoryWriter,
     as_text,
@@ -82,7 +82,7 @@ def encode(
     system = [Text(system_text)] if system_text else []
     if system:
         body["system"] = system
-    history = _History(model, options.tools, dialect, account)
+    history = _History(model, dialect, options.tools, account)
     turns = [Turn(role, content) for role, content in history.walk(messages)]
     for turn in turns:
         if turn.role == "user" and len(turn.content) > 1 and type(turn.content[0]) is not ToolResult:
@@ -130,82 +130,77 @@ def _tool(tool: Tool | Mapping[str, object]) -> ToolDefinition | dict[str, objec
 
 
 class _History(HistoryWriter):
-    """Writes parts as blocks. account: as in `encode`."""
+    """Writes parts as blocks."""
 
     thoughts = (Thinking, Redacted)
     longest_name = LONGEST_NAME
 
     def __init__(
-        self, model: Model, tools: Sequence[Tool | Mapping[str, object]], dialect: Dialect, account: str
+        self, model: Model, dialect: Dialect, tools: Sequence[Tool | Mapping[str, object]], account: str
     ) -> None:
-        super().__init__(model, tools)
-        self._dialect = dialect
-        self._account = account
+        super().__init__(model, dialect, tools, account)
         self.marked: list[str] = []  # blocks of the vendor's own form that may hold cache marks
 
-    def _text(self, part: TextPart) -> Block:
+    def write_text(self, part: TextPart) -> Block:
         return Text(self.text(part))
 
-    def _said(self, part: TextPart) -> Block | None:
+    def write_said(self, part: TextPart) -> Block | None:
         text = self.said(part)
         return None if text is None else Text(text)
 
-    def _image(self, part: ImagePart) -> Block:
-        self.may_have_images()
-        if not given_bytes(part) and not self._dialect.image_urls:
-            refuse(f"{self._dialect.name} fetches no images: give its data")
+    def write_image(self, part: ImagePart) -> Block:
+        self.has_image(part)
         return Image(_source(part))
 
-    def _document(self, part: DocumentPart) -> Block:
+    def write_document(self, part: DocumentPart) -> Block:
         source = _source(part)
-        if not self._dialect.chat_documents:
+        if not self.dialect.chat_documents:
             if part.citations or not given_bytes(part) or part.media_type != "text/plain":
-                refuse(f"{self._dialect.name} takes no documents; send its text")
+                refuse(f"{self.dialect.name} takes no documents; send its text")
             return Text(as_text(part))
         if given_bytes(part) and part.media_type == "text/plain":
             text = (part.data or b"").decode("utf-8", "replace")
             source = {"type": "text", "media_type": "text/plain", "data": text}
         return Document(source, part.title, {"enabled": True} if part.citations else None)
 
-    def _call(self, part: ToolCallPart) -> Block:
+    def write_call(self, part: ToolCallPart) -> Block:
         block = ToolUse(self.call_id(part), self.call_name(part), msgspec.Raw(self.arguments(part)))
-        if part.extra and part.vendor == self._dialect.name:
+        if part.extra and part.vendor == self.dialect.name:
             block.caller, block.toolset_name = _beside(part)
         return block
 
-    def _result(self, part: ToolResultPart) -> Block:
+    def write_result(self, part: ToolResultPart) -> Block:
         id_ = self.result_id(part)
         content = part.content
         if not isinstance(content, str):
             content = self.parts(content, self.in_results)
         return ToolResult(id_, content or None, part.is_error)
 
-    def _reasoning(self, part: ReasoningPart) -> Block | None:
-        if part.vendor != self._dialect.name or (part.account and part.account != self._account):
+    def write_reasoning(self, part: ReasoningPart) -> Block | None:
+        if not self.is_own(part):
             return None
         if part.proof:
             return Redacted(part.proof) if part.redacted else Thinking(part.text, part.proof)
         # Anthropic signs all; who does not may want it back all the same.
-        wanted = self._dialect.reasoning_echo == "thinking" or part.account
+        wanted = self.dialect.reasoning_echo == "thinking" or part.account
         return Thinking(part.text, "") if part.text and wanted else None
 
-    def _shown(self, part: OpaquePart) -> Block | None:
+    def write_shown(self, part: OpaquePart) -> Block | None:
         """What a user shows."""
-        block = self._opaque(part)
+        block = self.write_opaque(part)
         if isinstance(block, msgspec.Raw):
             self.answered_by(part)
         return block
 
-    def _opaque(self, part: OpaquePart) -> Block | None:
-        if part.vendor != self._dialect.name:
-            return self._said(TextPart(part.text)) if part.text else None
-        if not is_object(part.data):
-            refuse(f"the data is not a JSON object: {shown(part.data)}")
+    def write_opaque(self, part: OpaquePart) -> Block | None:
+        if part.vendor != self.dialect.name:
+            return self.write_said(TextPart(part.text)) if part.text else None
+        data = self.own_block(part)
         if _container_in(part):
             return None
-        if "cache_control" in part.data:
-            self.marked.append(part.data)
-        return msgspec.Raw(part.data)
+        if "cache_control" in data:
+            self.marked.append(data)
+        return msgspec.Raw(data)
 
 
 class _Container(msgspec.Struct):
@@ -257,19 +252,3 @@ def _source(part: ImagePart | DocumentPart) -> dict[str, Any]:
     if part.data is None:
         return {"type": "url", "url": part.url}
     return {"type": "base64", "media_type": part.media_type, "data": part.data}
-
-
-_History.in_results = {
-    TextPart: _History._text,
-    ImagePart: _History._image,
-    DocumentPart: _History._document,
-}
-_History.writers = {
-    "user": {**_History.in_results, ToolResultPart: _History._result, OpaquePart: _History._shown},
-    "assistant": {
-        TextPart: _History._said,
-        ToolCallPart: _History._call,
-        ReasoningPart: _History._reasoning,
-        OpaquePart: _History._opaque,
-    },
-}

@@ -159,17 +159,6 @@ class OpenAIHistory(HistoryWriter):
 
     longest_id: ClassVar[int | None] = None
 
-    def __init__(
-        self, model: Model, dialect: Dialect, tools: Sequence[Tool | Mapping[str, object]] = (), account: str = ""
-    ) -> None:
-        super().__init__(model, tools)
-        self.dialect = dialect
-        self._account = account
-
-    def of_another(self, part: ReasoningPart) -> bool:
-        """Whether only another account can read it."""
-        return bool(part.account) and part.account != self._account
-
     def own_id(self, foreign: str, attempt: int) -> str:
         """The id as it came if the vendor can take it, else one made of it, and always one of a legal length."""
         length, longest = self.dialect.call_id_length, self.dialect.longest_call_id
@@ -183,12 +172,7 @@ class OpenAIHistory(HistoryWriter):
 
     def image_url(self, part: ImagePart) -> str:
         """The image as a URL, which may hold it."""
-        self.may_have_images()
-        if given_bytes(part):
-            return data_url(part)
-        if not self.dialect.image_urls:
-            refuse(f"{self.dialect.name} fetches no images: give its data")
-        return part.url or ""
+        return data_url(part) if self.has_image(part) else part.url or ""
 
 
 def _digest(foreign: str, attempt: int) -> str:
@@ -285,17 +269,17 @@ class _History(OpenAIHistory):
                 "wait for the model's answer"
             )
 
-    def _text(self, part: TextPart) -> _Text:
+    def write_text(self, part: TextPart) -> _Text:
         return _Text(self.text(part))
 
-    def _said(self, part: TextPart) -> _Text:
+    def write_said(self, part: TextPart) -> _Text:
         # Blank text may be the beginning of a message that goes on after reasoning: it is one text in the end.
         return _Text(part.text if part.text.isspace() else self.text(part))
 
-    def _image(self, part: ImagePart) -> _Image:
+    def write_image(self, part: ImagePart) -> _Image:
         return _Image({"url": self.image_url(part)})
 
-    def _document(self, part: DocumentPart) -> _Text | _File:
+    def write_document(self, part: DocumentPart) -> _Text | _File:
         if part.citations:
             refuse("no citations on this API; they work with Anthropic")
         has_data = given_bytes(part)
@@ -308,7 +292,7 @@ class _History(OpenAIHistory):
             refuse(f"no documents by URL on the chat wire; they work {other}as data")
         return _File({"filename": part.title or "document.pdf", "file_data": data_url(part)})
 
-    def _call(self, part: ToolCallPart) -> _Call | _CustomCall:
+    def write_call(self, part: ToolCallPart) -> _Call | _CustomCall:
         id_, arguments = self.call_id(part), self.arguments(part)
         if part.extra and part.vendor == self.dialect.name and _kind_of(part.extra) == "custom_tool_call":
             given = _free_text(arguments)
@@ -316,7 +300,7 @@ class _History(OpenAIHistory):
                 return _CustomCall(id_, _Custom(self.call_name(part), given))
         return _Call(id_, _Function(self.call_name(part), arguments))
 
-    def _result(self, part: ToolResultPart) -> _Result:
+    def write_result(self, part: ToolResultPart) -> _Result:
         id_ = self.result_id(part)
         content = part.content
         if not isinstance(content, str):
@@ -328,8 +312,8 @@ class _History(OpenAIHistory):
         # The API knows no failed result, so its text has to say it.
         return _Result(id_, f"Error: {content}" if part.is_error else content)
 
-    def _reasoning(self, part: ReasoningPart) -> _Thought | None:
-        if part.vendor != self.dialect.name or self.of_another(part):
+    def write_reasoning(self, part: ReasoningPart) -> _Thought | None:
+        if not self.is_own(part):
             return None
         echo, proof = self.dialect.reasoning_echo, part.proof or ""
         if echo in ("reasoning_content", "reasoning"):
@@ -343,21 +327,7 @@ class _History(OpenAIHistory):
             refuse(f"the proof is no JSON: {shown(proof)}")
         return _Thought(part.text, proof)
 
-    def _opaque(self, part: OpaquePart) -> _Text | None:
+    def write_opaque(self, part: OpaquePart) -> _Text | None:
         return _Text(self.text(TextPart(part.text))) if part.text and not part.text.isspace() else None
 
-
-_History.in_results = {
-    TextPart: _History._text,
-    ImagePart: _History._image,
-    DocumentPart: _History._document,
-}
-_History.writers = {
-    "user": {**_History.in_results, ToolResultPart: _History._result, OpaquePart: _History._opaque},
-    "assistant": {
-        TextPart: _History._said,
-        ToolCallPart: _History._call,
-        ReasoningPart: _History._reasoning,
-        OpaquePart: _History._opaque,
-    },
-}
+    write_shown = write_opaque

@@ -139,17 +139,17 @@ class _History(OpenAIHistory):
         super().__init__(model, dialect, tools, account)
         self._own: dict[str, OwnCall] = {}  # the calls in the vendor's own form, by the id that is sent
 
-    def _text(self, part: TextPart) -> _Text:
+    def write_text(self, part: TextPart) -> _Text:
         return _Text(self.text(part))
 
-    def _said(self, part: TextPart) -> _Assistant | None:
+    def write_said(self, part: TextPart) -> _Assistant | None:
         text = self.said(part)
         return None if text is None else _Assistant(text)
 
-    def _image(self, part: ImagePart) -> _Image:
+    def write_image(self, part: ImagePart) -> _Image:
         return _Image(self.image_url(part))
 
-    def _document(self, part: DocumentPart) -> _Text | _File:
+    def write_document(self, part: DocumentPart) -> _Text | _File:
         if part.citations:
             refuse("no citations on this API; they work with Anthropic")
         if not given_bytes(part):
@@ -158,14 +158,14 @@ class _History(OpenAIHistory):
             return _Text(as_text(part))
         return _File(part.title or "document.pdf", data_url(part))
 
-    def _call(self, part: ToolCallPart) -> _Call | dict[str, Any]:
+    def write_call(self, part: ToolCallPart) -> _Call | dict[str, Any]:
         id_, arguments = self.call_id(part), self.arguments(part)
         if not part.extra or part.vendor != self.dialect.name:
             return _Call(id_, self.call_name(part), arguments)
         own = self._own[id_] = OwnCall(part, arguments, id_)
         return own.item()
 
-    def _result(self, part: ToolResultPart) -> _Result | dict[str, Any]:
+    def write_result(self, part: ToolResultPart) -> _Result | dict[str, Any]:
         id_ = self.result_id(part)
         content: Any = part.content
         if not isinstance(content, str):
@@ -177,8 +177,8 @@ class _History(OpenAIHistory):
         own = self._own.get(id_)
         return _Result(id_, content) if own is None else own.result(part, content, self.image_url)
 
-    def _reasoning(self, part: ReasoningPart) -> _Thought | None:
-        if part.vendor != self.dialect.name or not part.proof or self.of_another(part):
+    def write_reasoning(self, part: ReasoningPart) -> _Thought | None:
+        if not part.proof or not self.is_own(part):
             return None
         if is_reasoning_item(part.proof):
             return _Thought(msgspec.Raw(part.proof.encode()))
@@ -186,32 +186,14 @@ class _History(OpenAIHistory):
             refuse(f"the proof is no JSON: {shown(part.proof)}")
         return None  # it is of the other wire
 
-    def _shown(self, part: OpaquePart) -> msgspec.Raw | _Text | None:
+    def write_shown(self, part: OpaquePart) -> msgspec.Raw | _Text | None:
         """What a user shows."""
-        said = self._opaque(part)
+        said = self.write_opaque(part)
         if isinstance(said, msgspec.Raw):
             self.answered_by(part)
         return _Text(said.content) if isinstance(said, _Assistant) else said
 
-    def _opaque(self, part: OpaquePart) -> msgspec.Raw | _Assistant | None:
+    def write_opaque(self, part: OpaquePart) -> msgspec.Raw | _Assistant | None:
         if part.vendor != self.dialect.name:
-            return self._said(TextPart(part.text)) if part.text else None
-        if not is_object(part.data):
-            refuse(f"the data is not a JSON object: {shown(part.data)}")
-        return msgspec.Raw(part.data.encode())
-
-
-_History.in_results = {
-    TextPart: _History._text,
-    ImagePart: _History._image,
-    DocumentPart: _History._document,
-}
-_History.writers = {
-    "user": {**_History.in_results, ToolResultPart: _History._result, OpaquePart: _History._shown},
-    "assistant": {
-        TextPart: _History._said,
-        ToolCallPart: _History._call,
-        ReasoningPart: _History._reasoning,
-        OpaquePart: _History._opaque,
-    },
-}
+            return self.write_said(TextPart(part.text)) if part.text else None
+        return msgspec.Raw(self.own_block(part).encode())
