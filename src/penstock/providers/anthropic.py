@@ -19,13 +19,12 @@ from penstock.providers.arguments import check_call, check_config, priced
 from penstock.providers.credentials import Credentials, find_credentials, find_row, is_authorized, sdk_headers
 from penstock.providers.exchange import Exchange
 from penstock.providers.hosts import check_path, host_of, is_at
-from penstock.providers.redaction import check_headers, config_secrets
+from penstock.providers.redaction import check_headers
 from penstock.providers.transport import Transport
 from penstock.wire.answer_reader import AnswerReader
 from penstock.wire.anthropic.answer import AnthropicDecoder
 from penstock.wire.anthropic.options import option_headers
 from penstock.wire.anthropic.request import encode
-from penstock.wire.errors import response_error
 from penstock.wire.sse import MAX_EVENT
 from penstock.wire.vendors import ANTHROPIC
 
@@ -69,17 +68,6 @@ class AnthropicProvider(BaseProvider):
         # The SDK's own environment and its search for credentials are for Anthropic and for nobody else.
         ours = row.name == ANTHROPIC.name
         credentials = None if ours else find_credentials(config, row)
-
-        def make_client(http_client: Any) -> Any:
-            if credentials is not None and credentials.missing:
-                names = " or ".join(row.key_variables)
-                how = f"set {names}, or give one in the config" if names else "give one in the config"
-                raise AuthenticationError(f"there is no API key: {how}")
-            client = self._client(http_client, credentials)
-            if client.api_key is None and client.auth_token is None and client.credentials is None:
-                raise AuthenticationError("there is no API key: set ANTHROPIC_API_KEY, or give one in the config")
-            return client
-
         # The SDK takes it only from the request itself that there is to be no such header.
         bare = row.key_header is not None and not is_authorized(config.headers)
         self._headers: dict[str, Any] = {"Authorization": anthropic.Omit()} if bare else {}
@@ -88,26 +76,20 @@ class AnthropicProvider(BaseProvider):
         foreign = ours and not is_at(self._base_url(), ANTHROPIC.base_url or "")
         self._account = host_of(self._base_url()) if foreign or row.proofs_bound else ""
         self._model, self._find_info = priced(config, find_info, row, self._base_url())
-        self._transport = Transport(
-            anthropic,
-            make_client,
-            partial(response_error, faults=row.request_faults),
-            vendor=row.name,
-            model=config.model_id,
-            secrets=config_secrets(config).plus([credentials.key] if credentials is not None else []),
-            key_names=row.key_variables,
-            max_connections=config.max_connections,
-        )
+        keys = [] if credentials is None else [credentials.key]
+        self._transport = Transport(anthropic, partial(self._client, credentials), row, config, keys)
 
-    def _client(self, http_client: Any, credentials: Credentials | None) -> Any:
+    def _client(self, credentials: Credentials | None, http_client: Any) -> Any:
         import anthropic
 
         theirs: dict[str, Any] = {}
         if credentials is not None:
+            if credentials.missing:
+                raise AuthenticationError(credentials.missing)
             # The key in so many words, as the SDK would prefer a header of its variable to the key that it is given.
             omitted = dict.fromkeys(sdk_headers("ANTHROPIC_CUSTOM_HEADERS"), anthropic.Omit())
             theirs = {**omitted, "Authorization": f"Bearer {credentials.key}", **credentials.headers}
-        return anthropic.AsyncAnthropic(
+        client = anthropic.AsyncAnthropic(
             api_key=self._config.api_key if credentials is None else credentials.key,
             # At Anthropic a profile that the SDK finds may have an address of its own.
             base_url=self._config.base_url if credentials is None else self._base_url(),
@@ -117,6 +99,9 @@ class AnthropicProvider(BaseProvider):
             # Its spans end when its own decoder has read the stream, which never happens here.
             open_telemetry=False,
         )
+        if client.api_key is None and client.auth_token is None and client.credentials is None:
+            raise AuthenticationError("there is no API key: set ANTHROPIC_API_KEY, or give one in the config")
+        return client
 
     def create_message(
         self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
@@ -128,7 +113,7 @@ class AnthropicProvider(BaseProvider):
         yield from super()._repr_parts()
         if self._dialect.name != ANTHROPIC.name:
             yield f"dialect={self._dialect.name!r}"
-        yield from self._transport.shown(self._config.base_url)
+        yield from self._transport.shown()
 
     def get_model(self) -> Model:
         """See BaseProvider."""

@@ -18,11 +18,11 @@ _NO_KEY: Final = "none"  # the SDKs want one; servers that need none do not look
 
 
 class Credentials(NamedTuple):
-    """What a client is made with. missing: a key is needed, and there is none."""
+    """What a client is made with. missing: that a key is needed, and there is none; empty if all is well."""
 
     key: str
     headers: Mapping[str, str]
-    missing: bool
+    missing: str
 
     def __repr__(self) -> str:
         """Nothing: it stands in frames that a traceback may show."""
@@ -38,7 +38,11 @@ def find_credentials(config: ProviderConfig, row: Dialect) -> Credentials:
     key = key or (None if authorized else _first(row.key_variables))
     needs_key = row.needs_key if row.needs_key is not None else bool(row.key_variables)
     own = {row.key_header: key} if key is not None and row.key_header is not None else {}
-    return Credentials(key or _NO_KEY, {**own, **config.headers}, missing=key is None and needs_key and not authorized)
+    missing = ""
+    if key is None and needs_key and not authorized:
+        names = " or ".join(row.key_variables)
+        missing = f"there is no API key: {f'set {names}, or ' if names else ''}give one in the config"
+    return Credentials(key or _NO_KEY, {**own, **config.headers}, missing)
 
 
 def is_authorized(headers: Mapping[str, str]) -> bool:

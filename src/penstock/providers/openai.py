@@ -20,10 +20,9 @@ from penstock.providers.arguments import check_call, check_config, priced
 from penstock.providers.credentials import Credentials, find_credentials, find_row, is_authorized, sdk_headers
 from penstock.providers.exchange import Exchange
 from penstock.providers.hosts import check_path, host_of
-from penstock.providers.redaction import check_headers, config_secrets
+from penstock.providers.redaction import check_headers
 from penstock.providers.transport import Transport
 from penstock.wire.answer_reader import AnswerReader
-from penstock.wire.errors import response_error
 from penstock.wire.openai import chat_request, responses_request
 from penstock.wire.openai.chat_answer import ChatDecoder
 from penstock.wire.openai.failed_calls import failed_answer
@@ -64,33 +63,19 @@ class OpenAIProvider(BaseProvider):
         credentials = find_credentials(config, row)
         import openai  # here and not above: `import penstock` loads no SDK
 
-        def make_client(http_client: Any) -> Any:
-            if credentials.missing:
-                names = " or ".join(row.key_variables)
-                how = f"set {names}, or give one in the config" if names else "give one in the config"
-                raise AuthenticationError(f"there is no API key: {how}")
-            return self._client(http_client, credentials)
-
         # The SDK takes it only from the request itself that there is to be no such header.
         bare = row.key_header is not None and not is_authorized(config.headers)
         self._headers: dict[str, Any] = {"Authorization": openai.Omit()} if bare else {}
         self._account = host_of(config.base_url) if row.proofs_bound else ""
         self._config = config
         self._model, self._find_info = priced(config, find_info, row, self._base_url())
-        self._transport = Transport(
-            openai,
-            make_client,
-            partial(response_error, faults=row.request_faults),
-            vendor=row.name,
-            model=config.model_id,
-            secrets=config_secrets(config).plus([credentials.key]),
-            key_names=row.key_variables,
-            max_connections=config.max_connections,
-        )
+        self._transport = Transport(openai, partial(self._client, credentials), row, config, [credentials.key])
 
-    def _client(self, http_client: Any, credentials: Credentials) -> Any:
+    def _client(self, credentials: Credentials, http_client: Any) -> Any:
         import openai
 
+        if credentials.missing:
+            raise AuthenticationError(credentials.missing)
         # The SDK's own environment (OPENAI_BASE_URL, OPENAI_ORG_ID and so on) is for OpenAI and for nobody else.
         ours = self._dialect.name == Dialect().name
         omitted: dict[str, Any] = {} if ours else dict.fromkeys(_sdk_headers(), openai.Omit())
@@ -116,7 +101,7 @@ class OpenAIProvider(BaseProvider):
     def _repr_parts(self) -> Iterator[str]:
         yield from super()._repr_parts()
         yield f"dialect={self._dialect.name!r}, wire={self._wire!r}"
-        yield from self._transport.shown(self._config.base_url)
+        yield from self._transport.shown()
 
     def get_model(self) -> Model:
         """See BaseProvider."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +19,7 @@ import anyio
 import anyio.lowlevel
 
 from penstock.core.chunks import Chunk, UsageChunk
+from penstock.core.dialect import Dialect
 from penstock.core.errors import (
     AuthenticationError,
     ConfigError,
@@ -28,12 +29,13 @@ from penstock.core.errors import (
     StreamInterruptedError,
 )
 from penstock.core.messages import ResponseHead
+from penstock.core.models import ProviderConfig
 from penstock.providers.deadlines import Watch
 from penstock.providers.exchange import Exchange, SDKClient
 from penstock.providers.failures import RefusedError, no_answer, pool_full, refusal
 from penstock.providers.redaction import (
-    Secrets,
     check_secrets,
+    config_secrets,
     redact,
     request_secrets,
     shown_url,
@@ -41,7 +43,7 @@ from penstock.providers.redaction import (
     url_secrets,
     watch_logs,
 )
-from penstock.wire.errors import request_id_of
+from penstock.wire.errors import request_id_of, response_error
 from penstock.wire.retry_after import wait_of_buckets
 
 if TYPE_CHECKING:
@@ -69,18 +71,11 @@ class Transport:
         self,
         sdk: ModuleType,
         make_client: Callable[[Any], SDKClient],
-        response_error: Callable[[int, Mapping[str, str], bytes], ProviderError],
-        *,
-        vendor: str,
-        model: str,
-        secrets: Secrets,
-        key_names: Sequence[str],
-        max_connections: int,
+        row: Dialect,
+        config: ProviderConfig,
+        keys: Iterable[str],
     ) -> None:
-        """secrets: what no error may show; what only the client knows is added. key_names: variables for the key.
-
-        max_connections: at the same time, in each event loop.
-        """
+        """keys: what no error may show, beside what the config holds; what only the client knows is added."""
         import httpx2  # here and not above: `import penstock` loads no HTTP client
 
         from penstock.providers import connections
@@ -90,15 +85,12 @@ class Transport:
         self._sdk = sdk
         self._sdk_error: type[Exception] = getattr(sdk, "AnthropicError", None) or sdk.OpenAIError
         self._make_client = make_client
-        self._response_error = response_error
-        self._vendor = vendor
-        self._model = model
-        self._secrets = self._given = secrets
+        self._row = row
+        self._config = config
+        self._secrets = self._given = config_secrets(config).plus(keys)
         # What requests have carried beside it, the newest last: a token is refreshed every hour, say.
         self._learned: deque[str] = deque(maxlen=_LEARNED)
         self._learning = threading.Lock()
-        self._key_names = key_names
-        self._max_connections = max_connections
         # The client of the loop that ran last in this thread. It is let go of with its loop's successor: a table of
         # loops would keep each loop alive, as its client knows it.
         self._local = threading.local()
@@ -111,10 +103,10 @@ class Transport:
             OSError,
         )
 
-    def shown(self, base_url: str | None) -> Iterator[str]:
+    def shown(self) -> Iterator[str]:
         """What a provider's repr says of its server: nothing of the vendor's own, and no secret."""
-        if base_url is not None:
-            yield f"base_url={shown_url(base_url, self._secrets)!r}"
+        if self._config.base_url is not None:
+            yield f"base_url={shown_url(self._config.base_url, self._secrets)!r}"
 
     async def exchange(self, prepare: Callable[[], Exchange]) -> AsyncGenerator[Chunk, None]:
         """Prepare the request, send it, and yield the chunks of the answer. Raises a ProviderError."""
@@ -193,7 +185,7 @@ class Transport:
         self._know(given=url_secrets(*getproxies().values()))
         try:
             hooks: dict[str, list[Callable[..., Any]]] = {"request": [self._learn], "response": [self._refuse]}
-            client = self._make_client(self._connections.http_client(self._max_connections, hooks))
+            client = self._make_client(self._connections.http_client(self._config.max_connections, hooks))
         except (ImportError, TypeError, ValueError, AttributeError, OSError, self._httpx.InvalidURL) as error:
             if isinstance(error, ProviderError):
                 raise
@@ -303,19 +295,6 @@ class Transport:
             wait = wait_of_buckets(headers, dt.datetime.now(dt.UTC))
             call.on_head(ResponseHead(status=status, request_id=request_id, wait=wait))
 
-    def _ours(
-        self, theirs: Exception, call: Exchange | None, watch: Watch | None, sending: Sending | None, *, began: bool
-    ) -> ProviderError:
-        """*theirs* as an error of ours, which it may be already."""
-        if isinstance(theirs, ProviderError):
-            return theirs
-        cause = self._cause(theirs)
-        if call is not None and isinstance(cause, RefusedError):
-            self._tell(call, cause.status, cause.headers)
-        ours = self._translated(theirs, cause, watch, sending, began=began)
-        ours.__cause__ = theirs
-        return ours
-
     def _failed(
         self,
         theirs: Exception,
@@ -328,12 +307,13 @@ class Transport:
     ) -> Iterator[Chunk]:
         """The answer that a refusal is; else what the failure changes in the bill, and then the error, raised."""
         cause = self._cause(theirs)
-        if call is not None and isinstance(cause, RefusedError) and (answer := call.refused(cause.body)):
+        if call is not None and isinstance(cause, RefusedError):
             self._tell(call, cause.status, cause.headers)
-            yield from answer
-            return
+            if answer := call.refused(cause.body):
+                yield from answer
+                return
         began = response is not None
-        error = self._ours(theirs, call, watch, sending, began=began)
+        error = self._ours(theirs, watch, sending, began=began)
         if call is not None and (correction := call.correction(error, sending, began=began, shown=shown)):
             yield correction
         self._complete(error, call, response)
@@ -342,8 +322,7 @@ class Transport:
     def _tell_resent(self, call: Exchange, watch: Watch, sending: Sending, theirs: Exception) -> None:
         """The error that it would have been, for whoever wants to hear."""
         if call.on_resend is not None:
-            ours = self._translated(theirs, self._cause(theirs), watch, sending, began=False)
-            ours.__cause__ = theirs
+            ours = self._ours(theirs, watch, sending, began=False)
             self._complete(ours, call, None)
             call.on_resend(ours)
 
@@ -351,21 +330,23 @@ class Transport:
         """What the SDK has wrapped, or that itself."""
         return theirs.__cause__ if isinstance(theirs, self._sdk.APIConnectionError) else theirs
 
+    def _ours(self, theirs: Exception, watch: Watch | None, sending: Sending | None, *, began: bool) -> ProviderError:
+        """*theirs* as an error of ours, which it may be already."""
+        if isinstance(theirs, ProviderError):
+            return theirs
+        ours = self._translated(theirs, watch, sending, began=began)
+        ours.__cause__ = theirs
+        return ours
+
     def _translated(
-        self,
-        theirs: Exception,
-        cause: BaseException | None,
-        watch: Watch | None,
-        sending: Sending | None,
-        *,
-        began: bool,
+        self, theirs: Exception, watch: Watch | None, sending: Sending | None, *, began: bool
     ) -> ProviderError:
-        """cause: what the SDK has wrapped into *theirs*, or that itself."""
-        sdk, httpx = self._sdk, self._httpx
+        sdk, httpx, cause = self._sdk, self._httpx, self._cause(theirs)
         if isinstance(cause, RefusedError):
-            return refusal(self._response_error(cause.status, cause.headers, cause.body), cause, self._asked(sending))
+            error = response_error(cause.status, cause.headers, cause.body, self._row.request_faults)
+            return refusal(error, cause, self._asked(sending))
         if isinstance(cause, httpx.PoolTimeout) and watch is not None:
-            return pool_full(watch.expired("connect"), self._max_connections)
+            return pool_full(watch.expired("connect"), self._config.max_connections)
         if isinstance(cause, httpx.TimeoutException) and watch is not None:
             return watch.expired("connect" if isinstance(cause, httpx.ConnectTimeout) else None)
         said = f"{type(cause).__name__}: {cause}".rstrip(": ")
@@ -386,10 +367,10 @@ class Transport:
 
     def _complete(self, error: ProviderError, call: Exchange | None, response: httpx2.Response | None) -> None:
         """Add what only the border knows, and take the key out of everything that is attached to the error."""
-        error.vendor = error.vendor or self._vendor
-        error.model = error.model or self._model
-        if isinstance(error, AuthenticationError) and self._key_names:
-            error.hint = f"Check the API key: {' or '.join(self._key_names)}, or apiKey in models.json."
+        error.vendor = error.vendor or self._row.name
+        error.model = error.model or self._config.model_id
+        if isinstance(error, AuthenticationError) and self._row.key_variables:
+            error.hint = f"Check the API key: {' or '.join(self._row.key_variables)}, or apiKey in models.json."
         if response is not None and error.request_id is None:
             error.request_id = request_id_of(response.headers)
         redact(error, self._secrets)
