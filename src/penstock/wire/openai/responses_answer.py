@@ -9,6 +9,7 @@ OpenAI, OpenRouter, xAI, DeepSeek and others, read 2026-11-21; llama.cpp's serve
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -20,12 +21,11 @@ from penstock.core.errors import MalformedResponseError, StreamInterruptedError
 from penstock.core.models import MAX_ARGUMENTS
 from penstock.wire.answer_reader import EventDecoder
 from penstock.wire.errors import decode_whole, stream_error
-from penstock.wire.event_json import UNDECODABLE, decode, event_type, repaired
+from penstock.wire.event_json import UNDECODABLE, decode, event_type, repaired, shown
 from penstock.wire.finish import failure, says_limit, stop_reason
 from penstock.wire.openai.client_items import beside_function, client_call
 from penstock.wire.openai.responses_events import (
     Delta,
-    FailedEvent,
     Incomplete,
     Item,
     ItemDelta,
@@ -54,7 +54,6 @@ _item_type = msgspec.json.Decoder(ItemType)
 _item_event = msgspec.json.Decoder(ItemEvent)
 _response = msgspec.json.Decoder(Response)
 _response_event = msgspec.json.Decoder(ResponseEvent)
-_failed_event = msgspec.json.Decoder(FailedEvent)
 
 
 class ResponsesDecoder(EventDecoder):
@@ -134,7 +133,7 @@ class ResponsesDecoder(EventDecoder):
         return handler(self, data)
 
     def _created(self, data: bytes) -> Iterator[Chunk]:
-        self._answer = decode(_response_event, b"response.created", data).response
+        self._answer = decode(_response_event, b"response.created", data).response or self._answer
         self._calls.response_id = self._answer.id or ""
         self._usage.answered(self._answer.model)
         return iter(())
@@ -242,22 +241,15 @@ class ResponsesDecoder(EventDecoder):
         beside = beside_function(raw)
         yield from self._calls.end(place, item.call_id or "", item.name or "", item.arguments, beside=beside)
 
-    def _completed(self, data: bytes) -> Iterator[Chunk]:
-        response = decode(_response_event, b"response.completed", data).response
-        if response.status not in _FAILURES:
-            response.status = response.status if response.status == "incomplete" else "completed"
-        return self._end(response, data)
-
-    def _incomplete(self, data: bytes) -> Iterator[Chunk]:
-        response = decode(_response_event, b"response.incomplete", data).response
-        response.status = "incomplete"
-        return self._end(response, data)
-
-    def _failed(self, data: bytes) -> Iterator[Chunk]:
-        response = decode(_failed_event, b"response.failed", data).response
-        if response is None:
+    def _last(self, data: bytes, status: str) -> Iterator[Chunk]:
+        """The event whose name says *status*; one that is called completed may know better."""
+        response = decode(_response_event, f"response.{status}".encode(), data).response
+        if response is None and status == "failed":
             raise stream_error(data, self._dialect.request_faults)
-        response.status = "failed"
+        if response is None:
+            raise MalformedResponseError(f"the event `response.{status}` holds no response: {shown(data)}")
+        if status != "completed" or response.status not in (*_FAILURES, "incomplete"):
+            response.status = status
         return self._end(response, data)
 
     def _end(self, response: Response, data: bytes) -> Iterator[Chunk]:
@@ -339,9 +331,9 @@ _HANDLERS: dict[bytes, Callable[[ResponsesDecoder, bytes], Iterator[Chunk]]] = {
     b"response.custom_tool_call_input.delta": ResponsesDecoder._arguments_delta,
     b"response.custom_tool_call_input.done": ResponsesDecoder._arguments_done,
     b"response.output_item.done": ResponsesDecoder._item_done,
-    b"response.completed": ResponsesDecoder._completed,
-    b"response.incomplete": ResponsesDecoder._incomplete,
-    b"response.failed": ResponsesDecoder._failed,
+    b"response.completed": partial(ResponsesDecoder._last, status="completed"),
+    b"response.incomplete": partial(ResponsesDecoder._last, status="incomplete"),
+    b"response.failed": partial(ResponsesDecoder._last, status="failed"),
     b"response.error": ResponsesDecoder._error,  # OpenRouter
     b"error": ResponsesDecoder._error,
 }

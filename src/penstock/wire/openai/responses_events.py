@@ -10,7 +10,6 @@ from penstock.wire.openai.tool_calls import Arguments
 
 __all__ = [
     "Delta",
-    "FailedEvent",
     "Incomplete",
     "Item",
     "ItemDelta",
@@ -98,10 +97,4 @@ class Response(msgspec.Struct):
 class ResponseEvent(msgspec.Struct):
     """An event with the answer."""
 
-    response: Response
-
-
-class FailedEvent(msgspec.Struct):
-    """The answer failed."""
-
-    response: Response | None = None  # Perplexity has only the error
+    response: Response | None = None  # of one that failed Perplexity says only the error
