@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, NoReturn, TypeVar, get_args, get_origin
 
 import msgspec
@@ -11,7 +12,7 @@ from penstock.core.arguments import UNDECODABLE, is_object
 from penstock.core.errors import MalformedResponseError
 from penstock.core.validation import unicode_fault
 
-__all__ = ["UNDECODABLE", "Halves", "decode", "event_type", "is_object", "repaired", "shown"]
+__all__ = ["UNDECODABLE", "Halves", "decode", "event_type", "is_object", "repaired", "salvaged", "shown"]
 
 T = TypeVar("T")
 
@@ -55,7 +56,7 @@ def repaired(
     """
     try:
         if halves is None and isinstance(error, msgspec.ValidationError):
-            found: T = _salvaged(decoder.type, data)
+            found: T = salvaged(decoder.type, data)[0]
             return found
     except UNDECODABLE:
         pass
@@ -69,7 +70,7 @@ def repaired(
         try:
             return decoder.decode(text)
         except msgspec.ValidationError:
-            rest: T = _salvaged(decoder.type, text.encode())
+            rest: T = salvaged(decoder.type, text.encode())[0]
             return rest
     except (ValueError, *UNDECODABLE):
         pass  # raised below and not here: the error of `json` holds the whole text, and there may be a key in it
@@ -83,41 +84,52 @@ def _finite(number: str) -> float | None:
     return value if abs(value) < float("inf") else None
 
 
-def _salvaged(type_: Any, data: bytes) -> Any:
-    """A struct out of an object of which some fields are of a wrong type: those stay as if they had not been sent.
+def salvaged(type_: Any, data: bytes) -> tuple[Any, frozenset[str]]:
+    """A struct out of an object of which some fields are of a wrong type, and their names.
 
-    But nothing that is content is lost: where text should be, any other value is its JSON text.
+    Those stay as if they had not been sent, but for what can be read in them: objects in their turn, and 100.0 where a
+    whole number should be. Nothing that is content is lost: where text should be, any other value is its JSON text.
     """
     if not (isinstance(type_, type) and issubclass(type_, msgspec.Struct)):
         raise msgspec.ValidationError("no object with known fields")
     raws = _object.decode(data)
     found: dict[str, Any] = {}
+    wrong = set()
     for field in msgspec.structs.fields(type_):
         raw = raws.get(field.encode_name)
-        value = None if raw is None else _value(field.name, field.type, bytes(raw))
+        if raw is None:
+            continue
+        value, is_right = _value(field.name, field.type, bytes(raw))
         if value is not None:
             found[field.name] = value
+        if not is_right:
+            wrong.add(field.name)
     try:
-        return type_(**found)
+        return type_(**found), frozenset(wrong)
     except TypeError as error:
         raise msgspec.ValidationError(str(error)) from error
 
 
-def _value(name: str, type_: Any, raw: bytes) -> Any:
-    """None for what says nothing."""
+def _value(name: str, type_: Any, raw: bytes) -> tuple[Any, bool]:
+    """None for what says nothing; and whether it is what it should be."""
     try:
-        return msgspec.json.decode(raw, type=type_)
+        return msgspec.json.decode(raw, type=type_), True
     except UNDECODABLE:
         members = get_args(type_) or (type_,)
     for member in members:
         if raw[:1] == b"{" and isinstance(member, type) and issubclass(member, msgspec.Struct):
-            return _salvaged(member, raw)
+            return salvaged(member, raw)[0], False
         if raw[:1] == b"[" and get_origin(member) is list:
-            values = (_value("", get_args(member)[0], bytes(one)) for one in _array.decode(raw))
-            return [value for value in values if value is not None]
+            values = (_value("", get_args(member)[0], bytes(one))[0] for one in _array.decode(raw))
+            return [value for value in values if value is not None], False
+    if int in members:
+        with suppress(ValueError):
+            number = float(raw)
+            if number.is_integer() and abs(number) < 2**53:
+                return int(number), True
     if str in members and raw not in _NOTHING.get(name, (raw,)):
-        return raw.decode("utf-8", "replace")
-    return None
+        return raw.decode("utf-8", "replace"), False
+    return None, False
 
 
 def _refused(data: bytes) -> NoReturn:

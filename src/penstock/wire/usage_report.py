@@ -16,7 +16,7 @@ import msgspec
 from penstock.core.chunks import EXACT, Chunk
 from penstock.core.cost import Meter
 from penstock.core.dialect import Dialect
-from penstock.wire.event_json import UNDECODABLE
+from penstock.wire.event_json import UNDECODABLE, salvaged
 
 __all__ = ["AnswerUsage", "CostReport", "Counts", "first", "read_report", "stated"]
 
@@ -27,7 +27,6 @@ _PROMPT: Final = ("prompt", "read", "written", "extended", "audio_input")
 _OUTPUT: Final = ("output", "reasoning", "audio_output", "image_output")
 _TICK: Final = Decimal("1e-10")  # xAI's unit, in dollars
 _LONGEST_COST: Final = 100  # characters, and digits before or after the point; recorded ones have up to 22
-_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def first(*values: T | None) -> T | None:
@@ -36,10 +35,7 @@ def first(*values: T | None) -> T | None:
 
 
 def read_report(kind: type[R], raw: bytes) -> tuple[R | None, frozenset[str]]:
-    """A report as a *kind*, None for none, and the names of its fields that are not what they should be.
-
-    Whole numbers may be written as 100.0. What is wrong is left out.
-    """
+    """A report as a *kind*, None for none, and the names of its fields that are not what they should be."""
     if raw in (b"", b"null"):
         return None, frozenset()
     try:
@@ -47,35 +43,9 @@ def read_report(kind: type[R], raw: bytes) -> tuple[R | None, frozenset[str]]:
     except UNDECODABLE:
         pass
     try:
-        given = _fields.decode(raw)
+        return salvaged(kind, raw)
     except UNDECODABLE:
         return None, frozenset(["usage"])
-    found: dict[str, object] = {}
-    wrong = set()
-    for field in msgspec.structs.fields(kind):
-        value = bytes(given.get(field.encode_name, b""))
-        if not value:
-            continue
-        try:
-            found[field.name] = _value(field.type, value)
-        except UNDECODABLE:
-            wrong.add(field.name)
-            if value.startswith(b"{") and (inner := _struct(field.type)) is not None:
-                found[field.name], _ = read_report(inner, value)
-    return kind(**found), frozenset(wrong)
-
-
-def _value(kind: object, value: bytes) -> object:
-    if kind == (int | None) and value not in (b"true", b"false"):
-        number = msgspec.json.decode(value, type=float | int | None)
-        if isinstance(number, float) and number.is_integer() and abs(number) < 2**53:
-            return int(number)
-    return msgspec.json.decode(value, type=kind)
-
-
-def _struct(kind: object) -> type[msgspec.Struct] | None:
-    kinds = getattr(kind, "__args__", ())
-    return next((one for one in kinds if isinstance(one, type) and issubclass(one, msgspec.Struct)), None)
 
 
 class Counts:
