@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from penstock.core.client_calls import tool_name
 from penstock.core.dialect import SAMPLING, Dialect
@@ -15,26 +15,35 @@ from penstock.core.tool_definition import LONGEST_TOOL_NAME, definition_mistake
 from penstock.core.validation import near
 from penstock.wire.event_json import shown
 
-__all__ = [
-    "Ranges",
-    "check_cache",
-    "check_choice",
-    "check_choice_known",
-    "check_reasoning",
-    "check_sampling",
-    "check_schema",
-    "check_tools",
-    "tool_names",
-]
-
-Ranges: TypeAlias = Mapping[str, tuple[float | None, float | None]]
-"""The least and the most that an option may be; None for no limit."""
+__all__ = ["check_options", "tool_names"]
 
 _REASONING: Final = ("off", "minimal", "low", "medium", "high", "xhigh", "max")
 _REFS: Final = "#/$defs/"
 
 
-def check_tools(tools: Sequence[Tool | Mapping[str, object]], longest_name: int = LONGEST_TOOL_NAME) -> None:
+def check_options(
+    options: Options,
+    model: Model,
+    dialect: Dialect,
+    ranges: Mapping[str, Sequence[float | None]],
+    longest_name: int = LONGEST_TOOL_NAME,
+) -> None:
+    """Raise InvalidRequestError for what is refused whatever it would become.
+
+    ranges: the least and the most that an option may be, None for no limit, where the row says nothing else.
+    longest_name: characters of a tool's name.
+    """
+    if options.cache not in ("auto", "extended", "off"):
+        raise InvalidRequestError(f"option `cache`: {options.cache!r}, expected auto, extended or off")
+    _check_reasoning(options)
+    _check_sampling(options, model, {**ranges, **dialect.ranges})
+    _check_tools(options.tools, longest_name)
+    _check_choice(options, model, dialect)
+    if options.response_schema is not None:
+        _check_schema(options.response_schema, dialect)
+
+
+def _check_tools(tools: Sequence[Tool | Mapping[str, object]], longest_name: int) -> None:
     """A list of tools, as it is read more than once, no two of one name, and each of ours as vendors take it."""
     given: Sequence[object] = tools
     if not isinstance(tools, Sequence):
@@ -58,17 +67,16 @@ def tool_names(tools: Sequence[Tool | Mapping[str, object]]) -> list[str]:
     return [name for name in named if name is not None]
 
 
-def check_choice(options: Options, model: Model) -> None:
-    """A choice needs tools, and a name among theirs; a model may refuse to be forced."""
+def _check_choice(options: Options, model: Model, dialect: Dialect) -> None:
+    """A choice needs tools, and a name among theirs; a model may refuse to be forced, a server ignore it."""
     choice = options.tool_choice
     if choice is None and options.parallel_tool_calls is None:
         return
     if not options.tools:
         raise InvalidRequestError("option `tool_choice` or `parallel_tool_calls` is given, but there are no tools")
-    if choice in (None, "auto", "none"):
-        return
+    kind = choice if choice in (None, "auto", "none", "required") else "named"
     names = tool_names(options.tools)
-    if choice != "required" and choice not in names:
+    if kind == "named" and choice not in names:
         hint = near(choice, names) or f"; there are {', '.join(names) or 'none with a name'}"
         raise InvalidRequestError(f"option `tool_choice`: no tool is called {choice!r}{hint}")
     forced, wanted = model.info.supports_forced_tools, options.reasoning
@@ -77,11 +85,15 @@ def check_choice(options: Options, model: Model) -> None:
         "unless_budget": " with a budget of reasoning" if isinstance(wanted, int) else None,
         "unless_reasoning": ' while it reasons (`reasoning="off"`)' if wanted != "off" else None,
     }.get(forced if forced is not None else True)
-    if when is not None:
+    if kind in ("required", "named") and when is not None:
         raise InvalidRequestError(f"option `tool_choice`: {model.id} cannot be forced to call a tool{when}; use `auto`")
+    if kind is not None and kind not in dialect.tool_choices:
+        raise InvalidRequestError(
+            f"option `tool_choice`: {dialect.name} would ignore {choice!r}; it takes {', '.join(dialect.tool_choices)}"
+        )
 
 
-def check_reasoning(options: Options) -> None:
+def _check_reasoning(options: Options) -> None:
     """An effort is one of the known words."""
     wanted = options.reasoning
     if wanted is None or (isinstance(wanted, int) and not isinstance(wanted, bool)) or wanted in _REASONING:
@@ -90,13 +102,7 @@ def check_reasoning(options: Options) -> None:
     raise InvalidRequestError(f"option `reasoning`: {wanted!r}, expected {known}{near(wanted, _REASONING)}")
 
 
-def check_cache(options: Options) -> None:
-    """One of the three words."""
-    if options.cache not in ("auto", "extended", "off"):
-        raise InvalidRequestError(f"option `cache`: {options.cache!r}, expected auto, extended or off")
-
-
-def check_sampling(options: Options, model: Model, ranges: Ranges) -> None:
+def _check_sampling(options: Options, model: Model, ranges: Mapping[str, Sequence[float | None]]) -> None:
     """Sampling parameters are finite numbers within their limits, and only for models that take them."""
     for name in (*SAMPLING, "seed"):
         value = getattr(options, name)
@@ -116,16 +122,7 @@ def check_sampling(options: Options, model: Model, ranges: Ranges) -> None:
             raise InvalidRequestError(f"option `{name}`: {model.id} takes no sampling parameters{when}")
 
 
-def check_choice_known(choice: str, dialect: Dialect) -> None:
-    """A choice of tools that the server does not ignore."""
-    kind = choice if choice in ("auto", "none", "required") else "named"
-    if kind not in dialect.tool_choices:
-        raise InvalidRequestError(
-            f"option `tool_choice`: {dialect.name} would ignore {choice!r}; it takes {', '.join(dialect.tool_choices)}"
-        )
-
-
-def check_schema(schema: Mapping[str, object], dialect: Dialect) -> None:
+def _check_schema(schema: Mapping[str, object], dialect: Dialect) -> None:
     """A schema that the vendor can make a grammar of."""
     if not dialect.recursive_schemas and _is_recursive(schema):
         raise InvalidRequestError(

@@ -13,18 +13,11 @@ from penstock.core.dialect import Dialect
 from penstock.core.errors import InvalidRequestError
 from penstock.core.messages import Options
 from penstock.core.models import Model
-from penstock.wire.checks import (
-    check_cache,
-    check_choice,
-    check_choice_known,
-    check_reasoning,
-    check_sampling,
-    check_schema,
-)
+from penstock.wire.checks import check_options
 from penstock.wire.request import set_field
 from penstock.wire.vendors import ANTHROPIC
 
-__all__ = ["option_fields", "option_headers"]
+__all__ = ["LONGEST_NAME", "option_fields", "option_headers"]
 
 _DEFAULT_MAX_TOKENS: Final = 32_000
 """When neither the options nor the model's entry say how much: the API wants a number, reasoning included, and any
@@ -54,6 +47,8 @@ _ELSEWHERE: Final = {
 }
 _RANGES: Final = {"temperature": (0, 1), "top_p": (0, 1), "top_k": (0, None)}
 _MIN_BUDGET: Final = 1024
+LONGEST_NAME: Final = 128
+"""Characters of a tool's name."""
 _OLD: Final = "2023-06-01"
 
 
@@ -74,10 +69,9 @@ def option_fields(options: Options, model: Model, dialect: Dialect = ANTHROPIC) 
     if max_tokens < 0 or (model.info.max_tokens is not None and max_tokens > model.info.max_tokens):
         most = model.info.max_tokens or "as many as the model can"
         raise InvalidRequestError(f"option `max_tokens`: {max_tokens}, expected 0 (only fill the cache) to {most}")
-    check_cache(options)
+    check_options(options, model, dialect, _RANGES, LONGEST_NAME)
     if options.cache == "extended" and dialect.cache is None:
         raise InvalidRequestError(f"option `cache`: the lifetime of {dialect.name}'s cache cannot be chosen; use auto")
-    check_reasoning(options)
     fields: dict[str, Any] = {"model": model.id}
     set_field(fields, _field("max_tokens", dialect), max_tokens)
     fields["stream"] = True
@@ -86,14 +80,12 @@ def option_fields(options: Options, model: Model, dialect: Dialect = ANTHROPIC) 
         if value is not None and not (name == "stop" and not value):
             given = [value] if name == "stop" and isinstance(value, str) else value
             set_field(fields, _field(name, dialect), given)
-    check_sampling(options, model, {**_RANGES, **dialect.ranges})
     fields |= _service_tier(options, dialect)
     fields |= _reasoning(options, model, max_tokens, dialect)
     if options.response_schema is not None:
-        path = _field("response_schema", dialect)
-        check_schema(options.response_schema, dialect)
-        set_field(fields, path, {"type": "json_schema", "schema": options.response_schema})
-    return fields | _tool_choice(options, model, dialect)
+        schema = {"type": "json_schema", "schema": options.response_schema}
+        set_field(fields, _field("response_schema", dialect), schema)
+    return fields | _tool_choice(options, dialect)
 
 
 def _field(name: str, dialect: Dialect) -> str:
@@ -172,12 +164,10 @@ def _choices(model: Model) -> str:
     return " or ".join(ways) or "neither an effort nor a budget"
 
 
-def _tool_choice(options: Options, model: Model, dialect: Dialect) -> dict[str, Any]:
-    check_choice(options, model)
+def _tool_choice(options: Options, dialect: Dialect) -> dict[str, Any]:
     choice = options.tool_choice
     fields: dict[str, Any] = {}
     if choice is not None or options.parallel_tool_calls is not None:
-        check_choice_known(choice or "auto", dialect)
         named = choice not in (None, "auto", "none", "required")
         kind = "tool" if named else "any" if choice == "required" else choice or "auto"
         fields["tool_choice"] = {"type": kind, "name": choice} if named else {"type": kind}

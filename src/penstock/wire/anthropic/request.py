@@ -7,7 +7,7 @@ The fields stand in a fixed order with the messages last, so that the bytes of o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -40,8 +40,7 @@ from penstock.wire.anthropic.blocks import (
     Turn,
 )
 from penstock.wire.anthropic.cache_marks import mark_prompt
-from penstock.wire.anthropic.options import option_fields
-from penstock.wire.checks import check_tools
+from penstock.wire.anthropic.options import LONGEST_NAME, option_fields
 from penstock.wire.event_json import UNDECODABLE, shown
 from penstock.wire.request import (
     HistoryWriter,
@@ -57,9 +56,6 @@ from penstock.wire.vendors import ANTHROPIC
 
 __all__ = ["encode"]
 
-LONGEST_NAME: Final = 128
-"""Characters of a tool's name."""
-
 
 def encode(
     system_prompt: str,
@@ -74,7 +70,6 @@ def encode(
     account: whose proofs of reasoning may go back, of those that say whose they are.
     """
     body = option_fields(options, model, dialect)
-    check_tools(options.tools, LONGEST_NAME)
     tools = [_tool(tool) for tool in options.tools]
     if tools:
         body["tools"] = tools

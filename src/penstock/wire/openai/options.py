@@ -14,15 +14,7 @@ from penstock.core.dialect import Dialect, Wire
 from penstock.core.errors import InvalidRequestError
 from penstock.core.messages import Options, Tool
 from penstock.core.models import Model
-from penstock.wire.checks import (
-    check_cache,
-    check_choice,
-    check_choice_known,
-    check_reasoning,
-    check_sampling,
-    check_schema,
-    check_tools,
-)
+from penstock.wire.checks import check_options
 from penstock.wire.request import set_field
 
 __all__ = ["option_fields"]
@@ -69,7 +61,12 @@ _ELSEWHERE: Final = {
 
 def option_fields(options: Options, model: Model, dialect: Dialect, wire: Wire) -> dict[str, Any]:
     """The fields of the body but the history. Raises InvalidRequestError, which names the option."""
-    _check(options, model, dialect)
+    check_options(options, model, dialect, _RANGES)
+    most = model.info.max_tokens
+    if options.max_tokens is not None and not 1 <= options.max_tokens <= (most or options.max_tokens):
+        raise InvalidRequestError(
+            f"option `max_tokens`: {options.max_tokens}, expected 1 to {most or 'as many as the model can'}"
+        )
     fields: dict[str, Any] = {"model": model.id, "stream": True}
     if wire == "responses":
         # The history is sent whole each time; what a vendor keeps would be one more copy of it.
@@ -80,8 +77,6 @@ def option_fields(options: Options, model: Model, dialect: Dialect, wire: Wire) 
         fields["stream_options"] = {"include_usage": True}
     for name, value in _values(options, wire).items():
         set_field(fields, _field(name, dialect, wire), value)
-    if options.response_schema is not None:
-        check_schema(options.response_schema, dialect)
     _reasoning(fields, options, model, dialect, wire)
     fields |= _cache(options, model, dialect, wire)
     if options.tools:
@@ -89,19 +84,6 @@ def option_fields(options: Options, model: Model, dialect: Dialect, wire: Wire) 
     if options.tool_choice is not None:
         fields["tool_choice"] = _choice(options, options.tool_choice, dialect, wire)
     return fields
-
-
-def _check(options: Options, model: Model, dialect: Dialect) -> None:
-    check_reasoning(options)
-    check_sampling(options, model, {**_RANGES, **dialect.ranges})
-    check_tools(options.tools)
-    check_choice(options, model)
-    most = model.info.max_tokens
-    if options.max_tokens is not None and not 1 <= options.max_tokens <= (most or options.max_tokens):
-        raise InvalidRequestError(
-            f"option `max_tokens`: {options.max_tokens}, expected 1 to {most or 'as many as the model can'}"
-        )
-    check_cache(options)
 
 
 def _values(options: Options, wire: Wire) -> dict[str, Any]:
@@ -219,7 +201,6 @@ def _tool(tool: Tool | Mapping[str, object], wire: Wire) -> Mapping[str, object]
 
 
 def _choice(options: Options, choice: str, dialect: Dialect, wire: Wire) -> object:
-    check_choice_known(choice, dialect)
     if choice not in ("auto", "none", "required"):
         own = [tool for tool in options.tools if not isinstance(tool, Tool) and tool_name(tool) == choice]
         row = client_call_of(own[0]) if own else None
