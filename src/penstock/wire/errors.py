@@ -25,7 +25,7 @@ from penstock.core.errors import (
     ServerError,
     TokenLimitError,
 )
-from penstock.wire.event_json import UNDECODABLE, decode, shown
+from penstock.wire.event_json import UNDECODABLE, decode, json_text, shown
 from penstock.wire.phrases import CODES, MODELS_FAULT, matching
 from penstock.wire.retry_after import said_in_body
 from penstock.wire.statuses import kind_of, with_status
@@ -225,7 +225,7 @@ def _text(value: object) -> str | None:
     """Text as it is, anything else as JSON."""
     if value is None or isinstance(value, str):
         return value or None
-    return msgspec.json.encode(value).decode()
+    return json_text(value)
 
 
 def _refined(

@@ -12,7 +12,19 @@ from penstock.core.arguments import UNDECODABLE, is_object
 from penstock.core.errors import MalformedResponseError
 from penstock.core.validation import unicode_fault
 
-__all__ = ["UNDECODABLE", "Halves", "decode", "event_type", "is_object", "repaired", "salvaged", "shown"]
+__all__ = [
+    "NOTHING",
+    "UNDECODABLE",
+    "Halves",
+    "decode",
+    "event_type",
+    "is_object",
+    "json_text",
+    "repaired",
+    "salvaged",
+    "shown",
+    "type_of",
+]
 
 T = TypeVar("T")
 
@@ -26,6 +38,8 @@ _CONTENT: Final = (
     *("content", "text", "thinking", "reasoning", "reasoning_content"),
     *("refusal", "arguments", "partial_json", "delta", "summary"),
 )
+NOTHING: Final = (b"", b"null", b"false", b'""', b"{}", b"[]")
+"""What says nothing where an object, a list or an error may stand."""
 _EMPTY: Final = (b"null", b"false", b"true", b"0", b"{}", b"[]")
 # What is nothing where text should be, by the field's name: of content, and of the words that an answer ends with.
 _NOTHING: Final[dict[str, tuple[bytes, ...]]] = {
@@ -177,6 +191,19 @@ class Halves:
             self.held[place] = value[-1]
             value = value[:-1]
         return value
+
+
+def json_text(value: object) -> str:
+    """The JSON text of what came as JSON, whatever bytes stood in its texts."""
+    return msgspec.json.encode(value).decode("utf-8", "replace")
+
+
+def type_of(data: bytes | str) -> str:
+    """The `type` of an object, empty for anything else."""
+    try:
+        return _typed.decode(data).type or ""
+    except UNDECODABLE:
+        return ""
 
 
 def event_type(name: bytes, data: bytes) -> bytes:

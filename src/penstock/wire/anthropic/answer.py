@@ -40,7 +40,7 @@ from penstock.wire.anthropic.events import (
 from penstock.wire.anthropic.tool_calls import Call, Calls
 from penstock.wire.anthropic.usage import UsageState
 from penstock.wire.errors import stream_error
-from penstock.wire.event_json import UNDECODABLE, decode, event_type, is_object, repaired, shown
+from penstock.wire.event_json import UNDECODABLE, decode, event_type, is_object, json_text, repaired, shown
 from penstock.wire.finish import failure, says_limit, stop_reason
 from penstock.wire.sse import Event
 from penstock.wire.vendors import ANTHROPIC
@@ -185,8 +185,9 @@ class AnthropicDecoder(EventDecoder):
             yield from self._end_block(before)
         self._blocks[index] = self._latest = block = _Block(raw)
         yield from self._calls.deliver(None)
-        kind = decode(_block_type, b"content_block_start", raw).type
-        self._usage.note_block(kind or "", raw)
+        head = decode(_block_type, b"content_block_start", raw)
+        kind = head.type or ""
+        self._usage.note_block(kind, bytes(head.caller))
         if kind not in _NEUTRAL:
             block.kept = True
             return
@@ -315,7 +316,7 @@ def _with(raw: bytes, fields: dict[str, object]) -> str:
     if not fields:
         return raw.decode()
     changed = {**msgspec.json.decode(raw, type=dict[str, msgspec.Raw]), **fields}
-    return msgspec.json.encode(changed).decode("utf-8", "replace")
+    return json_text(changed)
 
 
 _HANDLERS: dict[bytes, Callable[[AnthropicDecoder, bytes], Iterator[Chunk]]] = {

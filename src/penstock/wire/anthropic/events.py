@@ -55,6 +55,7 @@ class BlockType(msgspec.Struct):
     """What a block is."""
 
     type: str | None = None
+    caller: msgspec.Raw = msgspec.Raw()  # who made a call
 
 
 class BlockStart(msgspec.Struct):

@@ -9,16 +9,9 @@ import msgspec
 from penstock.core.arguments import UNNAMED, is_object, read_arguments
 from penstock.core.chunks import StopReason, ToolCallChunk, ToolCallDeltaChunk
 from penstock.core.errors import MalformedResponseError
-from penstock.wire.event_json import decode
+from penstock.wire.event_json import json_text, type_of
 
 __all__ = ["Call", "Calls"]
-
-
-class _Typed(msgspec.Struct):
-    type: str | None = None
-
-
-_typed = msgspec.json.Decoder(_Typed)
 
 
 class Call:
@@ -35,9 +28,9 @@ class Call:
         self.ended = False
         found = (("caller", caller, b"{"), ("toolset_name", toolset_name, b'"'))  # of any other type it is unknown
         kept = {name: msgspec.Raw(raw) for name, raw, start in found if raw.startswith(start)}
-        if "caller" in kept and decode(_typed, b"caller", caller).type == "direct":
+        if type_of(caller) == "direct":
             del kept["caller"]  # the model itself, which is so without a word
-        self.beside = msgspec.json.encode(kept).decode("utf-8", "replace") if kept else ""
+        self.beside = json_text(kept) if kept else ""
 
 
 class Calls:

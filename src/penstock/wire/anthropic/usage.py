@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any
 
 import msgspec
 
 from penstock.core.chunks import EXACT, Chunk, UsageChunk
 from penstock.core.cost import Meter
 from penstock.core.dialect import Dialect
-from penstock.wire.event_json import UNDECODABLE
+from penstock.wire.event_json import type_of
 from penstock.wire.usage_report import AnswerUsage, CostReport, first, read_report, stated
 
 __all__ = ["Usage", "UsageState"]
@@ -64,9 +63,9 @@ class UsageState(AnswerUsage):
         self._variant: dict[str, str] = {}
         self._iterations: list[_Iteration | None] = []
 
-    def note_block(self, kind: str, raw: bytes) -> None:
+    def note_block(self, kind: str, caller: bytes) -> None:
         """A block has begun. What a program has called was counted with it, and what servers bring is no output."""
-        if kind.endswith(("thinking", "tool_use")) and not (b'"caller"' in raw and _called_by_program(raw)):
+        if kind.endswith(("thinking", "tool_use")) and type_of(caller) in ("", "direct"):
             self.counts.content = True
 
     def report(self, raw: msgspec.Raw | bytes) -> Iterator[Chunk]:
@@ -137,18 +136,6 @@ class UsageState(AnswerUsage):
                 return total, False
             total = EXACT.add(total, cost)
         return total, True
-
-
-class _Called(msgspec.Struct):
-    caller: Any = None
-
-
-def _called_by_program(raw: bytes) -> bool:
-    try:
-        caller = msgspec.json.decode(raw, type=_Called).caller
-    except UNDECODABLE:
-        return False
-    return isinstance(caller, dict) and caller.get("type") not in (None, "direct")
 
 
 def _said(usage: Usage) -> dict[str, int | None]:

@@ -19,7 +19,7 @@ from penstock.core.errors import MalformedResponseError, StreamInterruptedError
 from penstock.core.models import MAX_ARGUMENTS
 from penstock.wire.answer_reader import EventDecoder
 from penstock.wire.errors import decode_whole, holds_error, stream_error
-from penstock.wire.event_json import UNDECODABLE, decode, repaired, shown
+from penstock.wire.event_json import NOTHING, UNDECODABLE, decode, json_text, repaired, shown
 from penstock.wire.finish import failure, says_limit, stop_reason
 from penstock.wire.openai.chat_events import ChatEvent, Choice, Delta, Groq, Head, Part, is_report, true_word
 from penstock.wire.openai.failed_calls import FAILED, failed_calls
@@ -37,7 +37,6 @@ _part = msgspec.json.Decoder(Part)
 _piece = msgspec.json.Decoder(dict[str, Any])
 _PROOFS: Final = ("text", "summary", "data", "signature")  # of OpenRouter's details
 _DONE: Final = b"[DONE]"
-_NOTHING: Final = (b"", b"null", b"false", b'""', b"{}", b"[]")
 _NULL: Final = len(b"null")
 
 
@@ -110,7 +109,7 @@ class ChatDecoder(EventDecoder):
         """See EventDecoder."""
         event = decode_whole(_event, b"chat.completion", body)
         choice = next((choice for choice in event.choices or () if choice is not None), None)
-        if choice is None or bytes(event.error) not in _NOTHING:
+        if choice is None or bytes(event.error) not in NOTHING:
             yield from self._report(event)
             if choice is None and b'"choices"' in body and not holds_error(body):
                 yield from self._usage.fail()
@@ -162,7 +161,7 @@ class ChatDecoder(EventDecoder):
     def _rare(self, name: bytes, data: bytes, event: ChatEvent) -> Generator[Chunk, None, Choice | None]:
         """Errors, and events without the choice, which is the only one that we ask for."""
         groq = event.x_groq or Groq()
-        has_error, of_groq = bytes(event.error) not in _NOTHING, bytes(groq.error) not in _NOTHING
+        has_error, of_groq = bytes(event.error) not in NOTHING, bytes(groq.error) not in NOTHING
         if has_error or of_groq or name == b"error":
             yield from self._usage.report(groq.usage, event.service_tier)
             yield from self._report(event)
@@ -241,7 +240,7 @@ class ChatDecoder(EventDecoder):
                 self._refused = self._refused or bool(part.refusal)
                 if text := part.text or part.refusal:
                     yield TextChunk(text)
-            elif bytes(raw) not in _NOTHING:
+            elif bytes(raw) not in NOTHING:
                 yield OpaqueChunk(vendor=self._dialect.name, data=bytes(raw).decode("utf-8", "replace"))
 
     def _delta(self, delta: Delta) -> Iterator[Chunk]:
@@ -250,7 +249,7 @@ class ChatDecoder(EventDecoder):
             yield chunk
 
     def _chunks(self, delta: Delta) -> Iterator[Chunk]:
-        if bytes(delta.executed_tools) not in _NOTHING:
+        if bytes(delta.executed_tools) not in NOTHING:
             self._usage.has_fee = True
         thoughts = list(self._reasoning(delta))
         if thoughts:
@@ -269,10 +268,10 @@ class ChatDecoder(EventDecoder):
             self._counts.content = True
             self.held += 1
         self._kept.add("annotations", delta.annotations)
-        if bytes(delta.extra_content) not in _NOTHING:
+        if bytes(delta.extra_content) not in NOTHING:
             self._extra = bytes(delta.extra_content)
         entries = [bytes(raw) for raw in delta.tool_calls or ()]
-        if not entries and bytes(delta.function_call) not in _NOTHING:  # what was before `tool_calls`: one, without id
+        if not entries and bytes(delta.function_call) not in NOTHING:  # what was before `tool_calls`: one, without id
             entries.append(b'{"index":-1,"function":' + bytes(delta.function_call) + b"}")
         if entries:
             yield from self._no_tags()
@@ -297,7 +296,7 @@ class ChatDecoder(EventDecoder):
     def _ending(self, event: ChatEvent, choice: Choice) -> Iterator[Chunk]:
         """A finish reason, and the usage that may come with it."""
         yield from self._report(event, choice)
-        if bytes(choice.error) not in _NOTHING:
+        if bytes(choice.error) not in NOTHING:
             yield from self._failed(b'{"error":' + bytes(choice.error) + b"}")
             if self.done:
                 return
@@ -334,8 +333,7 @@ class ChatDecoder(EventDecoder):
         yield from refused
         if self._details:
             details = merged_details(self._details) if self._is_stream else self._details
-            proof = msgspec.json.encode(details).decode("utf-8", "replace")
-            yield ReasoningChunk(proof=proof, vendor=self._dialect.name)
+            yield ReasoningChunk(proof=json_text(details), vendor=self._dialect.name)
         elif self._extra and self._dialect.reasoning_echo == "extra_content":
             yield ReasoningChunk(proof=self._extra.decode("utf-8", "replace"), vendor=self._dialect.name)
         yield from self._kept.blocks()

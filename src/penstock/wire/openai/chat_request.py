@@ -27,7 +27,7 @@ from penstock.core.messages import (
     ToolResultPart,
 )
 from penstock.core.models import Model
-from penstock.wire.event_json import UNDECODABLE, shown
+from penstock.wire.event_json import UNDECODABLE, shown, type_of
 from penstock.wire.openai.options import option_fields
 from penstock.wire.request import (
     EMPTY,
@@ -106,15 +106,10 @@ class _Result(msgspec.Struct, gc=False, tag_field="role", tag="tool"):
     content: str
 
 
-class _Typed(msgspec.Struct):
-    type: str | None = None
-
-
 class _FreeText(msgspec.Struct, forbid_unknown_fields=True):
     input: str
 
 
-_typed = msgspec.json.Decoder(_Typed)
 _free = msgspec.json.Decoder(_FreeText)
 
 
@@ -188,14 +183,7 @@ def data_url(part: ImagePart | DocumentPart) -> str:
 
 def is_reasoning_item(proof: str) -> bool:
     """Whether a proof is the Responses API's."""
-    return _kind_of(proof) == "reasoning"
-
-
-def _kind_of(text: str) -> str | None:
-    try:
-        return _typed.decode(text).type
-    except UNDECODABLE:
-        return None
+    return type_of(proof) == "reasoning"
 
 
 def _free_text(arguments: str) -> str | None:
@@ -294,7 +282,7 @@ class _History(OpenAIHistory):
 
     def write_call(self, part: ToolCallPart) -> _Call | _CustomCall:
         id_, arguments = self.call_id(part), self.arguments(part)
-        if part.extra and part.vendor == self.dialect.name and _kind_of(part.extra) == "custom_tool_call":
+        if part.extra and part.vendor == self.dialect.name and type_of(part.extra) == "custom_tool_call":
             given = _free_text(arguments)
             if given is not None:
                 return _CustomCall(id_, _Custom(self.call_name(part), given))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 
 from penstock.core.client_calls import CLIENT_CALLS
-from penstock.wire.event_json import decode
+from penstock.wire.event_json import decode, json_text, type_of
 
 __all__ = ["ItemCall", "beside_function", "client_call"]
 
@@ -33,39 +33,29 @@ def client_call(kind: str, raw: bytes) -> ItemCall | None:
     if row is None:
         return None
     fields = decode(_fields, b"response.output_item.done", raw)
-    if _kind(fields.get("environment")).startswith("container"):
+    if type_of(fields.get("environment", b"")).startswith("container"):
         return None  # the vendor's own: its result comes with the answer
     id_, named, status = (_text(fields.get(name)) for name in (row.id_field, row.named_by, "status"))
     is_text = row.arguments == ("input",)
     given = {name: fields[name] for name in row.arguments if name in fields}
-    arguments = _text(given.get("input")) if is_text else _json(given)
+    arguments = _text(given.get("input")) if is_text else json_text(given)
     return ItemCall(
-        id_, named or row.name, arguments, _json({"type": kind, **_beside(fields, row.beside)}), is_text, status
+        id_, named or row.name, arguments, json_text({"type": kind, **_beside(fields, row.beside)}), is_text, status
     )
 
 
 def beside_function(raw: bytes) -> str:
     """What goes back with a call of a function; empty for nothing."""
     beside = _beside(decode(_fields, b"response.output_item.done", raw), _BESIDE)
-    return _json(beside) if beside else ""
+    return json_text(beside) if beside else ""
 
 
 def _beside(fields: dict[str, msgspec.Raw], names: Iterable[str]) -> dict[str, msgspec.Raw]:
     """Not that the model itself has made a call, as that is so without a word."""
     found = {name: fields[name] for name in names if bytes(fields.get(name, b"null")) != b"null"}
-    if _kind(found.get("caller")) == "direct":
+    if type_of(found.get("caller", b"")) == "direct":
         del found["caller"]
     return found
-
-
-def _kind(raw: msgspec.Raw | None) -> str:
-    """The `type` of an object, empty for anything else."""
-    found = None if raw is None else msgspec.json.decode(raw)
-    return str(found.get("type")) if isinstance(found, dict) else ""
-
-
-def _json(fields: Mapping[str, Any]) -> str:
-    return msgspec.json.encode(fields).decode("utf-8", "replace")
 
 
 def _text(raw: msgspec.Raw | None) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import msgspec
 
 from penstock.core.chunks import OpaqueChunk
-from penstock.wire.event_json import UNDECODABLE
+from penstock.wire.event_json import UNDECODABLE, json_text
 
 __all__ = ["Kept"]
 
@@ -36,7 +36,7 @@ class Kept:
         """A block for each, at once."""
         for image in _items(images):
             self.anything = True
-            yield OpaqueChunk(vendor=self._vendor, data=_utf8(image))
+            yield OpaqueChunk(vendor=self._vendor, data=bytes(image).decode("utf-8", "replace"))
 
     def sound(self, audio: msgspec.Raw) -> bool:
         """Note a piece of it; whether there was one."""
@@ -77,7 +77,7 @@ class Kept:
             yield self._block({"type": name, name: values})
 
     def _block(self, block: dict[str, object]) -> OpaqueChunk:
-        return OpaqueChunk(vendor=self._vendor, data=_utf8(msgspec.json.encode(block)))
+        return OpaqueChunk(vendor=self._vendor, data=json_text(block))
 
 
 def _items(values: msgspec.Raw) -> list[msgspec.Raw]:
@@ -85,7 +85,3 @@ def _items(values: msgspec.Raw) -> list[msgspec.Raw]:
         return _list.decode(values) if bytes(values)[:1] == b"[" else []
     except UNDECODABLE:
         return []
-
-
-def _utf8(data: bytes | msgspec.Raw) -> str:
-    return bytes(data).decode("utf-8", "replace")

@@ -21,7 +21,7 @@ from penstock.core.errors import MalformedResponseError, StreamInterruptedError
 from penstock.core.models import MAX_ARGUMENTS
 from penstock.wire.answer_reader import EventDecoder
 from penstock.wire.errors import decode_whole, stream_error
-from penstock.wire.event_json import UNDECODABLE, decode, event_type, repaired, shown
+from penstock.wire.event_json import NOTHING, UNDECODABLE, decode, event_type, repaired, shown
 from penstock.wire.finish import failure, says_limit, stop_reason
 from penstock.wire.openai.client_items import beside_function, client_call
 from penstock.wire.openai.responses_events import (
@@ -44,7 +44,6 @@ __all__ = ["ResponsesDecoder"]
 _FAILURES: Final = ("failed", "cancelled")
 _DELTA: Final = b"response.output_text.delta"
 _LIMIT: Final = "max_output_tokens"
-_NOTHING: Final = (b"", b"null", b"false", b'""', b"{}", b"[]")
 _NAMELESS_DELTA: Final = b'"type":"response.output_text.delta"'  # OpenRouter names no event
 
 _delta = msgspec.json.Decoder(Delta)
@@ -262,7 +261,7 @@ class ResponsesDecoder(EventDecoder):
                     yield from self._finished(raw, place)
         self._usage.answered(response.model)
         yield from self._usage.report(response.usage, response.service_tier, self._searches, cost=response.cost)
-        if bytes(response.error) not in _NOTHING:
+        if bytes(response.error) not in NOTHING:
             response = yield from self._cut(response, data)
         if not (response.status or self._has_begun or self._meter.total.output_tokens):
             raise StreamInterruptedError("the answer is empty, and the vendor gave no reason for its end")

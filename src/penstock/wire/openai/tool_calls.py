@@ -18,7 +18,7 @@ from penstock.core.arguments import UNNAMED, is_object, read_arguments, whole_te
 from penstock.core.chunks import Chunk, OpaqueChunk, ReasoningChunk, ToolCallChunk, ToolCallDeltaChunk
 from penstock.core.errors import MalformedResponseError
 from penstock.core.models import MAX_ARGUMENTS
-from penstock.wire.event_json import decode, shown
+from penstock.wire.event_json import decode, json_text, shown
 
 __all__ = ["Arguments", "Calls", "Place", "merged_details"]
 
@@ -290,7 +290,7 @@ class Calls:
                     return
                 self._next += 1
                 call.whole = True
-                yield OpaqueChunk(vendor=self._vendor, data=msgspec.json.encode(call.entry).decode("utf-8", "replace"))
+                yield OpaqueChunk(vendor=self._vendor, data=json_text(call.entry))
                 continue
             whole = call.parses() or (call.is_text and not call.cut and not last)
             if not final and not (whole and call.name and call.id):
@@ -331,7 +331,7 @@ class Calls:
 def _text(arguments: Arguments) -> str:
     if not arguments:
         return ""
-    return arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode("utf-8", "replace")
+    return arguments if isinstance(arguments, str) else json_text(arguments)
 
 
 def _new_part(call: _Call, arguments: str) -> str:
