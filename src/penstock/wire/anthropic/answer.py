@@ -66,20 +66,17 @@ _message_delta_event = msgspec.json.Decoder(MessageDeltaEvent)
 _whole_message = msgspec.json.Decoder(WholeMessage)
 
 
-class _Block:
+class _Block(msgspec.Struct, eq=False):
     """A content block that has begun, and what is still to be said of it."""
 
-    __slots__ = ("call", "citations", "ended", "fields", "json", "kept", "raw", "text")
-
-    def __init__(self, raw: bytes) -> None:
-        self.raw = raw
-        self.ended = False
-        self.call: Call | None = None  # of the client's tool
-        self.kept = False  # has no neutral form: goes back to the vendor as it came
-        self.json: list[str] = []  # pieces of the input of the vendor's own tool
-        self.fields: dict[str, msgspec.Raw] = {}  # what deltas have set
-        self.text: list[str] | None = None  # pieces, held only where the start announces citations
-        self.citations: list[msgspec.Raw] = []
+    raw: bytes
+    ended: bool = False
+    call: Call | None = None  # of the client's tool
+    kept: bool = False  # has no neutral form: goes back to the vendor as it came
+    json: list[str] = []  # pieces of the input of the vendor's own tool
+    fields: dict[str, msgspec.Raw] = {}  # what deltas have set
+    text: list[str] | None = None  # pieces, held only where the start announces citations
+    citations: list[msgspec.Raw] = []
 
 
 class AnthropicDecoder(EventDecoder):

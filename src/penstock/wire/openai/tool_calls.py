@@ -58,28 +58,22 @@ _piece = msgspec.json.Decoder(_CallPiece)
 _entry = msgspec.json.Decoder(dict[str, Any])
 
 
-class _Call:
-    __slots__ = (
-        "asked", "beside", "broken", "cut", "entry", "extra", "id", "is_text", "json", "name", "opened", "shown",
-        "size", "sure", "whole",
-    )  # fmt: skip
-
-    def __init__(self, id_: str) -> None:
-        self.id = id_  # empty until it is known
-        self.name = ""
-        self.is_text = False  # the arguments are free text: a custom tool's
-        self.beside = ""  # what goes back with it, as JSON text
-        self.entry: dict[str, Any] | None = None  # of a type that nobody knows: all that was said of it
-        self.sure = False  # free text that the server calls complete
-        self.cut = False  # the server says that it is not complete
-        self.opened = False  # the JSON text around the free text, in the deltas
-        self.json: list[str] = []
-        self.size = 0  # of `json`, in characters
-        self.broken = -1  # the size at which it was no object
-        self.asked = 0  # whether it is one because an entry came that may begin another
-        self.extra = b""
-        self.shown = False  # as a delta, which needs id and name
-        self.whole = False  # delivered
+class _Call(msgspec.Struct, eq=False):
+    id: str  # empty until it is known
+    name: str = ""
+    is_text: bool = False  # the arguments are free text: a custom tool's
+    beside: str = ""  # what goes back with it, as JSON text
+    entry: dict[str, Any] | None = None  # of a type that nobody knows: all that was said of it
+    sure: bool = False  # free text that the server calls complete
+    cut: bool = False  # the server says that it is not complete
+    opened: bool = False  # the JSON text around the free text, in the deltas
+    json: list[str] = []
+    size: int = 0  # of `json`, in characters
+    broken: int = -1  # the size at which it was no object
+    asked: int = 0  # whether it is one because an entry came that may begin another
+    extra: bytes = b""
+    shown: bool = False  # as a delta, which needs id and name
+    whole: bool = False  # delivered
 
     @property
     def arguments(self) -> str:
