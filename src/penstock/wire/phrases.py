@@ -1,6 +1,6 @@
 """The words with which vendors name a failure, on every wire: codes, and phrases where the code says too little. Pure.
 
-A row of PHRASES is what it means, how it is said, who says it, and a sample; a test matches each with its sample. They
+A row of PHRASES is how it is said, who says it, and a sample; a test matches each with its sample. They
 are compiled when they are first needed, which in most programs is never. Sources: the error pages of each vendor, their
 servers' sources and recorded answers, read 2026-11-21 and 2026-11-29.
 """
@@ -8,7 +8,7 @@ servers' sources and recorded answers, read 2026-11-21 and 2026-11-29.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from penstock.core.errors import (
@@ -76,7 +76,6 @@ CODES: Final[dict[str, type[ProviderError]]] = {
 class Phrase(NamedTuple):
     """A regular expression that, ignoring case, tells a failure by its words. Its groups are numbers of tokens."""
 
-    kind: type[ProviderError]
     pattern: str
     vendor: str
     sample: str
@@ -86,251 +85,226 @@ class Phrase(NamedTuple):
 _N: Final = r"(?P<tokens>[\d,]{1,15}(?: \+ \d{1,15})?)"
 _MAX: Final = r"(?P<limit>[\d,]{1,15})"
 
-PHRASES: Final = (
-    # xAI and Google answer 400 to a wrong key, Baseten 403.
-    Phrase(
-        AuthenticationError,
-        r"(?:incorrect|invalid) api[ -]key|api key (?:not valid|not found|expired)|check the api-key",
-        "xAI, Google, Baseten",
-        "API key not valid. Please pass a valid API key.",
+PHRASES: Final[Mapping[type[ProviderError], tuple[Phrase, ...]]] = {
+    AuthenticationError: (
+        # xAI and Google answer 400 to a wrong key, Baseten 403.
+        Phrase(
+            r"(?:incorrect|invalid) api[ -]key|api key (?:not valid|not found|expired)|check the api-key",
+            "xAI, Google, Baseten",
+            "API key not valid. Please pass a valid API key.",
+        ),
     ),
-    # Google says OpenAI's sentence of every limit for a minute as well, with the time to wait.
-    Phrase(
-        QuotaExceededError,
-        r"exceeded your current quota(?!.*(?:retry in \d|ai\.google\.dev))",
-        "OpenAI",
-        "You exceeded your current quota, please check your plan and billing details.",
+    QuotaExceededError: (
+        # Google says OpenAI's sentence of every limit for a minute as well, with the time to wait.
+        Phrase(
+            r"exceeded your current quota(?!.*(?:retry in \d|ai\.google\.dev))",
+            "OpenAI",
+            "You exceeded your current quota, please check your plan and billing details.",
+        ),
+        Phrase("credit balance is too low", "Anthropic, with 400", "Your credit balance is too low to"),
+        Phrase(
+            "spend(?:ing)? limit|_spend_limit_reached",
+            "Anthropic with 400 and 429, xAI, Fireworks with 412, Mistral",
+            "either used all available credits or reached its monthly spending limit.",
+        ),
+        Phrase(
+            "insufficient (?:balance|credits|funds|quota)",
+            "DeepSeek 402, OpenRouter 402, Z.ai and MiniMax with 429 or 200",
+            "Insufficient balance or no resource package. Please recharge.",
+        ),
+        Phrase("used all available credits", "xAI, with 403 and 429", "has used all available credits"),
+        Phrase(
+            "requires more credits|key limit exceeded",
+            "OpenRouter, with 402 and 403",
+            "This request requires more credits, or fewer max_tokens.",
+        ),
+        Phrase("credits are depleted", "Google", "Your prepayment credits are depleted."),
     ),
-    Phrase(QuotaExceededError, "credit balance is too low", "Anthropic, with 400", "Your credit balance is too low to"),
-    Phrase(
-        QuotaExceededError,
-        "spend(?:ing)? limit|_spend_limit_reached",
-        "Anthropic with 400 and 429, xAI, Fireworks with 412, Mistral",
-        "either used all available credits or reached its monthly spending limit.",
+    TokenLimitError: (
+        Phrase(
+            rf"request too large for .*?limit {_MAX}, requested {_N}|request too large for ",
+            "OpenAI, Groq: more tokens than a minute allows; no wait makes it fit",
+            "Request too large for gpt-6 on tokens per min (TPM): Limit 30,000, Requested 49,152.",
+        ),
+        # Whoever gives numbers comes first, as most say one of the other phrases too.
+        Phrase(
+            rf"maximum context length (?:is|of) {_MAX} tokens.{{0,200}}?for a total of (?:at least )?{_N}",
+            "vLLM",
+            "maximum context length is 8 tokens. You requested 6 output tokens, for a total of at least 9 tokens.",
+        ),
+        Phrase(
+            rf"maximum context length (?:is|of) {_MAX} tokens.{{0,80}}?(?:in|requested|has)(?: about)? {_N} (?:input )?"
+            "tokens",
+            "OpenAI, DeepSeek, OpenRouter, older vLLM, LiteLLM on every wire",
+            "This model's maximum context length is 8192 tokens. However, your messages resulted in 9417 tokens.",
+        ),
+        Phrase(
+            rf"configured limit of {_MAX} tokens.{{0,80}}?resulted in {_N} tokens",
+            "OpenAI, gpt-5 and later",
+            "Input tokens exceed the configured limit of 272000 tokens. Your messages resulted in 294118 tokens.",
+        ),
+        Phrase(
+            rf"\({_N} tokens\) exceeds the available context size \({_MAX} tokens\)",
+            "llama.cpp",
+            "request (9412 tokens) exceeds the available context size (8192 tokens), try increasing it",
+        ),
+        Phrase(
+            rf"maximum prompt length is {_MAX} but the request contains {_N} tokens",
+            "xAI",
+            "This model's maximum prompt length is 131072 but the request contains 625077 tokens.",
+        ),
+        Phrase(
+            rf"input token count \({_N}\) exceeds the maximum number of tokens allowed \({_MAX}\)",
+            "Google",
+            "The input token count (1200001) exceeds the maximum number of tokens allowed (1048576).",
+        ),
+        Phrase(
+            rf"prompt contains {_N} tokens.{{0,80}}?too large for model with {_MAX} maximum context",
+            "Mistral",
+            "Prompt contains 140000 tokens and 0 draft tokens, too large for model with 131072 maximum context length",
+        ),
+        Phrase(
+            rf"current length is {_N} while limit is {_MAX}",
+            "Cerebras",
+            "Current length is 9000 while limit is 8192",
+        ),
+        Phrase(
+            rf"input \({_N} tokens\) is longer than the model's context length \({_MAX} tokens\)",
+            "SGLang, Together",
+            "The input (140000 tokens) is longer than the model's context length (131072 tokens).",
+        ),
+        Phrase(
+            rf"\(length {_N}\) is longer than the maximum model length of {_MAX}",
+            "vLLM",
+            "The decoder prompt (length 40000) is longer than the maximum model length of 32768.",
+        ),
+        Phrase(
+            rf"exceeded model token limit: {_MAX} \(requested: {_N}\)",
+            "Moonshot",
+            "Your request exceeded model token limit: 262144 (requested: 300000)",
+        ),
+        Phrase(
+            rf"token count of {_N} exceeds the limit of {_MAX}",
+            "GitHub",
+            "prompt token count of 130000 exceeds the limit of 128000",
+        ),
+        Phrase(
+            rf"prompt is too long: {_N} tokens > {_MAX} maximum",
+            "Anthropic",
+            "prompt is too long: 210000 tokens > 200000 maximum",
+        ),
+        Phrase(
+            rf"exceed context limit: {_N} > {_MAX}",
+            "Anthropic",
+            "input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000",
+        ),
+        Phrase(
+            rf"range of input length should be \[\d{{1,15}}, {_MAX}\]",
+            "Alibaba",
+            "<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 202752]",
+        ),
+        Phrase(
+            r"maximum context length|model's maximum context limit|longer than the model's context length",
+            "OpenAI and those who say it after it",
+            "This model's maximum context length is exceeded",
+        ),
+        Phrase(
+            r"reduce the length of the (?:messages|prompt)|exceeds the context window|exceed the configured limit",
+            "OpenAI, Groq",
+            "Your input exceeds the context window of this model.",
+        ),
+        Phrase(
+            r"string too long\. expected a string with maximum length \d{7}",
+            "OpenAI: one item of more than 10 MB",
+            "string too long. Expected a string with maximum length 10485760",
+        ),
+        Phrase(
+            r"exceeds the available context size|context size has been exceeded",
+            "llama.cpp, with 400 and 500",
+            "Context size has been exceeded.",
+        ),
+        Phrase(
+            r"exceeds the maximum number of tokens allowed|maximum prompt length is|exceeded model token limit",
+            "Google, xAI, Moonshot",
+            "The input exceeds the maximum number of tokens allowed.",
+        ),
+        Phrase(
+            r"(?:prompt|input) is too long|too many total text bytes|exceed context limit",
+            "Anthropic, Bedrock",
+            "Input is too long for requested model.",
+        ),
+        Phrase(
+            r"too large for model with .{0,20}maximum context",
+            "Mistral",
+            "too large for model with 8192 maximum context length",
+        ),
+        Phrase(
+            r"`inputs` tokens \+ `max_new_tokens` must be",
+            "Together",
+            "`inputs` tokens + `max_new_tokens` must be <= 4097.",
+        ),
+        Phrase(
+            r"greater than the context length|context (?:the )?overflows",
+            "LM Studio",
+            "The number of tokens to keep from the initial prompt is greater than the context length.",
+        ),
+        Phrase("prompt exceeds max length", "Z.ai", "Prompt exceeds max length"),
+        Phrase(
+            r"prompt too long; exceeded (?:max )?context length",
+            "Ollama",
+            "prompt too long; exceeded max context length by 1203 tokens",
+        ),
+        Phrase(
+            r"exceeds? max message tokens",
+            "Volcengine",
+            "Total tokens of image and text exceed max message tokens",
+        ),
+        Phrase("context window exceeds limit", "MiniMax", "invalid params, context window exceeds limit"),
+        Phrase(
+            "ContextWindowExceededError",
+            "LiteLLM, whatever is behind it",
+            "litellm.ContextWindowExceededError: AnthropicError",
+        ),
     ),
-    Phrase(
-        QuotaExceededError,
-        "insufficient (?:balance|credits|funds|quota)",
-        "DeepSeek 402, OpenRouter 402, Z.ai and MiniMax with 429 or 200",
-        "Insufficient balance or no resource package. Please recharge.",
+    NotFoundError: (
+        Phrase("model not exist", "DeepSeek, with 400", "Model Not Exist"),
+        Phrase(
+            "supported api model names are .{1,500}but you passed",
+            "DeepSeek, with 400",
+            "The supported API model names are deepseek-v4-pro or deepseek-v4-flash, but you passed deepseek-v9.",
+        ),
+        Phrase(
+            "not a valid model id|invalid model id",
+            "OpenRouter, OpenAI, with 400",
+            "bad/model is not a valid model ID",
+        ),
+        Phrase(
+            r"invalid model(?: name passed in model=| ')|unknown model\b|model identifier is invalid",
+            "Perplexity, LiteLLM, MiniMax, Bedrock, with 400",
+            "Invalid model 'sonar-9'. Permitted models can be found in the documentation",
+        ),
+        Phrase("model not found", "xAI, with 400", "Model not found: grok-0"),
     ),
-    Phrase(QuotaExceededError, "used all available credits", "xAI, with 403 and 429", "has used all available credits"),
-    Phrase(
-        QuotaExceededError,
-        "requires more credits|key limit exceeded",
-        "OpenRouter, with 402 and 403",
-        "This request requires more credits, or fewer max_tokens.",
+    ProviderTimeoutError: (
+        Phrase(
+            "multimodal file timed out",
+            "Alibaba, with 400: it may come through the next time",
+            "<400> InternalError.Algo.InvalidParameter: Download multimodal file timed out",
+        ),
     ),
-    Phrase(QuotaExceededError, "credits are depleted", "Google", "Your prepayment credits are depleted."),
-    Phrase(
-        TokenLimitError,
-        rf"request too large for .*?limit {_MAX}, requested {_N}|request too large for ",
-        "OpenAI, Groq: more tokens than a minute allows; no wait makes it fit",
-        "Request too large for gpt-6 on tokens per min (TPM): Limit 30,000, Requested 49,152.",
+    OverloadedError: (
+        Phrase(
+            r"overloaded|(?:at|over|no) capacity",
+            "Anthropic, Google, OpenAI, Groq, with any 5xx or inside a stream",
+            "The model is overloaded. Please try again later.",
+        ),
     ),
-    # Whoever gives numbers comes first, as most say one of the other phrases too.
-    Phrase(
-        TokenLimitError,
-        rf"maximum context length (?:is|of) {_MAX} tokens.{{0,200}}?for a total of (?:at least )?{_N}",
-        "vLLM",
-        "maximum context length is 8 tokens. You requested 6 output tokens, for a total of at least 9 tokens.",
-    ),
-    Phrase(
-        TokenLimitError,
-        rf"maximum context length (?:is|of) {_MAX} tokens.{{0,80}}?(?:in|requested|has)(?: about)? {_N} (?:input )?"
-        "tokens",
-        "OpenAI, DeepSeek, OpenRouter, older vLLM, LiteLLM on every wire",
-        "This model's maximum context length is 8192 tokens. However, your messages resulted in 9417 tokens.",
-    ),
-    Phrase(
-        TokenLimitError,
-        rf"configured limit of {_MAX} tokens.{{0,80}}?resulted in {_N} tokens",
-        "OpenAI, gpt-5 and later",
-        "Input tokens exceed the configured limit of 272000 tokens. Your messages resulted in 294118 tokens.",
-    ),
-    Phrase(
-        TokenLimitError,
-        rf"\({_N} tokens\) exceeds the available context size \({_MAX} tokens\)",
-        "llama.cpp",
-        "request (9412 tokens) exceeds the available context size (8192 tokens), try increasing it",
-    ),
-    Phrase(
-        TokenLimitError,
-        rf"maximum prompt length is {_MAX} but the request contains {_N} tokens",
-        "xAI",
-        "This model's maximum prompt length is 131072 but the request contains 625077 tokens.",
-    ),
-    Phrase(
-        TokenLimitError,
-        rf"input token count \({_N}\) exceeds the maximum number of tokens allowed \({_MAX}\)",
-        "Google",
-        "The input token count (1200001) exceeds the maximum number of tokens allowed (1048576).",
-    ),
-    Phrase(
-        TokenLimitError,
-        rf"prompt contains {_N} tokens.{{0,80}}?too large for model with {_MAX} maximum context",
-        "Mistral",
-        "Prompt contains 140000 tokens and 0 draft tokens, too large for model with 131072 maximum context length",
-    ),
-    Phrase(
-        TokenLimitError,
-        rf"current length is {_N} while limit is {_MAX}",
-        "Cerebras",
-        "Current length is 9000 while limit is 8192",
-    ),
-    Phrase(
-        TokenLimitError,
-        rf"input \({_N} tokens\) is longer than the model's context length \({_MAX} tokens\)",
-        "SGLang, Together",
-        "The input (140000 tokens) is longer than the model's context length (131072 tokens).",
-    ),
-    Phrase(
-        TokenLimitError,
-        rf"\(length {_N}\) is longer than the maximum model length of {_MAX}",
-        "vLLM",
-        "The decoder prompt (length 40000) is longer than the maximum model length of 32768.",
-    ),
-    Phrase(
-        TokenLimitError,
-        rf"exceeded model token limit: {_MAX} \(requested: {_N}\)",
-        "Moonshot",
-        "Your request exceeded model token limit: 262144 (requested: 300000)",
-    ),
-    Phrase(
-        TokenLimitError,
-        rf"token count of {_N} exceeds the limit of {_MAX}",
-        "GitHub",
-        "prompt token count of 130000 exceeds the limit of 128000",
-    ),
-    Phrase(
-        TokenLimitError,
-        rf"prompt is too long: {_N} tokens > {_MAX} maximum",
-        "Anthropic",
-        "prompt is too long: 210000 tokens > 200000 maximum",
-    ),
-    Phrase(
-        TokenLimitError,
-        rf"exceed context limit: {_N} > {_MAX}",
-        "Anthropic",
-        "input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000",
-    ),
-    Phrase(
-        TokenLimitError,
-        rf"range of input length should be \[\d{{1,15}}, {_MAX}\]",
-        "Alibaba",
-        "<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 202752]",
-    ),
-    Phrase(
-        TokenLimitError,
-        r"maximum context length|model's maximum context limit|longer than the model's context length",
-        "OpenAI and those who say it after it",
-        "This model's maximum context length is exceeded",
-    ),
-    Phrase(
-        TokenLimitError,
-        r"reduce the length of the (?:messages|prompt)|exceeds the context window|exceed the configured limit",
-        "OpenAI, Groq",
-        "Your input exceeds the context window of this model.",
-    ),
-    Phrase(
-        TokenLimitError,
-        r"string too long\. expected a string with maximum length \d{7}",
-        "OpenAI: one item of more than 10 MB",
-        "string too long. Expected a string with maximum length 10485760",
-    ),
-    Phrase(
-        TokenLimitError,
-        r"exceeds the available context size|context size has been exceeded",
-        "llama.cpp, with 400 and 500",
-        "Context size has been exceeded.",
-    ),
-    Phrase(
-        TokenLimitError,
-        r"exceeds the maximum number of tokens allowed|maximum prompt length is|exceeded model token limit",
-        "Google, xAI, Moonshot",
-        "The input exceeds the maximum number of tokens allowed.",
-    ),
-    Phrase(
-        TokenLimitError,
-        r"(?:prompt|input) is too long|too many total text bytes|exceed context limit",
-        "Anthropic, Bedrock",
-        "Input is too long for requested model.",
-    ),
-    Phrase(
-        TokenLimitError,
-        r"too large for model with .{0,20}maximum context",
-        "Mistral",
-        "too large for model with 8192 maximum context length",
-    ),
-    Phrase(
-        TokenLimitError,
-        r"`inputs` tokens \+ `max_new_tokens` must be",
-        "Together",
-        "`inputs` tokens + `max_new_tokens` must be <= 4097.",
-    ),
-    Phrase(
-        TokenLimitError,
-        r"greater than the context length|context (?:the )?overflows",
-        "LM Studio",
-        "The number of tokens to keep from the initial prompt is greater than the context length.",
-    ),
-    Phrase(TokenLimitError, "prompt exceeds max length", "Z.ai", "Prompt exceeds max length"),
-    Phrase(
-        TokenLimitError,
-        r"prompt too long; exceeded (?:max )?context length",
-        "Ollama",
-        "prompt too long; exceeded max context length by 1203 tokens",
-    ),
-    Phrase(
-        TokenLimitError,
-        r"exceeds? max message tokens",
-        "Volcengine",
-        "Total tokens of image and text exceed max message tokens",
-    ),
-    Phrase(TokenLimitError, "context window exceeds limit", "MiniMax", "invalid params, context window exceeds limit"),
-    Phrase(
-        TokenLimitError,
-        "ContextWindowExceededError",
-        "LiteLLM, whatever is behind it",
-        "litellm.ContextWindowExceededError: AnthropicError",
-    ),
-    Phrase(NotFoundError, "model not exist", "DeepSeek, with 400", "Model Not Exist"),
-    Phrase(
-        NotFoundError,
-        "supported api model names are .{1,500}but you passed",
-        "DeepSeek, with 400",
-        "The supported API model names are deepseek-v4-pro or deepseek-v4-flash, but you passed deepseek-v9.",
-    ),
-    Phrase(
-        NotFoundError,
-        "not a valid model id|invalid model id",
-        "OpenRouter, OpenAI, with 400",
-        "bad/model is not a valid model ID",
-    ),
-    Phrase(
-        NotFoundError,
-        r"invalid model(?: name passed in model=| ')|unknown model\b|model identifier is invalid",
-        "Perplexity, LiteLLM, MiniMax, Bedrock, with 400",
-        "Invalid model 'sonar-9'. Permitted models can be found in the documentation",
-    ),
-    Phrase(NotFoundError, "model not found", "xAI, with 400", "Model not found: grok-0"),
-    Phrase(
-        ProviderTimeoutError,
-        "multimodal file timed out",
-        "Alibaba, with 400: it may come through the next time",
-        "<400> InternalError.Algo.InvalidParameter: Download multimodal file timed out",
-    ),
-    Phrase(
-        OverloadedError,
-        r"overloaded|(?:at|over|no) capacity",
-        "Anthropic, Google, OpenAI, Groq, with any 5xx or inside a stream",
-        "The model is overloaded. Please try again later.",
-    ),
-)
+}
+"""By what they mean; of the phrases that mean one thing the best comes first."""
 
 
 def matching(kind: type[ProviderError], words: str) -> Iterator[re.Match[str]]:
     """Where *words* say what *kind* is, the best row first."""
-    for phrase in PHRASES:
-        if phrase.kind is kind and (found := re.search(phrase.pattern, words, re.IGNORECASE | re.DOTALL)):
+    for phrase in PHRASES[kind]:
+        if found := re.search(phrase.pattern, words, re.IGNORECASE | re.DOTALL):
             yield found
