@@ -6,6 +6,7 @@ of both SDKs, read 2026-11-21; the other vendors' forms from recorded answers an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -28,12 +29,23 @@ from penstock.core.errors import (
 from penstock.wire.event_json import UNDECODABLE, decode, json_text, shown
 from penstock.wire.phrases import CODES, MODELS_FAULT, matching
 from penstock.wire.retry_after import said_in_body
-from penstock.wire.statuses import kind_of, with_status
 
 __all__ = ["FORMS", "decode_whole", "holds_error", "request_id_of", "response_error", "stream_error"]
 
 T = TypeVar("T")
 
+_KINDS: Final[dict[int, type[ProviderError]]] = {
+    401: AuthenticationError,
+    402: QuotaExceededError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    408: ProviderTimeoutError,
+    413: TokenLimitError,
+    429: RateLimitError,
+    498: OverloadedError,  # Groq: no capacity
+    504: ProviderTimeoutError,
+    529: OverloadedError,
+}
 # What the words may make of an error that the status, or a code, leaves open.
 _OPEN: Final[dict[type[ProviderError], tuple[type[ProviderError], ...]]] = {
     InvalidRequestError: (
@@ -50,6 +62,17 @@ _OPEN: Final[dict[type[ProviderError], tuple[type[ProviderError], ...]]] = {
 # The same of a ServerError behind which nothing stands: an error in a stream that has no code.
 _UNSURE: Final = (QuotaExceededError, TokenLimitError)
 
+# What says that a proof of reasoning is another's: Azure's and OpenAI's word, OpenAI's sentence, Anthropic's. The
+# samples are in the tests.
+_PROOF: Final = re.compile(
+    r"invalid_encrypted_content|encrypted content .{0,200}could not be (?:verified|decrypted)|"
+    r"[Ii]nvalid `?signature`? in",
+    re.DOTALL,
+)
+_PROOF_HINT: Final = (
+    "The reasoning in the history was made by another account, resource or server: leave its ReasoningParts out, and "
+    "the rest can be sent."
+)
 _LONGEST: Final = 2000
 """Most characters of what the vendor says: FastAPI's errors quote the request."""
 
@@ -116,7 +139,7 @@ def response_error(status: int, headers: Mapping[str, str], body: bytes, faults:
     add: it needs a clock. faults: the dialect's `request_faults`.
     """
     said = _parsed(body) or _Said(message=shown(body).strip() or "an empty answer")
-    error = with_status(_refined(kind_of(status), said, faults, status=status), status)
+    error = _with_status(_refined(_kind_of(status), said, faults, status=status), status)
     error.request_id = request_id_of(headers) or said.request_id
     return error
 
@@ -133,7 +156,7 @@ def stream_error(data: bytes, faults: Collection[str] = ()) -> ProviderError:
         return MalformedResponseError(f"neither an answer nor an error of this API: {shown(data)}")
     word, status = said.word, said.status or 0
     if 400 <= status < 600:  # status first: some servers put it into the code
-        error = _refined(kind_of(status), said, faults, status=status)
+        error = _refined(_kind_of(status), said, faults, status=status)
     else:
         error = _refined(word or ServerError, said, faults, certain=word is not None)
     error.request_id = said.request_id
@@ -257,6 +280,21 @@ def _refined(
     )
     if said.code in MODELS_FAULT:
         error.retryable, error.hint = True, "The model answered the request badly: try again."
+    return error
+
+
+def _kind_of(status: int) -> type[ProviderError]:
+    """The class for a status, which the vendor's words may still refine."""
+    return _KINDS.get(status) or (ServerError if status >= 500 else InvalidRequestError)
+
+
+def _with_status(error: ProviderError, status: int) -> ProviderError:
+    """*error* with its status, which makes one kind of invalid request worth a second try, and another's hint."""
+    error.status = status
+    if status == 409 and type(error) is InvalidRequestError:
+        error.retryable = True  # a lock that another request holds; the SDKs try again too
+    if type(error) is InvalidRequestError and _PROOF.search(f"{error.code} {error.message}"):
+        error.hint = _PROOF_HINT
     return error
 
 
