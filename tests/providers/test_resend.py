@@ -194,7 +194,7 @@ async def test_what_the_trace_tells(steps: list[str], seconds: float, error: Exc
     now[0] += seconds
     assert sending.found_closed(error) is again
     assert sending.whole is (BODY[-1] in steps)
-    sending.once_more()
+    sending.begin(again=True)
     assert (sending.begun, sending.whole, sending.found_closed(error)) == (False, False, False)
 
 

@@ -49,16 +49,16 @@ class Sending:
         """connect: most seconds until a connection can carry the request, what a proxy takes for it included."""
         self._connect = connect
         self._clock = clock
-        self._begin(again=False)
+        self.begin()
 
-    def _begin(self, *, again: bool) -> None:
+    def begin(self, *, again: bool = False) -> None:
+        """Nothing of it has been sent yet. again: it has once, and this is over a connection of its own."""
         self._written = -math.inf
         self.scope: anyio.CancelScope | None = None
         """Around the request until its answer begins."""
         self.resting: _Resting | None = None
         """The connection that it came on, if the server said how long it waits for the next request."""
         self.again = again
-        """Whether this is the second time, over a connection of its own."""
         self.proxy: str | None = None
         """The proxy in use, as it may be shown; None for none."""
         self.opened = False
@@ -67,10 +67,6 @@ class Sending:
         """Whether anything of it may have been written."""
         self.whole = False
         """Whether it was written to its end: the server may have done the work then, whatever became of the answer."""
-
-    def once_more(self) -> None:
-        """Begin anew, over a connection of its own."""
-        self._begin(again=True)
 
     @property
     def age(self) -> float:

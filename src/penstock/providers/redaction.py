@@ -240,7 +240,7 @@ class _LogFilter:
         self._live: weakref.WeakSet[Secrets] = weakref.WeakSet()
 
     def watch(self, secrets: Secrets) -> None:
-        """Keep *secrets* out of the records as long as they live."""
+        """Keep *secrets* out of what the SDKs and the HTTP library log, as long as they live."""
         import logging  # the SDKs load it anyway, and `import penstock` need not
 
         with self._lock:
@@ -268,9 +268,4 @@ class _LogFilter:
         return True
 
 
-_log_filter: Final = _LogFilter()
-
-
-def watch_logs(secrets: Secrets) -> None:
-    """Keep *secrets* out of what the SDKs and the HTTP library log, as long as they live."""
-    _log_filter.watch(secrets)
+watch_logs: Final = _LogFilter().watch

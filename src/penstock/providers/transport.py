@@ -249,7 +249,7 @@ class Transport:
                 found = None
             if found is not None:
                 self._tell_resent(call, watch, sending, found)
-                sending.once_more()
+                sending.begin(again=True)
                 response = await self._post(client, call, sending)
         # httpx2 reads this once, when the body is first asked for.
         response.request.extensions["timeout"]["read"] = watch.body_timeout()

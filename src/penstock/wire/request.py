@@ -141,8 +141,10 @@ class HistoryWriter:
                 if waiting and role == "assistant" and last_role == "user":
                     self._check_answered()
                 content = self._content(message)
-            except (_RefusedError, AttributeError, TypeError) as error:
-                raise self._refusal(message, error) from None
+            except _RefusedError as error:
+                raise InvalidRequestError(f"messages[{self.place}]{error}") from None
+            except (AttributeError, TypeError):
+                raise InvalidRequestError(f"messages[{self.place}] {_no_message(message)}") from None
             last_role = role
             if not content:
                 continue
@@ -161,11 +163,6 @@ class HistoryWriter:
             yield "assistant", earlier
         if empty:
             raise InvalidRequestError(EMPTY)
-
-    def _refusal(self, message: Message, error: Exception) -> InvalidRequestError:
-        if isinstance(error, _RefusedError):
-            return InvalidRequestError(f"messages[{self.place}]{error}")
-        return InvalidRequestError(f"messages[{self.place}] {_no_message(message)}")
 
     def _without_end(self, contents: Sequence[list[Any]]) -> list[list[Any]]:
         """What messages in a row hold, without the reasoning at their end."""

@@ -226,12 +226,10 @@ class Calls:
         return None if call.parses() and (name, arguments) != (call.name, call.arguments) else call
 
     def _at(self, place: Place) -> _Call | None:
+        """Without an index the last call is meant, if it is not delivered."""
         index, item_id = place
-        return self._by_place.get(item_id or "") or (self._open() if index is None else self._by_place.get(index))
-
-    def _open(self) -> _Call | None:
-        """The last call, if it is not delivered."""
-        return self._calls[-1] if self._calls and not self._calls[-1].whole else None
+        last = self._calls[-1] if index is None and self._calls and not self._calls[-1].whole else None
+        return self._by_place.get(item_id or "") or (last if index is None else self._by_place.get(index))
 
     def _new(self, id_: str, *places: int | str | None) -> _Call:
         call = _Call(id_)
