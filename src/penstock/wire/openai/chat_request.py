@@ -64,24 +64,17 @@ class _Function(msgspec.Struct, gc=False):
     arguments: str
 
 
-class _Call(msgspec.Struct, gc=False, omit_defaults=True, tag_field="type", tag="function"):
-    id: str
-    function: _Function
-    extra_content: msgspec.Raw | None = None
-
-
 class _Custom(msgspec.Struct, gc=False):
     name: str
     input: str
 
 
-class _CustomCall(msgspec.Struct, gc=False, omit_defaults=True, tag_field="type", tag="custom"):
+class _Call(msgspec.Struct, gc=False, omit_defaults=True):
+    type: str
     id: str
-    custom: _Custom
+    function: _Function | None = None
+    custom: _Custom | None = None
     extra_content: msgspec.Raw | None = None
-
-
-_CALLS: Final = (_Call, _CustomCall)
 
 
 class _System(msgspec.Struct, gc=False, tag_field="role", tag="system"):
@@ -94,7 +87,7 @@ class _User(msgspec.Struct, gc=False, tag_field="role", tag="user"):
 
 class _Assistant(msgspec.Struct, gc=False, omit_defaults=True, tag_field="role", tag="assistant"):
     content: str | None
-    tool_calls: list[_Call | _CustomCall] | None = None
+    tool_calls: list[_Call] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     reasoning_details: list[msgspec.Raw] | None = None
@@ -217,7 +210,7 @@ class _History(OpenAIHistory):
     def said_turn(self, parts: Sequence[Any]) -> list[Any]:
         """The model's message; none if nothing of it can be sent."""
         text = "".join(part.text for part in parts if type(part) is _Text)
-        calls = [part for part in parts if type(part) in _CALLS]
+        calls = [part for part in parts if type(part) is _Call]
         thoughts = [part for part in parts if type(part) is _Thought]
         has_text = bool(text) and not text.isspace()
         if not has_text and not calls:
@@ -240,7 +233,7 @@ class _History(OpenAIHistory):
         for part in parts:
             if type(part) is _Thought:
                 extra = msgspec.Raw(part.proof.encode())
-            elif type(part) in _CALLS and extra is not None:
+            elif type(part) is _Call and extra is not None:
                 part.extra_content, extra = extra, None
         turn.extra_content = extra
         calls = turn.tool_calls or []
@@ -280,13 +273,13 @@ class _History(OpenAIHistory):
             refuse(f"no documents by URL on the chat wire; they work {other}as data")
         return _File({"filename": part.title or "document.pdf", "file_data": data_url(part)})
 
-    def write_call(self, part: ToolCallPart) -> _Call | _CustomCall:
+    def write_call(self, part: ToolCallPart) -> _Call:
         id_, arguments = self.call_id(part), self.arguments(part)
         if part.extra and part.vendor == self.dialect.name and type_of(part.extra) == "custom_tool_call":
             given = _free_text(arguments)
             if given is not None:
-                return _CustomCall(id_, _Custom(self.call_name(part), given))
-        return _Call(id_, _Function(self.call_name(part), arguments))
+                return _Call("custom", id_, custom=_Custom(self.call_name(part), given))
+        return _Call("function", id_, _Function(self.call_name(part), arguments))
 
     def write_result(self, part: ToolResultPart) -> _Result:
         id_ = self.result_id(part)
