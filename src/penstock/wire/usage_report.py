@@ -16,6 +16,7 @@ import msgspec
 from penstock.core.chunks import EXACT, Chunk
 from penstock.core.cost import Meter
 from penstock.core.dialect import Dialect
+from penstock.core.errors import ProviderError
 from penstock.wire.event_json import UNDECODABLE, salvaged
 
 __all__ = ["AnswerUsage", "CostReport", "Counts", "first", "read_report", "stated"]
@@ -108,10 +109,12 @@ class AnswerUsage:
         if increment is not None:
             yield increment
 
-    def fail(self) -> Iterator[Chunk]:
-        """The increment that ends an answer with the vendor's own error, if any: it may have said what is owed."""
-        if self.counts.told or self._cost is not None:
-            yield from self.end()
+    def fail(self, error: ProviderError | None) -> Iterator[Chunk]:
+        """Raise the vendor's own *error*, if there is one, after what it changes: what is owed may have been said."""
+        if error is not None:
+            if self.counts.told or self._cost is not None:
+                yield from self.end()
+            raise error
 
 
 class _CostDetails(msgspec.Struct):

@@ -279,9 +279,7 @@ class AnthropicDecoder(EventDecoder):
         return self._usage.report(event.usage)
 
     def _finish(self, data: bytes) -> Iterator[Chunk]:
-        if (error := failure(self._end.stop_reason)) is not None:
-            yield from self._usage.fail()
-            raise error
+        yield from self._usage.fail(failure(self._end.stop_reason))
         if self._end.stop_reason is None and not self._begun and not self._meter.total.output_tokens:
             raise StreamInterruptedError("the answer is empty, and the vendor gave no reason for its end")
         for block in list(self._blocks.values()):

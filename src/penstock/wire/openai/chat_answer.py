@@ -112,8 +112,8 @@ class ChatDecoder(EventDecoder):
         if choice is None or bytes(event.error) not in NOTHING:
             yield from self._report(event)
             if choice is None and b'"choices"' in body and not holds_error(body):
-                yield from self._usage.fail()
-                raise StreamInterruptedError(f"the answer is empty: {shown(body)}")  # OpenRouter, now and then
+                error = StreamInterruptedError(f"the answer is empty: {shown(body)}")  # OpenRouter, now and then
+                yield from self._usage.fail(error)
             yield from self._failed(body)
             return
         self._identify(body)
@@ -187,8 +187,7 @@ class ChatDecoder(EventDecoder):
             return
         error = stream_error(data, self._dialect.request_faults)
         if not self._seen or not says_limit(error.message):
-            yield from self._usage.fail()
-            raise error
+            yield from self._usage.fail(error)
         self._limit = True
 
     def _beside(self, event: ChatEvent, *, has_usage: bool) -> Iterator[Chunk]:
@@ -303,9 +302,8 @@ class ChatDecoder(EventDecoder):
         has_usage = is_report(event.usage) or is_report(choice.usage)
         reason = true_word(choice)
         if reason:
-            if has_usage and (error := failure(reason)) is not None:
-                yield from self._usage.fail()
-                raise error
+            if has_usage:
+                yield from self._usage.fail(failure(reason))
             if self._finish_reason is None:  # some servers say it again on each event that follows
                 yield from self._calls.deliver()
             self._finish_reason = reason
@@ -314,9 +312,8 @@ class ChatDecoder(EventDecoder):
     def _finish(self, *, says_done: bool = False, refused: Sequence[ToolCallChunk] = ()) -> Iterator[Chunk]:
         """The end. says_done: with `[DONE]`. refused: calls that the vendor did not take."""
         # Only now: what it has cost may come after its word.
-        if not refused and (error := failure(self._finish_reason)) is not None:
-            yield from self._usage.fail()
-            raise error
+        if not refused:
+            yield from self._usage.fail(failure(self._finish_reason))
         reason: StopReason = "length" if self._limit else stop_reason(self._finish_reason)
         reason = "tool_calls" if refused else reason
         bare = self._is_stream and not self._has_end

@@ -266,15 +266,13 @@ class ResponsesDecoder(EventDecoder):
         if not (response.status or self._has_begun or self._meter.total.output_tokens):
             raise StreamInterruptedError("the answer is empty, and the vendor gave no reason for its end")
         if response.status in (*_FAILURES, "queued", "in_progress"):
-            yield from self._usage.fail()
-            raise StreamInterruptedError(f"the vendor ended the answer with the status {response.status!r}")
+            said = f"the vendor ended the answer with the status {response.status!r}"
+            yield from self._usage.fail(StreamInterruptedError(said))
         why = response.incomplete_details.reason if response.incomplete_details is not None else None
         reason: StopReason = "stop"
         incomplete = response.status == "incomplete" or why is not None
         if incomplete:
-            if (error := failure(why)) is not None:
-                yield from self._usage.fail()
-                raise error
+            yield from self._usage.fail(failure(why))
             reason = stop_reason(why)
         # What a server calls completed although it was cut off shows only in its last call.
         yield from self._calls.deliver(final=True, cut=incomplete or not self._dialect.says_cut, normal=not incomplete)
@@ -299,8 +297,7 @@ class ResponsesDecoder(EventDecoder):
         """Raise the error in *data*, but for the one that says that the answer has no more room: that is an end."""
         error = stream_error(data, self._dialect.request_faults)
         if not self._has_begun or not says_limit(error.message):
-            yield from self._usage.fail()
-            raise error
+            yield from self._usage.fail(error)
         return msgspec.structs.replace(
             response, status="incomplete", incomplete_details=Incomplete(_LIMIT), error=msgspec.Raw()
         )
