@@ -291,7 +291,7 @@ class AnthropicDecoder(EventDecoder):
             yield OpaqueChunk(vendor=self._vendor, data=_with(bytes(self._end.container), {"type": CONTAINER}))
         yield from self._usage.end()
         yield StopChunk(
-            reason="tool_calls" if self._calls.delivered and not self._calls.cut else reason,
+            reason=self._calls.reason(reason),
             raw_reason=self._end.stop_reason,
             stop_sequence=self._end.stop_sequence,
             response_id=self._message.id,

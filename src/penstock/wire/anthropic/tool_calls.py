@@ -8,7 +8,7 @@ import msgspec
 
 from penstock.core.arguments import UNNAMED, is_object, read_arguments
 from penstock.core.chunks import StopReason, ToolCallChunk, ToolCallDeltaChunk
-from penstock.core.errors import MalformedResponseError
+from penstock.wire.answer_calls import AnswerCalls
 from penstock.wire.event_json import json_text, type_of
 
 __all__ = ["Call", "Calls"]
@@ -33,17 +33,11 @@ class Call:
         self.beside = json_text(kept) if kept else ""
 
 
-class Calls:
-    """The calls of one answer. most: so many characters may all of their inputs have."""
+class Calls(AnswerCalls):
+    """The calls of one answer."""
 
     def __init__(self, vendor: str, most: int) -> None:
-        self.delivered = False
-        """At least one has been."""
-        self.cut = False
-        """One was not whole and was dropped."""
-        self._vendor = vendor
-        self._most = most
-        self._size = 0
+        super().__init__(vendor, most)
         self._waiting: list[Call] = []
 
     def begin(self, call: Call) -> Iterator[ToolCallDeltaChunk]:
@@ -57,15 +51,6 @@ class Calls:
         self.grow(len(piece))
         call.json.append(piece)
         return ToolCallDeltaChunk(id=call.id, name=call.name, arguments=piece)
-
-    def grow(self, size: int) -> None:
-        """Count what is held in memory."""
-        self._size += size
-        if self._size > self._most:
-            raise MalformedResponseError(
-                f"the arguments of the answer's tool calls have more than the bound of {self._most} characters: "
-                "`max_arguments` of the config raises it"
-            )
 
     def deliver(self, latest: Call | None, reason: StopReason | None = None) -> Iterator[ToolCallChunk]:
         """Give out, in order, the calls that are known to be whole. latest: the last block, if that is a call.
@@ -88,15 +73,6 @@ class Calls:
                     return
             del self._waiting[0]
             may_be_cut = not whole and last and (problem is not None or arguments == "{}")
-            if (may_be_cut and reason in ("length", "refusal")) or (problem and reason not in ("stop", "tool_calls")):
-                self.cut = True
-                continue
-            self.delivered = True
-            yield ToolCallChunk(
-                id=call.id,
-                name=call.name or UNNAMED,
-                arguments=arguments,
-                problem=problem,
-                extra=call.beside,
-                vendor=self._vendor if call.beside else "",
-            )
+            cut, normal = may_be_cut and reason in ("length", "refusal"), reason in ("stop", "tool_calls")
+            if self._takes(problem, cut=cut, normal=normal):
+                yield self._chunk(call.id, call.name or UNNAMED, arguments, problem, call.beside)

@@ -53,7 +53,7 @@ class ChatDecoder(EventDecoder):
         self._opening: Opening | None = Opening(tags=bool(dialect.think_tags), vendor=self._echoes_text)
         self._details: list[dict[str, Any]] | None = [] if echo == "reasoning_details" else None
         self._is_stream = True
-        self._calls = Calls(dialect.name, google=echo == "extra_content", most=max_arguments)
+        self._calls = Calls(dialect.name, max_arguments, google=echo == "extra_content")
         self._extra = b""
         self._usage = UsageState(meter, dialect)
         self._counts = self._usage.counts
@@ -339,7 +339,7 @@ class ChatDecoder(EventDecoder):
             reason = "refusal"
         yield from self._usage.end()
         yield StopChunk(
-            reason="tool_calls" if self._calls.delivered and not self._calls.cut else reason,
+            reason=self._calls.reason(reason),
             raw_reason=self._finish_reason,
             response_id=self._id,
             model=self._model,

@@ -65,7 +65,7 @@ class ResponsesDecoder(EventDecoder):
         self._account = account
         self._usage = UsageState(meter, dialect)
         self._counts = self._usage.counts
-        self._calls = Calls(dialect.name, most=max_arguments)
+        self._calls = Calls(dialect.name, max_arguments)
         self._text, self._thought = Said(), Said()
         self._ended: set[int | str | None] = set()  # items, by place and by id
         self._feeds = 0
@@ -283,7 +283,7 @@ class ResponsesDecoder(EventDecoder):
             reason = "refusal"
         yield from self._usage.end()
         yield StopChunk(
-            reason="tool_calls" if self._calls.delivered and not self._calls.cut else reason,
+            reason=self._calls.reason(reason),
             raw_reason=why or response.status,
             response_id=response.id or self._answer.id,
             model=response.model or self._answer.model,

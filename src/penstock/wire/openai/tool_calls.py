@@ -15,9 +15,9 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from penstock.core.arguments import UNNAMED, is_object, read_arguments, whole_text
-from penstock.core.chunks import Chunk, OpaqueChunk, ReasoningChunk, ToolCallChunk, ToolCallDeltaChunk
+from penstock.core.chunks import Chunk, OpaqueChunk, ReasoningChunk, ToolCallDeltaChunk
 from penstock.core.errors import MalformedResponseError
-from penstock.core.models import MAX_ARGUMENTS
+from penstock.wire.answer_calls import AnswerCalls
 from penstock.wire.event_json import decode, json_text, shown
 
 __all__ = ["Arguments", "Calls", "Place", "merged_details"]
@@ -95,24 +95,14 @@ class _Call(msgspec.Struct, eq=False):
         self.broken = -1
 
 
-class Calls:
-    """The calls of one answer. vendor: whose they are. google: what stands beside a call comes before it as a proof.
+class Calls(AnswerCalls):
+    """The calls of one answer. google: what stands beside a call comes before it as a proof."""
 
-    most: so many characters may all of their arguments have.
-    """
-
-    def __init__(self, vendor: str = "", *, google: bool = False, most: int = MAX_ARGUMENTS) -> None:
-        self.delivered = False
-        """At least one has been."""
-        self.cut = False
-        """One was not whole and was dropped."""
+    def __init__(self, vendor: str, most: int, *, google: bool = False) -> None:
+        super().__init__(vendor, most)
         self.response_id = ""
         """Makes ids for calls without one."""
-        self._vendor = vendor
         self._google = google
-        self._most = most
-        self.size = 0
-        """Characters of all arguments that have come."""
         self._calls: list[_Call] = []
         self._next = 0  # the first that is not delivered
         self._by_place: dict[int | str, _Call] = {}  # by index and by every id
@@ -137,7 +127,7 @@ class Calls:
                 elif piece.function is None and piece.type not in _FUNCTION:
                     call.entry = {}
             if call.entry is not None:
-                self._grow(len(entry))
+                self.grow(len(entry))
                 call.entry = _accumulated(call.entry, decode(_entry, b"tool_calls", entry))
                 continue
             if piece.extra_content and bytes(piece.extra_content) != b"null":
@@ -195,16 +185,8 @@ class Calls:
     def _replace(self, call: _Call, arguments: Arguments) -> None:
         text = _text(arguments)
         if text and not call.whole:
-            self._grow(len(text) - call.size)
+            self.grow(len(text) - call.size)
             call.replace(text)
-
-    def _grow(self, size: int) -> None:
-        self.size += size
-        if self.size > self._most:
-            raise MalformedResponseError(
-                f"the arguments of the answer's tool calls have more than the bound of {self._most} characters: "
-                "`max_arguments` of the config raises it"
-            )
 
     def _find(self, index: int | None, id_: str, name: str, arguments: str) -> _Call | None:
         """The call that an entry of the chat wire continues, None if it begins one."""
@@ -247,7 +229,7 @@ class Calls:
         if name and (not call.name or (name != call.name and not call.json)):
             call.name = name if name.startswith(call.name) else call.name + name
         if arguments:
-            self._grow(len(arguments))
+            self.grow(len(arguments))
             call.json.append(arguments)
             call.size += len(arguments)
         if call.shown:
@@ -298,10 +280,9 @@ class Calls:
                 return  # nothing was said of it: it is no call
             problem = problem or "The call names no tool."
         may_be_cut = not whole and (call.is_text or problem is not None or arguments == "{}")
-        if call.cut or (may_be_cut and cut) or (problem is not None and not normal):
-            self.cut = True
+        if not self._takes(problem, cut=call.cut or (may_be_cut and cut), normal=normal):
             return
-        self.delivered = call.whole = True
+        call.whole = True
         call.id = call.id or self._own_id()
         if call.extra and self._google:
             yield ReasoningChunk(proof=call.extra.decode("utf-8", "replace"), vendor=self._vendor)
@@ -310,14 +291,7 @@ class Calls:
             yield ToolCallDeltaChunk(id=call.id, name=name, arguments="")
         if call.is_text:
             yield ToolCallDeltaChunk(id=call.id, name=name, arguments='"}' if call.opened else arguments)
-        yield ToolCallChunk(
-            id=call.id,
-            name=name,
-            arguments=arguments,
-            problem=problem,
-            extra=call.beside,
-            vendor=self._vendor if call.beside else "",
-        )
+        yield self._chunk(call.id, name, arguments, problem, call.beside)
 
 
 def _text(arguments: Arguments) -> str:
