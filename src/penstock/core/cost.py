@@ -187,8 +187,11 @@ class Meter:
 
     @property
     def free(self) -> bool:
-        """No token is billed."""
-        return _is_free(self._info)
+        """Tokens cost nothing, at any time: input and output are at 0, and nothing else has a price."""
+        info = self._info
+        if info.input_price != 0 or info.output_price != 0 or info.tiers or info.hours or info.variants or info.changes:
+            return False
+        return not any(getattr(info, name) for name in Prices.__struct_fields__)
 
     def answered(self, model: str) -> None:
         """The vendor says that *model* answers: its price counts from here on, if it is known by itself."""
@@ -265,13 +268,6 @@ class Meter:
             return None
         self.total += increment
         return increment
-
-
-def _is_free(info: ModelInfo) -> bool:
-    """Whether tokens cost nothing, at any time: input and output are at 0, and nothing else has a price."""
-    if info.input_price != 0 or info.output_price != 0 or info.tiers or info.hours or info.variants or info.changes:
-        return False
-    return not any(getattr(info, name) for name in Prices.__struct_fields__)
 
 
 def _sane(snapshot: UsageChunk) -> UsageChunk:

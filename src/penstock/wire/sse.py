@@ -60,21 +60,16 @@ class SSEDecoder:
             raise too_large("one event of the stream", self._max_event)
         if self._by_line or b"\r" in data:
             return self._feed_lines(data)
-        if self._pending:
-            if self._pending[-1].endswith(b"\n") and data.startswith(b"\n"):
-                data = self._pending.pop() + data  # the blank line lies across the cut
-            cut = data.rfind(b"\n\n") + 2
-            if cut < 2:
-                self._hold(data)
-                return []
-            block = b"".join((*self._pending, data[:cut]))
+        if self._pending and self._pending[-1].endswith(b"\n") and data.startswith(b"\n"):
+            data = self._pending.pop() + data  # the blank line lies across the cut
+        cut = data.rfind(b"\n\n") + 2
+        if cut < 2:
+            self._hold(data)
+            return []
+        block = data if cut == len(data) else data[:cut]
+        if self._pending_size:
+            block = b"".join((*self._pending, block))
             self._drop_pending()
-        else:
-            cut = data.rfind(b"\n\n") + 2
-            if cut < 2:
-                self._hold(data)
-                return []
-            block = data if cut == len(data) else data[:cut]
         if cut < len(data):
             self._hold(data[cut:])
         events: list[Event] = _PLAIN.findall(block)
