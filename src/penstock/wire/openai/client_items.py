@@ -9,22 +9,12 @@ import msgspec
 
 from penstock.core.client_calls import CLIENT_CALLS
 from penstock.wire.event_json import decode, json_text, type_of
+from penstock.wire.openai.tool_calls import ItemCall
 
-__all__ = ["ItemCall", "beside_function", "client_call"]
+__all__ = ["beside_function", "client_call"]
 
 _BESIDE: Final = ("caller", "namespace")  # of a call of a function what goes back with it
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-
-
-class ItemCall(msgspec.Struct, frozen=True):
-    """A call that an item is. arguments: JSON text, or the free text of a custom tool's call."""
-
-    id: str
-    name: str
-    arguments: str
-    beside: str
-    is_text: bool
-    status: str
 
 
 def client_call(kind: str, raw: bytes) -> ItemCall | None:

@@ -35,7 +35,7 @@ from penstock.wire.openai.responses_events import (
     ResponseEvent,
 )
 from penstock.wire.openai.said import Said
-from penstock.wire.openai.tool_calls import Calls, Place
+from penstock.wire.openai.tool_calls import Calls, ItemCall, Place
 from penstock.wire.openai.usage import UsageState
 from penstock.wire.sse import Event
 
@@ -181,10 +181,10 @@ class ResponsesDecoder(EventDecoder):
         self.held += kind.type not in ("reasoning", "message")
         is_text = kind.type == "custom_tool_call" and kind.type not in self._dialect.server_calls
         if is_text or kind.type == "function_call":
-            call = decode(_item, b"response.output_item.added", raw)
-            place = (event.output_index, kind.id)
+            item = decode(_item, b"response.output_item.added", raw)
             beside = '{"type":"custom_tool_call"}' if is_text else beside_function(raw)
-            yield from self._calls.begin(place, call.call_id or "", call.name or "", beside=beside, is_text=is_text)
+            call = ItemCall(item.call_id or "", item.name or "", beside=beside, is_text=is_text)
+            yield from self._calls.begin((event.output_index, kind.id), call)
 
     def _item_done(self, data: bytes) -> Iterator[Chunk]:
         event = decode(_item_event, b"response.output_item.done", data)
@@ -205,10 +205,7 @@ class ResponsesDecoder(EventDecoder):
         self._usage.has_fee = self._usage.has_fee or kind.type in self._dialect.fee_items
         call = None if kind.type in self._dialect.server_calls else client_call(kind.type or "", raw)
         if call is not None:
-            yield from self._calls.end(
-                (index, kind.id), call.id, call.name, call.arguments,
-                beside=call.beside, is_text=call.is_text, status=call.status,
-            )  # fmt: skip
+            yield from self._calls.end((index, kind.id), call)
             return
         if kind.type == "web_search_call":
             # It opens pages and searches in them as well, which is not billed.
@@ -237,8 +234,8 @@ class ResponsesDecoder(EventDecoder):
             yield ReasoningChunk(proof=raw.decode(), vendor=self._vendor, account=self._account)
 
     def _call(self, raw: bytes, item: Item, place: Place) -> Iterator[Chunk]:
-        beside = beside_function(raw)
-        yield from self._calls.end(place, item.call_id or "", item.name or "", item.arguments, beside=beside)
+        call = ItemCall(item.call_id or "", item.name or "", item.arguments, beside_function(raw))
+        yield from self._calls.end(place, call)
 
     def _last(self, data: bytes, status: str) -> Iterator[Chunk]:
         """The event whose name says *status*; one that is called completed may know better."""

@@ -20,13 +20,24 @@ from penstock.core.errors import MalformedResponseError
 from penstock.wire.answer_calls import AnswerCalls
 from penstock.wire.event_json import decode, json_text, shown
 
-__all__ = ["Arguments", "Calls", "Place", "merged_details"]
+__all__ = ["Arguments", "Calls", "ItemCall", "Place", "merged_details"]
 
 Arguments: TypeAlias = str | dict[str, msgspec.Raw] | None
 """JSON text, or the object itself: Mistral's."""
 
 Place: TypeAlias = tuple[int | None, str | None]
 """Of an item of the Responses API: its index and its id, as far as an event says."""
+
+
+class ItemCall(msgspec.Struct, frozen=True):
+    """What an item of the Responses API says of the call that it is."""
+
+    id: str  # the call's own, empty without one
+    name: str
+    arguments: Arguments = None  # or the free text of a custom tool's call
+    beside: str = ""  # what goes back with it, as JSON text
+    is_text: bool = False  # the arguments come as free text
+    status: str = ""  # the vendor's word for how it ended
 
 
 _MOST_ASKED: Final = 20
@@ -134,24 +145,19 @@ class Calls(AnswerCalls):
                 call.extra = bytes(piece.extra_content)
             yield from self._add(call, name, arguments)
 
-    def begin(
-        self, place: Place, id_: str, name: str, *, ended: bool = False, beside: str = "", is_text: bool = False
-    ) -> Generator[Chunk, None, _Call]:
-        """A call of the Responses API begins, or more is known of one that has. id_: its own, empty without one.
-
-        beside: what goes back with it. is_text: its arguments come as free text.
-        """
-        call = self._by_place.get(id_)
+    def begin(self, place: Place, item: ItemCall, *, ended: bool = False) -> Generator[Chunk, None, _Call]:
+        """A call of the Responses API begins, or more is known of one that has."""
+        call = self._by_place.get(item.id)
         if call is None:
             here = self._at(place)
-            call = here if here is not None and not (id_ and here.id) else None  # with another id it is another call
+            call = here if here is not None and not (item.id and here.id) else None  # with another id it is another
         if call is None:
             call = self._new("")
             yield from self.deliver()
-        call.id = call.id or id_ or ((place[1] or self._own_id()) if ended else "")
-        self._by_place |= {key: call for key in (*place, id_) if key is not None and key != ""}
-        call.beside, call.is_text = beside or call.beside, call.is_text or is_text
-        yield from self._add(call, name, "")
+        call.id = call.id or item.id or ((place[1] or self._own_id()) if ended else "")
+        self._by_place |= {key: call for key in (*place, item.id) if key is not None and key != ""}
+        call.beside, call.is_text = item.beside or call.beside, call.is_text or item.is_text
+        yield from self._add(call, item.name, "")
         return call
 
     def add(self, place: Place, arguments: str) -> Iterator[Chunk]:
@@ -162,24 +168,11 @@ class Calls(AnswerCalls):
         """All arguments of the call at this place, empty if they are not said."""
         self._replace(self._at(place) or self._new("", *place), arguments)
 
-    def end(
-        self,
-        place: Place,
-        id_: str,
-        name: str,
-        arguments: Arguments,
-        *,
-        beside: str = "",
-        is_text: bool = False,
-        status: object = None,
-    ) -> Iterator[Chunk]:
-        """A call of the Responses API has ended.
-
-        status: the vendor's word for how it ended.
-        """
-        call = yield from self.begin(place, id_, name, ended=True, beside=beside, is_text=is_text)
-        self._replace(call, arguments)
-        call.sure, call.cut = status == "completed", status == "incomplete"
+    def end(self, place: Place, item: ItemCall) -> Iterator[Chunk]:
+        """A call of the Responses API has ended."""
+        call = yield from self.begin(place, item, ended=True)
+        self._replace(call, item.arguments)
+        call.sure, call.cut = item.status == "completed", item.status == "incomplete"
         yield from self.deliver()
 
     def _replace(self, call: _Call, arguments: Arguments) -> None:
