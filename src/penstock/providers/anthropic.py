@@ -137,7 +137,8 @@ class AnthropicProvider(BaseProvider):
         if betas and "anthropic-beta" in headers:
             headers["anthropic-beta"] = ",".join((*betas, headers["anthropic-beta"]))
         return Exchange(
-            path=_PATH.removeprefix(_VERSION) if self._has_version() else _PATH,
+            # The version may stand at the end of the base URL as well.
+            path=_PATH.removeprefix(_VERSION) if self._base_url().rstrip("/").endswith(_VERSION) else _PATH,
             body=encode(system_prompt, messages, options, self._model, self._dialect, self._account),
             headers=headers,
             deadlines=options.deadlines or self._config.deadlines,
@@ -153,7 +154,3 @@ class AnthropicProvider(BaseProvider):
     def _base_url(self) -> str:
         ours = self._dialect.name == ANTHROPIC.name
         return self._config.base_url or (os.environ.get(_BASE_URL) if ours else None) or self._dialect.base_url or ""
-
-    def _has_version(self) -> bool:
-        """Whether the base URL ends in the version that stands in the path as well."""
-        return self._base_url().rstrip("/").endswith(_VERSION)

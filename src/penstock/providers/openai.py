@@ -78,7 +78,8 @@ class OpenAIProvider(BaseProvider):
             raise AuthenticationError(credentials.missing)
         # The SDK's own environment (OPENAI_BASE_URL, OPENAI_ORG_ID and so on) is for OpenAI and for nobody else.
         ours = self._dialect.name == Dialect().name
-        omitted: dict[str, Any] = {} if ours else dict.fromkeys(_sdk_headers(), openai.Omit())
+        theirs = ["OpenAI-Organization", "OpenAI-Project", *sdk_headers("OPENAI_CUSTOM_HEADERS")]
+        omitted: dict[str, Any] = {} if ours else dict.fromkeys(theirs, openai.Omit())
         return openai.AsyncOpenAI(
             api_key=credentials.key,
             base_url=self._base_url(),
@@ -146,8 +147,3 @@ def _wire(config: ProviderConfig, row: Dialect) -> Wire:
     if wire not in row.wires:
         raise ConfigError(f"`wire` is {wire!r}, but {row.name} has {' and '.join(row.wires)}{near(wire, row.wires)}")
     return wire
-
-
-def _sdk_headers() -> list[str]:
-    """The headers that the SDK would send because of its environment variables."""
-    return ["OpenAI-Organization", "OpenAI-Project", *sdk_headers("OPENAI_CUSTOM_HEADERS")]

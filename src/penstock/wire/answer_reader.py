@@ -109,7 +109,8 @@ class AnswerReader:
                 yield from self._decoder.feed([last])
         elif body := b"".join(self._whole).lstrip(_BLANK):
             if body[:1] not in b"{[":
-                raise _no_answer(body)
+                kind = "a web page" if body[:1] == b"<" else "no answer of this API"
+                raise MalformedResponseError(f"the server sent {kind}: {shown(body)}")
             yield from self._decoder.feed_whole(body)
         else:
             raise StreamInterruptedError("the answer is empty")
@@ -135,8 +136,3 @@ def _is_whole(data: bytes) -> bool:
     except UNDECODABLE:
         return data.strip() == b"[DONE]"
     return True
-
-
-def _no_answer(body: bytes) -> MalformedResponseError:
-    kind = "a web page" if body[:1] == b"<" else "no answer of this API"
-    return MalformedResponseError(f"the server sent {kind}: {shown(body)}")

@@ -268,7 +268,8 @@ def _refined(
     for other in _OPEN.get(kind, () if certain or kind is not ServerError else _UNSURE):
         found = next(matching(other, said.words if other is QuotaExceededError else said.message), None)
         # A rate limit may speak of a length, but only what no minute has room for is too long.
-        if found is not None and ((kind, other) != (RateLimitError, TokenLimitError) or _is_too_large(found[0])):
+        too_large = found is not None and found[0].lower().startswith("request too large")
+        if found is not None and (too_large or (kind, other) != (RateLimitError, TokenLimitError)):
             kind = other
             break
     if kind is TokenLimitError or (said.word is TokenLimitError and kind is not QuotaExceededError and status < 500):
@@ -296,10 +297,6 @@ def _with_status(error: ProviderError, status: int) -> ProviderError:
     if type(error) is InvalidRequestError and _PROOF.search(f"{error.code} {error.message}"):
         error.hint = _PROOF_HINT
     return error
-
-
-def _is_too_large(words: str) -> bool:
-    return words.lower().startswith("request too large")
 
 
 def _overflow(said: _Said) -> TokenLimitError:

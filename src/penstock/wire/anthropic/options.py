@@ -94,12 +94,9 @@ def _field(name: str, dialect: Dialect) -> str:
     if field is not None:
         return field
     option, what = ("reasoning", "no budget of it") if name == "reasoning_budget" else (name, "none")
-    where = f"; it works with {_ELSEWHERE.get(name, ANTHROPIC.name)}"
-    raise InvalidRequestError(f"option `{option}`: {_api(dialect)} has {what}{where}")
-
-
-def _api(dialect: Dialect) -> str:
-    return "Anthropic's Messages API" if dialect.name == ANTHROPIC.name else f"the Messages API of {dialect.name}"
+    api = "Anthropic's Messages API" if dialect.name == ANTHROPIC.name else f"the Messages API of {dialect.name}"
+    where = _ELSEWHERE.get(name, ANTHROPIC.name)
+    raise InvalidRequestError(f"option `{option}`: {api} has {what}; it works with {where}")
 
 
 def _service_tier(options: Options, dialect: Dialect) -> dict[str, Any]:

@@ -81,7 +81,8 @@ def encode(
     turns = [Turn(role, content) for role, content in history.walk(messages)]
     for turn in turns:
         if turn.role == "user" and len(turn.content) > 1 and type(turn.content[0]) is not ToolResult:
-            turn.content.sort(key=_is_no_result)
+            # "tool_result blocks must come before other blocks"
+            turn.content.sort(key=lambda block: type(block) is not ToolResult)
     # After `pause_turn` the history ends with the server's tools' blocks and is sent as it is: not a prefill.
     if not any(isinstance(block, msgspec.Raw) for block in turns[-1].content):
         check_prefill(model, messages, turns[-1].role)
@@ -104,11 +105,6 @@ def encode(
         return to_json(merged(body, options.extra, "messages"))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidRequestError(f"the request cannot be written as JSON: {error}") from error
-
-
-def _is_no_result(block: Block) -> bool:
-    """For their order: "tool_result blocks must come before other blocks"."""
-    return type(block) is not ToolResult
 
 
 def _without_blank_end(turn: Turn) -> None:

@@ -230,10 +230,11 @@ class ChatDecoder(EventDecoder):
     def _parts(self, content: list[msgspec.Raw]) -> Iterator[Chunk]:
         for raw in content:
             part = decode(_part, b"content", bytes(raw)) if bytes(raw)[:1] == b"{" else Part(type="")
-            words = part.thinking or part.summary
+            words = part.thinking or part.summary or ()
             if part.type in ("thinking", "reasoning"):
-                thought = words if isinstance(words, str) else "".join(_texts(words or []))
-                if thought := thought or part.text or "":
+                if not isinstance(words, str):
+                    words = "".join(decode(_part, b"content", bytes(piece)).text or "" for piece in words)
+                if thought := words or part.text or "":
                     yield ReasoningChunk(text=thought)
             elif part.type in (None, "text", "output_text", "refusal"):
                 self._refused = self._refused or bool(part.refusal)
@@ -359,7 +360,3 @@ class ChatDecoder(EventDecoder):
     def _check_empty(self) -> None:
         if not self._meter.total.output_tokens:
             raise StreamInterruptedError("the answer is empty, and the vendor gave no reason for its end")
-
-
-def _texts(parts: list[msgspec.Raw]) -> Iterator[str]:
-    return (decode(_part, b"content", bytes(raw)).text or "" for raw in parts)
