@@ -8,6 +8,7 @@ have counts: no prompt has 0 tokens, and neither has an answer in which somethin
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from typing import Final, TypeVar
 
@@ -43,10 +44,10 @@ def read_report(kind: type[R], raw: bytes) -> tuple[R | None, frozenset[str]]:
         return msgspec.json.decode(raw, type=kind), frozenset()
     except UNDECODABLE:
         pass
-    try:
-        return salvaged(kind, raw)
-    except UNDECODABLE:
-        return None, frozenset(["usage"])
+    for data in (raw, raw.decode("utf-8", "replace").encode()):  # if need be what is no Unicode is another word
+        with suppress(*UNDECODABLE):
+            return salvaged(kind, data)
+    return None, frozenset(["usage"])
 
 
 class Counts:
