@@ -580,6 +580,12 @@ BODIES = [
         "malformed",
         id="nested without end",
     ),
+    pytest.param(
+        begin() + b'event: content_block_start\ndata: {"index":0,"block":{"type":"tool_use","id":"t","name":"f"}}\n\n',
+        MalformedResponseError,
+        "malformed",
+        id="a block that begins without itself, and may have been a call",
+    ),
 ]
 
 

@@ -76,7 +76,7 @@ class BlockStart(msgspec.Struct):
 class BlockStartEvent(msgspec.Struct):
     """A block begins."""
 
-    content_block: msgspec.Raw
+    content_block: msgspec.Raw  # required: without it a call would be lost, and nothing would say so
     index: int | None = None
 
 
