@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from typing import Any, Final, NoReturn, TypeVar, get_args, get_origin
 
 import msgspec
@@ -48,6 +49,7 @@ _NOTHING: Final[dict[str, tuple[bytes, ...]]] = {
 }
 _PLACES: Final = ("type", "output_index", "item_id", "content_index", "index")  # tell the texts of two events apart
 
+_struct_fields: Final = cache(msgspec.structs.fields)  # msgspec's own reads the annotations anew at each call
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 _typed = msgspec.json.Decoder(_Typed)
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -109,7 +111,7 @@ def salvaged(type_: Any, data: bytes) -> tuple[Any, frozenset[str]]:
     raws = _object.decode(data)
     found: dict[str, Any] = {}
     wrong = set()
-    for field in msgspec.structs.fields(type_):
+    for field in _struct_fields(type_):
         raw = raws.get(field.encode_name)
         if raw is None:
             continue

@@ -797,7 +797,7 @@ TRAITS = {
     **dict.fromkeys(("gpt-5.5-pro", "gpt-5.4-pro", "gpt-5.2-pro"), PRO),
     "gpt-5-pro": PRO._replace(efforts="high"),
     **dict.fromkeys(("gpt-5", "gpt-5-mini", "gpt-5-nano"), FIVE),
-    **dict.fromkeys(("gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini"), PLAIN),
+    **dict.fromkeys(("gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-2024-05-13", "gpt-4o-mini"), PLAIN),
     **dict.fromkeys(("o3", "o3-pro"), O_SERIES),
 }
 
