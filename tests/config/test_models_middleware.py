@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from penstock import ConfigError, Message, TextChunk, load_models, open_provider
-from penstock.middleware import CircuitBreaker, Concurrency, Fallback, RateLimit, Retry
+from penstock import ConfigError, Message, StreamInterruptedError, TextChunk, collect, load_models, open_provider
+from penstock.middleware import CircuitBreaker, Concurrency, Event, Fallback, Observe, RateLimit, Retry
 from penstock.middleware.wrapper import Wrapper
 from penstock.testing import Emulator, ServerReply, anthropic_error, chat_completion
 
@@ -47,6 +47,28 @@ def test_the_tables_are_built_around_the_provider_in_one_order(tmp_path: Path) -
     assert chain(provider) == [Fallback, CircuitBreaker, Retry, RateLimit, Concurrency]
     assert chain(open_provider("b", models=path)) == [Retry]
     assert chain(open_provider("c", models=path)) == []
+    assert (provider.alias, open_provider("c", models=path).alias) == ("a", "c")
+
+
+@pytest.mark.anyio
+async def test_a_call_that_is_shown_to_nobody_is_tried_again_after_its_first_text(tmp_path: Path) -> None:
+    """The table says what Retry is told."""
+    whole = ServerReply(chat_completion(text="Hello"))
+    cut = ServerReply(chat_completion(text="Hello")[:2])
+    for shown, texts in ((True, None), (False, "Hello")):
+        async with Emulator(cut, whole) as emulator:
+            config = entry(retry={"shown": shown, "base": 0.001})
+            config["providerConfig"]["baseUrl"] = f"{emulator.url}/v1"
+            config["providerConfig"]["wire"] = "chat"
+            heard: list[Event] = []
+            async with Observe(open_provider("a", models=written(tmp_path, a=config)), heard.append) as provider:
+                stream = provider.create_message("", [Message("user", "Hi")])
+                if texts is None:
+                    with pytest.raises(StreamInterruptedError):
+                        await collect(stream)
+                else:
+                    assert (await collect(stream)).text == texts
+            assert {event.alias for event in heard} == {"a"}
 
 
 @pytest.mark.parametrize(("more", "where", "said"), [

@@ -23,7 +23,10 @@ from penstock import (
     StreamInterruptedError,
     TextChunk,
     UsageChunk,
+    coalesce,
     run_tools,
+    stream_object,
+    text_of,
     tool,
 )
 from penstock.core.closing import Stream
@@ -122,6 +125,28 @@ async def test_another_task_closes(stack: Callable[[ScriptedProvider], BaseProvi
     assert len(inner.calls) == 1
     with pytest.raises(StopAsyncIteration):
         await anext(reader.stream)
+
+
+READERS: dict[str, Callable[[BaseProvider], AsyncGenerator[Any, None]]] = {
+    "text_of": lambda provider: text_of(provider.create_message("", ASK)),
+    "coalesce": lambda provider: coalesce(provider.create_message("", ASK)),
+    "run_tools": lambda provider: run_tools(provider, "", list(ASK), []),
+    "stream_object": lambda provider: stream_object(provider, dict[str, int], "Hi"),
+}
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+async def test_whatever_reads_it_can_be_closed_too(read: Callable[[BaseProvider], AsyncGenerator[Any, None]]) -> None:
+    """And says what has been used, also where its items do not."""
+    inner = ScriptedProvider(HANGING)
+    reader = Reader(read(inner))
+    async with nothing_left(), anyio.create_task_group() as group:
+        group.start_soon(reader.run)
+        await anyio.wait_all_tasks_blocked()
+        await reader.stream.aclose()
+        assert inner.running == 0
+    assert type(reader.error) is StreamInterruptedError
+    assert reader.error.usage == SPENT
 
 
 WAITING: dict[str, Callable[[], BaseProvider]] = {

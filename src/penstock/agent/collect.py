@@ -26,6 +26,7 @@ from penstock.core.chunks import (
     ToolCallDeltaChunk,
     UsageChunk,
 )
+from penstock.core.closing import Stream, closable
 from penstock.core.errors import ConfigError, ProviderError, StreamInterruptedError
 from penstock.core.messages import Message, OpaquePart, Options, Part, ReasoningPart, TextPart, ToolCallPart
 from penstock.core.provider import ENTER_IT, BaseProvider, check_provider
@@ -206,9 +207,13 @@ async def collect(stream: AsyncGenerator[Chunk, None]) -> Reply:
     return collector.reply()
 
 
-async def text_of(stream: AsyncGenerator[object, None]) -> AsyncGenerator[str, None]:
+def text_of(stream: AsyncGenerator[object, None]) -> AsyncGenerator[str, None]:
     """The visible text as it comes, for display only: usage and the stop reason are passed over."""
     _check_stream(stream)
+    return Stream(_text_of(stream), lambda: stream.usage if isinstance(stream, Stream) else UsageChunk())
+
+
+async def _text_of(stream: AsyncGenerator[object, None]) -> AsyncGenerator[str, None]:
     async with aclosing(stream):
         async for chunk in stream:
             if isinstance(chunk, TextChunk):
@@ -261,6 +266,7 @@ def _check_stream(stream: object) -> None:
     raise ConfigError(f"`stream` is {what}")
 
 
+@closable
 async def coalesce(
     stream: AsyncGenerator[T, None],
     *,

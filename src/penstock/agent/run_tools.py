@@ -224,7 +224,8 @@ class _Turns:
         if call.problem is not None:
             return f"Not run: {call.problem} Make the call again, with one JSON object that fits the tool's schema."
         if call.name not in self._table:
-            return f"There is no tool `{call.name}`; there are: {', '.join(self._table)}."
+            there = f"there are: {', '.join(self._table)}" if self._table else "there is none at all"
+            return f"There is no tool `{call.name}`; {there}."
         answer = True if self._approve is None else await _awaited(self._approve(call))
         if answer is True:
             return None

@@ -17,6 +17,7 @@ from penstock.agent.collect import Collector, Reply, history_of
 from penstock.agent.schema.answer_type import AnswerType, MisfitError, objects_in
 from penstock.agent.schema.tool_schema import check_definition
 from penstock.core.chunks import Chunk, StopChunk, TextChunk, ToolCallDeltaChunk, UsageChunk
+from penstock.core.closing import Stream
 from penstock.core.errors import ConfigError, InvalidRequestError, ProviderError, StructuredOutputError
 from penstock.core.messages import Message, Options, Part, Tool, ToolResultPart
 from penstock.core.provider import BaseProvider, check_provider
@@ -184,7 +185,7 @@ def stream_object(
     yielded: one for each 64th part of it that has come, which keeps the whole linear. ConfigError is raised at once.
     """
     asking = _Asking(provider, type_, prompt, system_prompt, options, repairs, name, mode)
-    return asking.run(partials=True)
+    return Stream(asking.run(partials=True), asking.spent)
 
 
 class _Asking:
@@ -220,6 +221,11 @@ class _Asking:
                     raise
                 del self._modes[0]
         self._replies: list[Reply] = []
+        self._coming: Collector | None = None  # of the answer that is being read
+
+    def spent(self) -> UsageChunk:
+        """The usage of all answers until now."""
+        return self._usage() + (UsageChunk() if self._coming is None else self._coming.reply().usage)
 
     async def run(self, *, partials: bool) -> AsyncGenerator[Partial | Answer[Any], None]:
         """Ask until there is an answer that fits."""
@@ -227,7 +233,7 @@ class _Asking:
         while True:
             tool = self._tool.name if self._modes[0] == "tool" else None
             view = _View(len(self._replies) + 1, tool, self._type.wrapped) if partials else None
-            collector = Collector()
+            collector = self._coming = Collector()
             try:
                 async with aclosing(self._ask()) as stream:
                     async for chunk in stream:
@@ -241,6 +247,7 @@ class _Asking:
                 self._usage_of(error, collector.reply())
                 raise
             reply = collector.reply()
+            self._coming = None
             self._replies.append(reply)
             if stop.reason == "pause" and pauses < _MOST_PAUSES and reply.message is not None:
                 pauses += 1

@@ -34,7 +34,7 @@ def open_provider(
     name = config.active if alias is None else alias
     entry = resolve(name, models=config)
     check_fallback(config, name)
-    return _opened(config, entry)
+    return _opened(config, name, entry)
 
 
 def resolve(alias: str | None = None, *, models: ModelsConfig | str | os.PathLike[str] | None = None) -> ModelEntry:
@@ -60,14 +60,16 @@ def resolve(alias: str | None = None, *, models: ModelsConfig | str | os.PathLik
     return msgspec.structs.replace(entry, provider_config=msgspec.structs.replace(found, api_key=key, model_info=info))
 
 
-def _opened(config: ModelsConfig, entry: ModelEntry) -> BaseProvider:
+def _opened(config: ModelsConfig, alias: str, entry: ModelEntry) -> BaseProvider:
     """The provider with its middleware."""
-    provider = _wrapped(_bare(config, entry), entry)
+    provider = _bare(config, entry)
+    provider.alias = alias
+    provider = _wrapped(provider, entry)
     if not entry.fallback:
         return provider
     from penstock.middleware import Fallback  # here and below: only what an entry asks for is imported
 
-    return Fallback(provider, *(_opened(config, resolve(other, models=config)) for other in entry.fallback))
+    return Fallback(provider, *(_opened(config, other, resolve(other, models=config)) for other in entry.fallback))
 
 
 def _bare(config: ModelsConfig, entry: ModelEntry) -> BaseProvider:

@@ -65,7 +65,7 @@ FREE: Final[Mapping[type, frozenset[str]]] = {
     ),
     ProviderConfig: frozenset({"model_id", "model_info", "deadlines", "max_connections", "max_event_bytes"}),
     Deadlines: frozenset({"connect", "first_chunk", "stall", "total"}),
-    RetryTable: frozenset({"attempts", "max_wait", "base"}),
+    RetryTable: frozenset({"attempts", "max_wait", "base", "shown"}),
     CircuitBreakerTable: frozenset({"failures", "window", "pause"}),
     RateLimitTable: frozenset({"requests_per_minute", "tokens_per_minute", "count_cache_reads", "max_wait"}),
     PriceTier: _PRICES | {"above_input_tokens"},

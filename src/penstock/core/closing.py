@@ -41,10 +41,13 @@ class Stream(AsyncGenerator[T, None], Generic[T]):
         "_next",
         "_reader",
         "_scoped",
+        "_spent",
         "_usage",
     )
 
-    def __init__(self, generator: AsyncGenerator[T, None]) -> None:
+    def __init__(self, generator: AsyncGenerator[T, None], spent: Callable[[], UsageChunk] | None = None) -> None:
+        """spent: the usage until now, where not all of it is among the items; None where it is."""
+        self._spent = spent
         self._generator = generator
         self._next = generator.__anext__
         self._usage = UsageChunk()
@@ -133,8 +136,13 @@ class Stream(AsyncGenerator[T, None], Generic[T]):
             closed.set()
         return closed is not None
 
+    @property
+    def usage(self) -> UsageChunk:
+        """The sum of the usage that has come."""
+        return self._usage if self._spent is None else self._spent()
+
     def _interrupted(self) -> StreamInterruptedError:
-        error = StreamInterruptedError("the stream was closed by another task", usage=self._usage)
+        error = StreamInterruptedError("the stream was closed by another task", usage=self.usage)
         error.retryable = False
         error.hint = "Whoever called `aclose()` did not want the rest: what came until then is not the whole."
         return error

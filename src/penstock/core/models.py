@@ -269,6 +269,8 @@ class RetryTable(_Table, frozen=True, kw_only=True):
     """The longest pause, in seconds; an error that asks for a longer one is raised at once."""
     base: float = 0.5
     """The longest pause before the second try, in seconds; it doubles with each try."""
+    shown: bool = True
+    """Whether somebody is shown the text as it comes; if not, a call is tried again after its first text too."""
 
 
 class CircuitBreakerTable(_Table, frozen=True, kw_only=True):

@@ -28,6 +28,9 @@ ENTER_IT: Final = (
 class BaseProvider(ABC):
     """A pipe to one model. Only `create_message` must be written; a wrapper forwards the rest as it likes."""
 
+    alias: str | None = None
+    """The name under which `open_provider` opened it, as events say it; None for a provider that was built by hand."""
+
     def __init_subclass__(cls) -> None:
         """Every provider's stream can be closed by any task, whoever wrote it."""
         super().__init_subclass__()

@@ -38,8 +38,6 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     """The number of the try within Retry, from 1."""
     run: str | None = None
     """The run of an agent that the call is a part of, and `/` before each run inside another's tools; None for none."""
-    alias: str | None = None
-    """The name under which the provider was opened, None where nobody knows."""
     tags: Mapping[str, str] = _NO_TAGS
     """Whom or what the call is booked on."""
     listeners: tuple[Callable[[Any], object], ...] = ()
@@ -80,7 +78,7 @@ def check_tags(value: object) -> Mapping[str, str]:
         raise ConfigError(f"`tags` is of type {type(value).__name__}, expected a mapping of names to text")
     for name, word in value.items():
         if not isinstance(name, str) or not isinstance(word, str):
-            raise ConfigError(f"`tags` has {name!r}: {word!r}, expected text for both")
+            raise ConfigError(f"`tags` has {name!r}: {word!r}, expected text for both: {str(name)!r}: {str(word)!r}")
     return value
 
 
@@ -166,7 +164,7 @@ def tags(values: Mapping[str, str] | None = None, /, **more: str) -> AbstractCon
 
     `Options(tags=...)` is the surer way. It is refused in an async generator, out of which the tags would leak.
     """
-    found = dict(check_tags({**(values or {}), **more}))
+    found = {**check_tags(values or {}), **check_tags(more)}
     return _Setting("tags", _tags, lambda: {**_tags.get(), **found}, lambda value: value)
 
 

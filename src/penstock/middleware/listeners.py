@@ -62,7 +62,7 @@ class Telling:
             call=scope.call,
             attempt=scope.attempt if attempt is None else attempt,
             run=scope.run,
-            alias=scope.alias,
+            alias=asked.alias,
             tags=scope.tags,
             at=dt.datetime.now(dt.UTC),
             time=self._clock() - self._start,

@@ -32,6 +32,7 @@ class Wrapper(BaseProvider):
 
     def __init__(self, inner: BaseProvider, **settings: object) -> None:
         self._inner = check_provider("inner", inner)
+        self.alias = self._inner.alias
         self._repr_settings = settings
 
     def _repr_parts(self) -> Iterator[str]:
