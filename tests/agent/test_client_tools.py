@@ -178,6 +178,8 @@ def test_a_tool_is_made_of_what_has_a_name() -> None:
     for definition in ({"type": "web_search"}, {}, "shell", None):
         with pytest.raises(ConfigError, match="is no Tool, and no vendor's tool"):
             FunctionTool(definition, print)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="did you mean 'local_shell'"):
+        FunctionTool({"type": "local_shel"}, print)
 
 
 # Calls that the history leaves open.

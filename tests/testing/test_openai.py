@@ -11,6 +11,7 @@ import pytest
 from anthropic import AsyncAnthropic
 from openai import AsyncOpenAI
 
+from penstock import ConfigError
 from penstock.testing import (
     ChatForm,
     DemoModel,
@@ -426,3 +427,9 @@ def test_where_the_demo_answers(path: str, status: int) -> None:
     assert reply.status == status
     if status == 200:
         assert b"You said: image_url" in b"".join(piece for piece in reply.body if isinstance(piece, bytes))
+
+
+async def test_a_refusal_is_a_reply_already() -> None:
+    """And is no body of another."""
+    with pytest.raises(ConfigError, match="leave out the ServerReply around it"):
+        ServerReply(openai_error(429, "slow down"))  # type: ignore[arg-type]

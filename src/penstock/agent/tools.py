@@ -18,9 +18,10 @@ from penstock.agent.schema.strict_schema import unquoted
 from penstock.agent.schema.strict_tool import given_arguments, strict_definition
 from penstock.agent.schema.tool_schema import check_definition, explained, parameters_of
 from penstock.core.arguments import whole_text
-from penstock.core.client_calls import tool_name
+from penstock.core.client_calls import CLIENT_CALLS, tool_name
 from penstock.core.errors import ConfigError
 from penstock.core.messages import MEDIA_TYPES, DocumentPart, ImagePart, TextPart, Tool
+from penstock.core.validation import near
 
 __all__ = ["DecoratedTool", "FunctionTool", "ToolContent", "ToolResult", "tool", "tool_table"]
 
@@ -61,7 +62,9 @@ class FunctionTool:
         elif isinstance(given, Mapping):
             name = tool_name(given)
         if not name:
-            raise ConfigError(f"{definition!r} is no Tool, and no vendor's tool with a name or of a known type")
+            known = [kind for row in CLIENT_CALLS.values() for kind in row.definitions]
+            hint = near(str(given.get("type")), known) if isinstance(given, Mapping) else ""
+            raise ConfigError(f"{definition!r} is no Tool, and no vendor's tool with a name or of a known type{hint}")
         self.name = name
         self._strict = definition if isinstance(definition, Tool) and definition.strict else None
         self.definition = definition if self._strict is None else strict_definition(self._strict)

@@ -20,6 +20,8 @@ import anyio.abc
 import h11
 import msgspec
 
+from penstock.core.errors import ConfigError
+
 __all__ = ["Cut", "Emulator", "Exchange", "Hang", "Pause", "Request", "Reset", "ServerReply", "Step", "pieces"]
 
 _STREAM: Final = {"content-type": "text/event-stream; charset=utf-8"}
@@ -61,6 +63,10 @@ class ServerReply(msgspec.Struct, frozen=True):
     whole: bool = False
     raw: bool = False
     unread: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.body, ServerReply):
+            raise ConfigError("`body` is a ServerReply, expected pieces of bytes: leave out the ServerReply around it")
 
 
 class Request(msgspec.Struct, frozen=True):
