@@ -48,8 +48,8 @@ ANY: Final[tuple[Any, ...]] = (
     {"a": 1},
 )
 """Every type of JSON, as a field may hold it."""
-RAW: Final = (b"1e999", b'"\\ud800"', b'"\xff"', b"9" * 400)
-"""What only JSON can say."""
+RAW: Final = (b"1e999", b'"\\ud800"', b'"\xff"', b"9" * 400, b"NaN", b"-Infinity")
+"""What only JSON can say, and what Python's writes although it is none."""
 
 # What is content, what holds it, what tells it apart, or is an error in itself.
 CONTENT: Final = {
@@ -269,7 +269,8 @@ PARTS = [
         [OpaqueChunk(vendor="openai", data='{"type":"quantum","text":"no"}')],
         id="an unknown type never becomes text",
     ),
-    pytest.param([None, 3, []], [OpaqueChunk(vendor="openai", data="3")], id="what is no part"),
+    pytest.param(["Hi", "", " you"], [TextChunk("Hi"), TextChunk(" you")], id="texts by themselves"),
+    pytest.param([None, 3, []], [], id="what is no part"),
 ]
 
 
@@ -284,7 +285,7 @@ def test_parts_of_a_content(parts: list[Any], wanted: list[Chunk]) -> None:
 IMAGE: Final = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBO"}}
 KEPT = [
     pytest.param([chunk({"content": "", "images": [IMAGE, IMAGE]})], [IMAGE, IMAGE], id="two images"),
-    pytest.param([chunk({"images": []}), chunk({"images": "x"})], [], id="no image"),
+    pytest.param([chunk({"images": []}), chunk({"images": "x"}), chunk({"images": [None, 3]})], [], id="no image"),
     pytest.param(
         [
             chunk({"audio": {"id": "s", "transcript": "Hel"}}),

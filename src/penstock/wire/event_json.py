@@ -79,7 +79,9 @@ def repaired(
     try:
         import json  # for those whose vendor writes no JSON
 
-        document = json.loads(data.decode("utf-8", "replace"), parse_float=_finite)
+        text = data.decode("utf-8", "replace")
+        # Python's own `json` writes NaN and Infinity: the log probability of what cannot come, say.
+        document = json.loads(text, parse_float=_finite, parse_constant=lambda name: None)
         if halves is not None:
             document = halves.joined(document)
         text = json.dumps(document, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -101,6 +101,11 @@ BLOCKS = [
         id="redacted thinking",
     ),
     pytest.param(
+        start(0, type="redacted_thinking") + stop(0) + start(1, type="text", text="Hi") + stop(1),
+        [TextChunk("Hi")],
+        id="redacted thinking without its data",
+    ),
+    pytest.param(
         start(0, type="server_tool_use", id="s1", name="web_search", input={})
         + delta(0, "input_json_delta", partial_json='{"query":')
         + delta(0, "input_json_delta", partial_json=' "x"}')

@@ -203,7 +203,8 @@ class AnthropicDecoder(EventDecoder):
             if start.signature:
                 yield ReasoningChunk(proof=start.signature, vendor=self._vendor)
         elif kind == "redacted_thinking":
-            yield ReasoningChunk(proof=start.data, redacted=True, vendor=self._vendor)
+            if start.data:
+                yield ReasoningChunk(proof=start.data, redacted=True, vendor=self._vendor)
         else:
             given = bytes(start.input).decode()
             beside = bytes(start.caller), bytes(start.toolset_name)

@@ -35,6 +35,7 @@ _event = msgspec.json.Decoder(ChatEvent)
 _head = msgspec.json.Decoder(Head)
 _part = msgspec.json.Decoder(Part)
 _piece = msgspec.json.Decoder(dict[str, Any])
+_string = msgspec.json.Decoder(str)
 _PROOFS: Final = ("text", "summary", "data", "signature")  # of OpenRouter's details
 _DONE: Final = b"[DONE]"
 _NULL: Final = len(b"null")
@@ -229,7 +230,11 @@ class ChatDecoder(EventDecoder):
 
     def _parts(self, content: list[msgspec.Raw]) -> Iterator[Chunk]:
         for raw in content:
-            part = decode(_part, b"content", bytes(raw)) if bytes(raw)[:1] == b"{" else Part(type="")
+            if bytes(raw)[:1] != b"{":  # a text by itself; anything else is no part
+                if bytes(raw)[:1] == b'"' and (said := decode(_string, b"content", bytes(raw))):
+                    yield TextChunk(said)
+                continue
+            part = decode(_part, b"content", bytes(raw))
             words = part.thinking or part.summary or ()
             if part.type in ("thinking", "reasoning"):
                 if not isinstance(words, str):

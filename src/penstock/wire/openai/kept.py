@@ -35,6 +35,8 @@ class Kept:
     def pictures(self, images: msgspec.Raw) -> Iterator[OpaqueChunk]:
         """A block for each, at once."""
         for image in _items(images):
+            if bytes(image)[:1] != b"{":
+                continue
             self.anything = True
             yield OpaqueChunk(vendor=self._vendor, data=bytes(image).decode("utf-8", "replace"))
 
