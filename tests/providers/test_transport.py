@@ -48,6 +48,7 @@ from penstock import (
     TokenLimitError,
     Tool,
     ToolCallPart,
+    UsageChunk,
 )
 from penstock.testing import (
     Cut,
@@ -262,6 +263,14 @@ async def test_a_broken_body_does_not_hide_the_status(
     assert type(error) is class_
     assert (error.status, error.retry_after) == (status, 7)
     assert len(str(error)) < 1000
+
+
+@pytest.mark.parametrize("body", [[PART, Hang()], [PART, Pause(0.05)] * 99], ids=["silent", "dripping"])
+async def test_a_deadline_does_not_hide_the_status(body: list[Step]) -> None:
+    """It has come, and so nothing is owed."""
+    error = await failure(ServerReply(body, 429, {"retry-after": "7"}), deadlines=all_but("first_chunk", 1))
+    assert type(error) is RateLimitError
+    assert error.usage == UsageChunk()
 
 
 RETRY_AFTER = [

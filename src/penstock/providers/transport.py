@@ -214,7 +214,9 @@ class Transport:
         if response.is_success:
             return
         body = b""
-        with suppress(*self._failures), anyio.move_on_after(_ERROR_SECONDS):
+        # Half of what is left at most, so that no deadline hides the status either.
+        left = (anyio.current_effective_deadline() - anyio.current_time()) / 2
+        with suppress(*self._failures), anyio.move_on_after(min(_ERROR_SECONDS, left)):
             async for piece in response.aiter_bytes():
                 body += piece
                 if len(body) > _ERROR_BODY:
