@@ -200,15 +200,33 @@ async def test_without_its_usage_it_is(wire: ThreeWire) -> None:
         assert type(await failure(provider)) is StallTimeoutError
 
 
+@pytest.mark.parametrize(
+    ("more", "limits"),
+    [
+        pytest.param(paced(*[COMMENT] * 999), all_but(None), id="pings"),
+        pytest.param([Hang()], all_but("stall", 1), id="a short stall"),
+        pytest.param([Hang()], all_but("total", 1), id="a short total"),
+    ],
+)
+@pytest.mark.parametrize("wire", WIRES[:2], ids=lambda wire: wire.name)
+async def test_no_deadline_breaks_an_answer_that_may_end(wire: ThreeWire, more: list[Step], limits: Deadlines) -> None:
+    """Nor do pings put its end off."""
+    reply = ServerReply([*wire.answer(TEXT)[:-1], *more])
+    async with Emulator(reply) as emulator, wire.provider(emulator.url, deadlines=limits) as provider:
+        chunks = await read(provider)
+        await emulator.exchanges[0].hung_up.wait()
+    assert (text_of(chunks), stop_of(chunks).reason, usage_of(chunks).unsettled) == (TEXT, "stop", 0)
+
+
 async def test_what_may_end_is_read_as_long_as_it_comes() -> None:
-    """Or ends by itself: only silence is the end of what may end."""
+    """Or ends by itself: only without content is it the end of what may end."""
 
     async def body(*pieces: bytes) -> AsyncGenerator[bytes, None]:
         for piece in pieces:
             yield piece
         await anyio.sleep_forever()
 
-    watch = Watch(Deadlines(), grace=0.01)
+    watch = Watch(Deadlines(), Clock(), grace=0.01)
     watch.body_timeout()
     flow = body(b"a", b"b")
     assert [await watch.read(flow, may_end=True) for _ in range(2)] == [b"a", b"b"]

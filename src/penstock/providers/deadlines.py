@@ -51,8 +51,9 @@ class Watch:
         self._name = "first_chunk"
         self._limit = deadlines.first_chunk
         self._silence = 0.0
+        self._ending: float | None = None  # since when the answer may end, moved on likewise; None: it may not
         self.waited = False
-        """Nothing came any more within the grace of an answer that may end."""
+        """No content came any more within the grace of an answer that may end."""
 
     @contextmanager
     def sending(self) -> Iterator[None]:
@@ -72,14 +73,19 @@ class Watch:
     async def read(self, body: AsyncGenerator[bytes, None], *, may_end: bool = False) -> bytes | None:
         """The next bytes, None at the end. Raises ProviderTimeoutError.
 
-        may_end: nothing more need come, so it is waited for no longer than some seconds; then this is the end too.
+        may_end: nothing more need come, so content is waited for no longer than some seconds, and by no deadline: then
+        this is the end too.
         """
-        if may_end:
-            with anyio.move_on_after(self._grace) as scope:
+        if not may_end:
+            return await self._read(body)
+        now = self._clock()
+        self._ending = now if self._ending is None else self._ending
+        left = min(self._ending + self._grace - now, self._nearest(now)[1] / 2)
+        if left > 0:
+            with anyio.move_on_after(left):
                 return await self._read(body)
-            self.waited = scope.cancelled_caught
-            return None
-        return await self._read(body)
+        self.waited = True
+        return None
 
     async def _read(self, body: AsyncGenerator[bytes, None]) -> bytes | None:
         name, left = self._nearest(self._clock())
@@ -97,7 +103,7 @@ class Watch:
 
     def got_content(self) -> None:
         """Content came: from the next read on it is a stall that is waited for."""
-        self._since = None
+        self._since = self._ending = None
         self._name = "stall"
         self._limit = self._deadlines.stall
 
@@ -107,8 +113,11 @@ class Watch:
 
     def come_back(self) -> None:
         """The consumer wants more."""
+        away = self._clock() - self._left
         if self._since is not None:
-            self._since += self._clock() - self._left
+            self._since += away
+        if self._ending is not None:
+            self._ending += away
 
     def expired(self, name: str | None = None) -> ProviderTimeoutError:
         """The error for the deadline called *name*, None for the one that a silent body runs into."""
