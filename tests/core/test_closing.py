@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import anyio
@@ -286,6 +287,21 @@ async def test_two_readers_are_refused_as_python_does() -> None:
         await anyio.wait_all_tasks_blocked()
         with pytest.raises(RuntimeError, match="already running"):
             await anext(reader.stream)
+        await reader.stream.aclose()
+    assert type(reader.error) is StreamInterruptedError
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+async def test_another_threads_loop_is_refused_as_python_does(backend: str) -> None:
+    """And the reader does not notice: a loop is no place for what another one waits for."""
+    reader = Reader(ScriptedProvider(HANGING).create_message("", ASK))
+    async with anyio.create_task_group() as group:
+        group.start_soon(reader.run)
+        await reader.got.wait()
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(RuntimeError, match="already running"):
+            await anyio.to_thread.run_sync(partial(anyio.run, reader.stream.aclose, backend=backend))
+        assert reader.error is None
         await reader.stream.aclose()
     assert type(reader.error) is StreamInterruptedError
 

@@ -53,7 +53,7 @@ class Stream(AsyncGenerator[T, None], Generic[T]):
         self._usage = UsageChunk()
         # asyncio's own function for the task that runs in a loop; None before the first step and elsewhere.
         self._ask: Callable[[Any], asyncio.Task[Any] | None] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: Any = None  # that it is read in, as asyncio has it, elsewhere anyio's token for it
         self._scoped = False  # whether it is read elsewhere
         self._cancelled = 0  # how often the task that began had been cancelled before
         # Who waits for the next chunk: a task of asyncio, elsewhere a scope around the wait.
@@ -91,7 +91,9 @@ class Stream(AsyncGenerator[T, None], Generic[T]):
         except RuntimeError:  # another library's loop
             task = None
         if task is None:
-            self._scoped = True
+            import anyio.lowlevel
+
+            self._scoped, self._loop = True, anyio.lowlevel.current_token()
             return False
         self._loop, self._cancelled = task.get_loop(), task.cancelling()
         # Until 3.12 the function is not written in C, and the table that it looks into is five times as fast.
@@ -150,7 +152,7 @@ class Stream(AsyncGenerator[T, None], Generic[T]):
     async def aclose(self) -> None:
         """Close it, whoever reads it: when this returns, its connection is closed."""
         reader = self._reader
-        if reader is None or (self._ask is not None and not _may_cancel(reader)):
+        if reader is None or not self._may_cancel(reader):
             await self._generator.aclose()
             return
         closed = self._closed
@@ -160,6 +162,16 @@ class Stream(AsyncGenerator[T, None], Generic[T]):
             closed = self._closed = anyio.Event()
             reader.cancel()
         await closed.wait()
+
+    def _may_cancel(self, reader: Any) -> bool:
+        """Whether the reader is another task of this very loop."""
+        if self._scoped:
+            import anyio.lowlevel
+
+            return bool(anyio.lowlevel.current_token() == self._loop)
+        import asyncio
+
+        return asyncio._get_running_loop() is self._loop and reader is not asyncio.current_task()
 
     async def asend(self, value: None) -> T:
         """As with any generator; nothing is made of the value."""
@@ -172,13 +184,6 @@ class Stream(AsyncGenerator[T, None], Generic[T]):
     def bare(self) -> AsyncGenerator[T, None]:
         """The generator itself, for a middleware that reads it: closing the outermost reaches all inside."""
         return self._generator
-
-
-def _may_cancel(reader: Any) -> bool:
-    """Whether the reader is another task of this very loop."""
-    import asyncio
-
-    return reader is not asyncio.current_task() and reader.get_loop() is asyncio.get_running_loop()
 
 
 def closable(make: Callable[P, AsyncGenerator[T, None]]) -> Callable[P, AsyncGenerator[T, None]]:
