@@ -46,6 +46,8 @@ DIRECT = {
     "a name": ("model.example", "all://*model.example"),
     "a name with a port": ("model.example:8080", "all://*model.example:8080"),
     "all below a name": ("*.example", "all://*.example"),
+    "a name that is not of ASCII": ("münchen.example", "all://münchen.example"),
+    "one as DNS has it": ("xn--mnchen-3ya.example", "all://xn--mnchen-3ya.example"),
     "this machine": ("localhost", "all://localhost"),
     "an address": ("127.0.0.1", "all://127.0.0.1"),
     "a network": ("192.168.0.0/16", "all://192.168.0.0/16"),
@@ -84,6 +86,10 @@ def test_what_no_proxy_means_without_a_proxy(monkeypatch: pytest.MonkeyPatch) ->
 WRONG: dict[str, tuple[Mapping[str, str], Sequence[str]]] = {
     "half a bracket": ({"HTTP_PROXY": PROXY, "NO_PROXY": "localhost,[::1"}, ["NO_PROXY", "'[::1'"]),
     "a port that is none": ({"HTTP_PROXY": PROXY, "NO_PROXY": "model.example:web"}, ["NO_PROXY", "model.example:web"]),
+    "all below a name that is not of ASCII": (
+        {"HTTP_PROXY": PROXY, "NO_PROXY": "*.xn--mnchen-3ya.de"},
+        ["'*.xn--mnchen"],
+    ),
     "a proxy of another kind": ({"HTTPS_PROXY": "ftp://proxy.example"}, ["HTTPS_PROXY", "ftp://proxy.example"]),
     "a proxy without a host": ({"ALL_PROXY": "http://"}, ["ALL_PROXY", "http://"]),
     "a proxy with a wrong port": ({"http_proxy": "http://proxy:port"}, ["http_proxy", "http://proxy:port"]),

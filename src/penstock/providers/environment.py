@@ -60,13 +60,15 @@ def _pattern(host: str) -> str:
     try:
         version = ip_network(bare, strict=False).version
     except ValueError:
-        exact = host.startswith(("[", "*.")) or host.lower() == "localhost"
+        # The HTTP client has no pattern for all below a name that is not of ASCII.
+        foreign = not host.isascii() or "xn--" in host.lower()
+        exact = foreign or host.startswith(("[", "*.")) or host.lower() == "localhost"
         pattern = host if "://" in host else f"all://{'' if exact else '*'}{host}"
     else:
         address, slash, bits = bare.partition("/")
         pattern = f"all://[{address}]{slash}{bits}" if version == 6 else f"all://{bare}"
     try:
-        httpx2.URL(pattern)
+        _ = httpx2.URL(pattern).host  # as the client reads it
     except (httpx2.InvalidURL, ValueError) as error:
         raise _mistake(f"NO_PROXY holds {host!r}, expected hosts, addresses or networks ({error})") from None
     return pattern
