@@ -56,7 +56,7 @@ __all__ = ["Transport"]
 _DRAIN: Final = 0.1
 """Seconds to wait, after the message is complete, for the end of the body: only then is the connection used again."""
 _ERROR_BODY: Final = 64 * 1024
-"""Most bytes that are read of an error's body, and below it the seconds: what it is, its status has said already."""
+"""Most bytes of an error that are read, and below it the seconds, or half of those left. Its status tells enough."""
 _ERROR_SECONDS: Final = 2.0
 _LEARNED: Final = 16
 """Keys of earlier requests that are remembered: a server echoes what it has just been sent."""
@@ -214,9 +214,8 @@ class Transport:
         if response.is_success:
             return
         body = b""
-        # Half of what is left at most, so that no deadline hides the status either.
-        left = (anyio.current_effective_deadline() - anyio.current_time()) / 2
-        with suppress(*self._failures), anyio.move_on_after(min(_ERROR_SECONDS, left)):
+        left = anyio.current_effective_deadline() - anyio.current_time()
+        with suppress(*self._failures), anyio.move_on_after(min(_ERROR_SECONDS, left / 2)):
             async for piece in response.aiter_bytes():
                 body += piece
                 if len(body) > _ERROR_BODY:

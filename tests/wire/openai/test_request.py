@@ -33,6 +33,7 @@ from penstock import (
 )
 from penstock.core.dialect import Dialect
 from penstock.testing import ChatForm, chat_completion, responses_message
+from penstock.wire.openai.kept import BLOCKS
 from penstock.wire.vendors import rows_of
 from reading import read_openai
 from writing import PLAIN, closed, encode
@@ -224,6 +225,12 @@ RESPONSES: list[Any] = [
         [OpaquePart(vendor="xai", data=ITEM, text="found it")],
         '{"role":"assistant","content":"found it","type":"message"}',
         id="another vendor's item is its text",
+    ),
+    pytest.param(
+        "assistant",
+        [TextPart("a"), *(OpaquePart(vendor="openai", data=f'{{"type":"{kind}"}}') for kind in sorted(BLOCKS))],
+        '{"role":"assistant","content":"a","type":"message"}',
+        id="what the chat wire keeps is no item",
     ),
     pytest.param(
         "user",

@@ -6,13 +6,17 @@ Seen: OpenRouter's and Google's images, OpenAI's audio and annotations, Perplexi
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 
 from penstock.core.chunks import OpaqueChunk
 from penstock.wire.event_json import UNDECODABLE, json_text
 
-__all__ = ["Kept"]
+__all__ = ["BLOCKS", "Kept"]
+
+BLOCKS: Final = frozenset({"image_url", "audio", "annotations", "citations", "search_results"})
+"""The types of what is kept. The Responses API, which the same vendor may have, knows none of them as an item."""
 
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -28,9 +28,10 @@ from penstock.core.messages import (
     ToolResultPart,
 )
 from penstock.core.models import Model
-from penstock.wire.event_json import is_object, shown
+from penstock.wire.event_json import is_object, shown, type_of
 from penstock.wire.openai.chat_request import OpenAIHistory, data_url, is_reasoning_item
 from penstock.wire.openai.client_results import OwnCall
+from penstock.wire.openai.kept import BLOCKS
 from penstock.wire.openai.options import option_fields
 from penstock.wire.request import as_text, check_prefill, check_system, given_bytes, merged, refuse, to_json
 
@@ -194,6 +195,6 @@ class _History(OpenAIHistory):
         return _Text(said.content) if isinstance(said, _Assistant) else said
 
     def write_opaque(self, part: OpaquePart) -> msgspec.Raw | _Assistant | None:
-        if part.vendor != self.dialect.name:
+        if part.vendor != self.dialect.name or type_of(part.data) in BLOCKS:  # of the other wire
             return self.write_said(TextPart(part.text)) if part.text else None
         return msgspec.Raw(self.own_block(part).encode())
