@@ -35,6 +35,7 @@ from penstock.testing import (
     Fault,
     Hang,
     Outcome,
+    Reset,
     ServerReply,
     WireName,
     cut_at_bytes,
@@ -46,6 +47,7 @@ from penstock.testing import (
     with_error_event,
 )
 from penstock.testing.answers import ERROR_EVENT, answer
+from penstock.testing.emulator import Exchange, Request, Step, _Playing
 from penstock.wire.answer_reader import AnswerReader
 from penstock.wire.anthropic.answer import AnthropicDecoder
 from penstock.wire.openai.chat_answer import ChatDecoder
@@ -138,6 +140,18 @@ def test_the_table_is_whole() -> None:
         "a finish reason without [DONE]": ("chat",),
         "usage in two events": ("messages", "chat"),
     }
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("step", [Reset(), Cut()], ids=lambda step: type(step).__name__)
+async def test_a_connection_that_the_client_has_closed_is_no_fault_of_the_script(step: Step) -> None:
+    """Its end in the script may come a moment later than the client's."""
+    async with Emulator() as emulator:
+        stream = await anyio.connect_tcp("127.0.0.1", int(emulator.url.rpartition(":")[2]))
+        playing = _Playing(stream, Exchange(Request("", "", {}, b""), 1))
+        await stream.aclose()
+        await playing.run(ServerReply(before=[step]))
+    assert not playing.alive
 
 
 @pytest.mark.anyio
