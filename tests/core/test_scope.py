@@ -79,6 +79,7 @@ def test_the_scope_is_nobodys_business() -> None:
         pytest.param({"user": 3}, "`tags` has 'user': 3, expected text for both", id="a number"),
         pytest.param({3: "a"}, "`tags` has 3: 'a', expected text for both", id="a name that is none"),
         pytest.param(["a"], "`tags` is of type list, expected a mapping", id="a list"),
+        pytest.param("", "`tags` is of type str, expected a mapping", id="nothing of another type"),
     ],
 )
 def test_tags_are_text(wrong: Any, said: str) -> None:

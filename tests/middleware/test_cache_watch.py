@@ -555,7 +555,8 @@ async def test_what_no_provider_takes_is_left_to_the_provider() -> None:
     watch = CacheWatch(ScriptedProvider([InvalidRequestError("no")], repeat=True))
     nested: Any = [[]]
     number: Any = 5
-    for message in (number, Message("user", number), Message("user", [ToolResultPart(id="a", content=nested)])):
+    contents: list[Any] = [number, [number], [TextPart(number)], [ToolResultPart(id="a", content=nested)]]
+    for message in (number, *(Message("user", content) for content in contents)):
         with pytest.raises(InvalidRequestError):
             await ask(watch, [message])
     with pytest.raises(InvalidRequestError):

@@ -20,6 +20,7 @@ from penstock import (
     ModelInfo,
     OverloadedError,
     ProviderConfig,
+    ProviderError,
     ServerError,
     TextChunk,
     UsageChunk,
@@ -72,6 +73,15 @@ class Priced(ScriptedProvider):
 
     def calculate_cost(self, usage: UsageChunk) -> Decimal | None:
         return Decimal(42)
+
+
+@each
+async def test_each_refuses_what_are_no_options(wrap: Callable[[BaseProvider], BaseProvider]) -> None:
+    """With an error of ours, as a provider does."""
+    wrong: Any = {"max_tokens": 5}
+    provider = AnthropicProvider(ProviderConfig(model_id="m", api_key="k"))
+    with pytest.raises(ProviderError, match=r"Options|wrong type"):
+        await anext(wrap(provider).create_message("", ASK, wrong))
 
 
 @each

@@ -138,6 +138,9 @@ async def test_a_refused_request_is_never_sent() -> None:
         assert not emulator.requests
 
 
+DEEP: dict[str, Any] = {}
+for _ in range(9_999):
+    DEEP = {"items": DEEP}
 WRONG_TYPES: list[Any] = [
     pytest.param({"system_prompt": None}, "the system prompt is a NoneType", id="no text for the system prompt"),
     pytest.param(
@@ -153,6 +156,7 @@ WRONG_TYPES: list[Any] = [
     pytest.param({"options": Options(max_tokens=-1)}, "max_tokens", id="a negative number of tokens"),
     pytest.param({"options": Options(max_tokens=10**9)}, "max_tokens.*128000", id="more tokens than the model can"),
     pytest.param({"options": Options(cache="on")}, "cache.*'on'", id="a word that is none"),  # type: ignore[arg-type]
+    pytest.param({"options": Options(response_schema=DEEP)}, "RecursionError", id="a schema nested too deep"),
     pytest.param({"options": Options(tools=[Tool(name="f"), Tool(name="f")])}, "two tools", id="two tools of one name"),
 ]
 

@@ -259,7 +259,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def __post_init__(self) -> None:
         if self.deadlines is not None and not isinstance(self.deadlines, Deadlines):
             raise ConfigError(f"`deadlines` is {self.deadlines!r}, expected Deadlines(...)")
-        if self.tags:
+        if self.tags != {}:
             check_tags(self.tags)
 
     def __eq__(self, other: object) -> bool:

@@ -84,7 +84,10 @@ def check_tags(value: object) -> Mapping[str, str]:
 
 def in_scope(options: Given) -> tuple[Given, Scope]:
     """The options with the call's scope in them, and that scope; it is made here if this is the outermost provider."""
-    scope = options.scope
+    try:
+        scope = options.scope
+    except AttributeError:
+        raise ConfigError(f"`options` is of type {type(options).__name__}, expected Options(...)") from None
     if scope is None:
         inner = _run.get()
         scope = Scope(call=new_id(), run=None if inner is None else inner.id, tags={**_tags.get(), **options.tags})

@@ -13,6 +13,7 @@ from penstock.core.errors import ProviderError
 from penstock.core.messages import Options, ResponseHead
 from penstock.core.models import Model
 from penstock.core.provider import BaseProvider, check_provider
+from penstock.core.scope import in_scope
 
 __all__ = ["Wrapper", "hearing", "is_visible"]
 
@@ -66,7 +67,7 @@ def hearing(
 
     resent: told likewise of each request that is sent once more.
     """
-    options = Options() if options is None else options
+    options, _ = in_scope(Options() if options is None else options)
     heard = {"on_head": _both(listener, options.on_head)}
     return msgspec.structs.replace(
         options, **heard if resent is None else {**heard, "on_resend": _both(resent, options.on_resend)}

@@ -226,7 +226,7 @@ class Transport:
     def _prepared(prepare: Callable[[], Exchange]) -> Exchange:
         try:
             return prepare()
-        except (TypeError, ValueError, AttributeError, LookupError) as error:
+        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
             if isinstance(error, ProviderError):
                 raise
             said = f"{type(error).__name__}: {error}"

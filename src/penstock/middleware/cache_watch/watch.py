@@ -126,10 +126,9 @@ class _Books:
     ) -> _Call:
         """Begin with a call."""
         try:
-            chain = Chain(system_prompt, messages, options)
-        except (TypeError, ValueError, AttributeError, RecursionError):
+            return _Call(self, Chain(system_prompt, messages, options), options, begun, tell)
+        except (TypeError, ValueError, AttributeError, LookupError, RecursionError):
             return _Call(self, None, options, begun, tell)  # what is inside refuses it, and says it better
-        return _Call(self, chain, options, begun, tell)
 
     def is_first(self, conversation: Conversation) -> bool:
         """Whether nobody has been told yet that this conversation is too short: once is enough."""
