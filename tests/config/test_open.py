@@ -11,7 +11,7 @@ from decimal import Decimal, localcontext
 from fractions import Fraction
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import pytest
@@ -443,14 +443,27 @@ ANSWERED: list[Any] = [
     pytest.param({}, "gpt-6-sol-2026-09-01", "gpt-6-sol", id="the one that was asked, dated"),
     pytest.param({}, "gpt-99", None, id="one that nobody knows"),
     pytest.param({"modelInfo": {"inputPrice": 77}}, "gpt-5.6-sol", None, id="a price of one's own for what was asked"),
+    pytest.param(
+        {"modelInfo": {"inputPrice": 77, "outputPrice": 7}},
+        "gpt-6-sol-2026-09-01",
+        None,
+        id="one for what is dated too",
+    ),
 ]
+ELSEWHERE: Final = {
+    "modelId": "gpt-6-sol",
+    "baseUrl": "https://gateway.example/v1",
+    "modelInfo": {"inputPrice": 9, "outputPrice": 9},
+}
+"""The same model, whose price is another one there."""
 
 
 @pytest.mark.parametrize(("config", "answered", "known_as"), ANSWERED)
 def test_the_model_that_answered_is_paid(config: dict[str, Any], answered: str, known_as: str | None) -> None:
     """At its own price if the file or the catalogue knows it, found by its id and not by its words."""
     entry = {"provider": "openai", "providerConfig": {"modelId": "gpt-6-sol", **config}}
-    file = written({"active": "mine", "models": {"mine": entry}})
+    other = {"provider": "openai", "providerConfig": ELSEWHERE}
+    file = written({"active": "mine", "models": {"other": other, "mine": entry}})
     provider: Any = open_provider(models=file)
     asked = provider.get_model()
     meter = Meter(asked.info, dt.date(2026, 11, 30), model_id=asked.id, find_info=provider._find_info)

@@ -63,11 +63,11 @@ def find_entry(config: ModelsConfig, name: str) -> ModelEntry | None:
 def known_info(provider: str, model_id: str, models: Mapping[str, ModelEntry]) -> ModelInfo | None:
     """What *models* know of a model, also under a dated id: `claude-sonnet-4-5-20250929` is `claude-sonnet-4-5`."""
     row = DIALECTS.get(provider)
-    provider = (row.catalog_of if row is not None else None) or provider
+    providers = (provider, row.catalog_of if row is not None else None)
     plain = _DATED.sub("", model_id)
     for wanted in (model_id, plain, f"{plain}-0", f"{plain}-latest"):
         for entry in models.values():
             found = entry.provider_config
-            if entry.provider == provider and found.model_id == wanted and found.model_info is not None:
+            if entry.provider in providers and found.model_id == wanted and found.model_info is not None:
                 return found.model_info
     return None

@@ -74,8 +74,8 @@ def _opened(config: ModelsConfig, alias: str, entry: ModelEntry) -> BaseProvider
 
 def _bare(config: ModelsConfig, entry: ModelEntry) -> BaseProvider:
     def find_info(model_id: str) -> ModelInfo | None:
-        """Of another model that answers: what the file knows, else the catalogue unless the file states prices."""
-        own = known_info(entry.provider, model_id, config.models)
+        """Of the model that answers: what this entry or the file knows, else the catalogue unless it has prices."""
+        own = known_info(entry.provider, model_id, {"": entry, **config.models})
         if own is None and entry.provider_config.model_info == asked:
             own = known_info(entry.provider, model_id, catalog().models)
         return own
