@@ -70,6 +70,12 @@ ONCE = {
     "the answer had begun": Once(
         lambda wire: ServerReply([*wire.answer("Hello")[:2], Cut()]), StreamInterruptedError, "before the message"
     ),
+    "half of its head came": Once(
+        lambda wire: ServerReply([b"HTTP/1.1 200 OK\r\ncontent-", Cut()], raw=True), NetworkError, "no answer"
+    ),
+    "the server had said that it works": Once(
+        lambda wire: ServerReply([b"HTTP/1.1 102 Processing\r\n\r\n", Cut()], raw=True), NetworkError, "no answer"
+    ),
     "no HTTP came": Once(lambda wire: ServerReply([b"what\r\n\r\n", Cut()], raw=True), NetworkError, "no answer"),
     "nothing came in time": Once(lambda wire: ServerReply(before=[Hang()]), FirstChunkTimeoutError, "first_chunk"),
     "it was refused": Once(lambda wire: wire.error(500, "broken"), ServerError, "broken"),

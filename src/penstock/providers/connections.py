@@ -58,6 +58,10 @@ class Sending:
         """Around the request until its answer begins."""
         self.resting: _Resting | None = None
         """The connection that it came on, if the server said how long it waits for the next request."""
+        self.stream: Any = None
+        """The same as the HTTP client has it."""
+        self.heard = False
+        """Whether anything came on a connection that had been used before: then it had not been closed."""
         self.again = again
         self.proxy: str | None = None
         """The proxy in use, as it may be shown; None for none."""
@@ -81,10 +85,10 @@ class Sending:
     def found_closed(self, error: BaseException | None) -> bool:
         """Whether *error* says that the server had closed the connection before the request came.
 
-        That is a connection that had been used before, and broke without an answer within a second of the last byte.
+        That is a connection that had been used before, and broke without a byte within a second of the last one sent.
         Later the server may have done the work: a gateway that gives up after a minute has.
         """
-        return self.reused and not self.again and self.age < _DIED and hung_up(error)
+        return self.reused and not self.again and not self.heard and self.age < _DIED and hung_up(error)
 
     async def trace(self, name: str, info: Mapping[str, Any]) -> None:
         """Called by the HTTP client at each step. *info* holds the request with its key: nothing of it is kept."""
@@ -102,8 +106,10 @@ class Sending:
         elif self.begun and step.startswith("send_request_"):
             self._written = self._clock()
             self.whole = self.whole or step == "send_request_body.complete"
-        elif step == "response_closed.complete" and self.resting is not None:
-            self.resting.begin()
+        elif step == "response_closed.complete":
+            _listen(self.stream)
+            if self.resting is not None:
+                self.resting.begin()
 
 
 _sending: Final[ContextVar[Sending | None]] = ContextVar("penstock_sending", default=None)
@@ -140,6 +146,23 @@ def hung_up(error: BaseException | None) -> bool:
     if isinstance(error, httpx2.RemoteProtocolError):
         return caused_by(error, h11.RemoteProtocolError) is None
     return isinstance(error, httpx2.ReadError)
+
+
+def _listen(stream: Any) -> None:
+    """Tell the next request on a connection whether anything came, by the first read: the others cost nothing more."""
+    held = getattr(stream, "__dict__", None)
+    if held is None or "read" in held:
+        return
+    plain = stream.read
+
+    async def read(*args: Any, **kwargs: Any) -> Any:
+        data = await plain(*args, **kwargs)
+        held.pop("read", None)
+        if (sending := _sending.get()) is not None:
+            sending.heard = bool(data)
+        return data
+
+    held["read"] = read
 
 
 class _Resting:
@@ -206,7 +229,7 @@ class _Connections(httpx2.AsyncHTTPTransport):
         sending.proxy = without_userinfo(self._proxy)
         with anyio.CancelScope() as sending.scope:
             response = await super().handle_async_request(request)
-            sending.resting = _resting(response)
+            sending.resting, sending.stream = _resting(response), response.extensions.get("network_stream")
             return response
         # Only past its deadline does the scope end without an answer.
         raise httpx2.ConnectTimeout("")
