@@ -258,10 +258,11 @@ async def test_it_does_not_over_a_network_either(corpus: list[dict[str, Any]], w
 async def test_a_recorded_stream_that_stalls_or_has_an_error_in_it(
     corpus: list[dict[str, Any]], wire: WireName
 ) -> None:
-    """Anywhere before its end: a typed error."""
+    """Anywhere before its end: a typed error. Anthropic's last event says nothing that is not known before it."""
     body = sample(corpus, wire)[1]
     last = len(list(cut_at_events(body))) - 1
-    async with served(Emulator(stalled(body, last), with_error_event(body, wire, last)), wire) as provider:
+    silent = last - (wire == "messages")
+    async with served(Emulator(stalled(body, silent), with_error_event(body, wire, last)), wire) as provider:
         _, error, _ = await outcome(provider, all_but("stall"))
         assert type(error) is StallTimeoutError
         assert type((await outcome(provider))[1]) is OverloadedError
