@@ -36,8 +36,8 @@ ABOUT_LOCKED = """\
 # The exact versions that the sessions of noxfile.py install, with hashes, for every Python that pyproject.toml allows.
 # Made by `nox -s lock`, which writes under each which sessions need it.
 """
-# Each worker of pytest-xdist is a process; more of them than this wait for one another.
-WORKERS = ("-n", "auto", "--maxprocesses", "8", "--dist", "worksteal")
+# Workers of pytest-xdist: one more than there are processors, as tests wait for clocks and servers as well.
+WORKERS = ("-n", str(min((os.cpu_count() or 1) + 1, 8)), "--dist", "worksteal")
 # What would fail if a file were missing in the wheel; that the code is right, the session `tests` has shown.
 WHEEL = (
     "tests/test_layers.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import os
 import shutil
@@ -76,4 +77,6 @@ def corpus() -> list[dict[str, Any]]:
             pytest.skip(f"the corpus of recorded exchanges is not there: {file}")
         with gzip.open(file) as lines:
             rows += ({**msgspec.json.decode(line), "file": file.name} for line in lines)
+    gc.collect()
+    gc.freeze()  # or every later look for garbage would go through all of it
     return rows
