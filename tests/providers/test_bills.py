@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from decimal import Decimal
 from typing import Any, Final, Literal, TypeAlias
 
 import anyio
+import anyio.lowlevel
 import msgspec
 import pytest
 
 from penstock import BaseProvider, Chunk, Deadlines, ModelInfo, Options, ProviderError, UsageChunk
-from penstock.middleware import CacheWatch, CircuitBreaker, Concurrency, Fallback, Observe, RateLimit, Retry
-from penstock.testing import Cut, Emulator, Hang, Reset, ServerReply
+from penstock.middleware import (
+    Abandoned,
+    CacheWatch,
+    CircuitBreaker,
+    Concurrency,
+    Event,
+    Fallback,
+    Observe,
+    RateLimit,
+    Retry,
+)
+from penstock.testing import Cut, Emulator, Hang, Request, Reset, ServerReply
 from penstock.testing.answers import ERROR_EVENT, WireName
 from playing import OPEN, SETTLED
 from reading import PRICED
@@ -27,6 +38,11 @@ Owed: TypeAlias = Literal["nothing", "known", "open"]
 FREE: Final = ModelInfo(input_price=Decimal(0), output_price=Decimal(0))
 BY_NAME: Final = {wire.name: wire for wire in WIRES}
 NAMES: Final[dict[str, WireName]] = {"anthropic": "messages", "chat": "chat", "responses": "responses"}
+
+
+async def cancelled(stream: AsyncGenerator[Chunk, None], scope: anyio.CancelScope) -> None:
+    """Leave a call as a deadline of the program's own does."""
+    scope.cancel()
 
 
 def until_text(wire: ThreeWire) -> list[bytes]:
@@ -126,6 +142,60 @@ async def test_a_call_that_is_left_owes_what_nobody_knows(wire: ThreeWire, after
             chunks = [await anext(stream) for _ in range(after)]
     owes(chunks, None, "open") if after > 1 else None
     assert chunks[0] == OPEN
+
+
+WAYS_OUT: dict[str, Callable[[AsyncGenerator[Chunk, None], anyio.CancelScope], Awaitable[None]]] = {
+    "another task closes it": lambda stream, scope: stream.aclose(),
+    "it is cancelled": cancelled,
+}
+
+
+@each_wire
+@pytest.mark.parametrize("leave", WAYS_OUT.values(), ids=WAYS_OUT)
+@pytest.mark.parametrize("arrives", [True, False], ids=["sent", "not sent"])
+async def test_a_call_that_is_left_before_its_answer(
+    wire: ThreeWire, leave: Callable[[AsyncGenerator[Chunk, None], anyio.CancelScope], Awaitable[None]], arrives: bool
+) -> None:
+    """It owes what nobody knows once it has been sent, and nothing before; no chunk can say that any more."""
+    arrived = anyio.Event()
+
+    def silent(request: Request) -> ServerReply:
+        arrived.set()
+        return ServerReply(before=[Hang()])
+
+    ends: list[UsageChunk] = []
+    failed: list[ProviderError] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Abandoned):
+            ends.append(event.usage)
+
+    async with Emulator(then=silent) as emulator:
+        url = emulator.url if wire.name == "anthropic" else f"{emulator.url}/v1"
+        crowd = Concurrency(wire.provider(url), 1)
+        async with Observe(crowd, hear) as provider, anyio.create_task_group() as group:
+            if not arrives:  # somebody else has the only place
+                group.start_soon(chunks_of, crowd)
+                await arrived.wait()
+            stream = provider.create_message("", ASK)
+            scope = anyio.CancelScope()
+
+            async def read() -> None:
+                with scope:
+                    try:
+                        await anext(stream)
+                    except ProviderError as error:
+                        failed.append(error)
+
+            group.start_soon(read)
+            await (arrived.wait() if arrives else anyio.wait_all_tasks_blocked())
+            await leave(stream, scope)
+            while not ends:
+                await anyio.lowlevel.checkpoint()
+            group.cancel_scope.cancel()
+    assert ends == [OPEN if arrives else UsageChunk()]
+    assert [error.usage for error in failed] == ends * len(failed)
+    assert len(failed) == (leave is not cancelled)
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,22 @@ if TYPE_CHECKING:
 
     import anyio
 
-__all__ = ["Stream", "aclosing", "closable"]
+__all__ = ["Stream", "aclosing", "closable", "owe", "owed"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def owe(cancelled: BaseException, usage: UsageChunk | None) -> None:
+    """Say on a cancellation what no chunk can say any more: that a request was sent, and may be billed."""
+    if usage is not None:
+        cancelled.__dict__["penstock_owed"] = usage
+
+
+def owed(error: BaseException) -> UsageChunk:
+    """What a cancelled call may be billed beside the usage that has come."""
+    usage: UsageChunk = error.__dict__.get("penstock_owed") or UsageChunk()
+    return usage
 
 
 class Stream(AsyncGenerator[T, None], Generic[T]):
@@ -72,14 +84,14 @@ class Stream(AsyncGenerator[T, None], Generic[T]):
         except BaseException as error:
             self._reader = None
             if self._closed is not None and self._is_ours(error):
-                raise self._interrupted() from None
+                raise self._interrupted(owed(error)) from None
             raise
         self._reader = None
         if type(chunk) is UsageChunk:
             self._usage += chunk  # type: ignore[operator]
         if self._closed is not None and self._is_ours(None):
             await self._generator.aclose()
-            raise self._interrupted()
+            raise self._interrupted(UsageChunk())
         return chunk
 
     def _begin(self) -> bool:
@@ -108,9 +120,12 @@ class Stream(AsyncGenerator[T, None], Generic[T]):
 
         with anyio.CancelScope() as scope:
             self._reader = scope
-            left = False
+            left, more = False, UsageChunk()
             try:
                 chunk = await self._next()
+            except BaseException as error:
+                more = owed(error)
+                raise
             finally:
                 self._reader = None
                 left = self._leave()
@@ -120,7 +135,7 @@ class Stream(AsyncGenerator[T, None], Generic[T]):
                 return chunk
         with anyio.CancelScope(shield=True):
             await self._generator.aclose()
-        raise self._interrupted()
+        raise self._interrupted(more)
 
     def _is_ours(self, error: BaseException | None) -> bool:
         """Take the cancellation back; whether the reader ends because of it, and of no other."""
@@ -143,8 +158,8 @@ class Stream(AsyncGenerator[T, None], Generic[T]):
         """The sum of the usage that has come."""
         return self._usage if self._spent is None else self._spent()
 
-    def _interrupted(self) -> StreamInterruptedError:
-        error = StreamInterruptedError("the stream was closed by another task", usage=self.usage)
+    def _interrupted(self, more: UsageChunk) -> StreamInterruptedError:
+        error = StreamInterruptedError("the stream was closed by another task", usage=self.usage + more)
         error.retryable = False
         error.hint = "Whoever called `aclose()` did not want the rest: what came until then is not the whole."
         return error

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
 
 from penstock.core.chunks import Chunk, StopChunk, UsageChunk
-from penstock.core.closing import aclosing
+from penstock.core.closing import aclosing, owed
 from penstock.core.errors import ProviderError
 from penstock.core.messages import Message, Options, ResponseHead
 from penstock.core.provider import BaseProvider
@@ -69,6 +69,9 @@ class Observe(Wrapper):
             if not over:
                 over = True
                 tell(Failed, usage=usage, error=error, request_id=getattr(error, "request_id", None))
+            raise
+        except BaseException as gone:
+            usage += owed(gone)
             raise
         finally:
             # Without an await: it runs also where nothing can wait any more.

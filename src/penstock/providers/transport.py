@@ -19,6 +19,7 @@ import anyio
 import anyio.lowlevel
 
 from penstock.core.chunks import Chunk, UsageChunk
+from penstock.core.closing import owe
 from penstock.core.dialect import Dialect
 from penstock.core.errors import (
     AuthenticationError,
@@ -151,6 +152,8 @@ class Transport:
             raise
         except anyio.get_cancelled_exc_class() as cancelled:
             strip_tracebacks(cancelled)
+            if call is not None and response is None and sending is not None and sending.whole:
+                owe(cancelled, call.meter.open())
             raise
         finally:
             if response is not None:
