@@ -493,6 +493,22 @@ def test_a_call_of_the_model_itself_waits_in_no_container(form: Any, container: 
     assert kept == ([] if container is None else [{**BOX, "type": "container"}])
 
 
+@pytest.mark.parametrize("raw", [b"1e999", b"7", b"null", b'"\xff"', b"{}"])
+def test_how_an_item_says_that_it_ended_costs_no_call(raw: bytes) -> None:
+    """Whatever type that is of, and be it no number that Python has."""
+    item = {**ITEMS[0].values[0], "status": "QQ"}  # type: ignore[dict-item]
+    (call,) = calls_of(read_openai([responses_document(item).replace(b'"QQ"', raw)], "openai", "responses"))
+    assert (call.name, call.problem) == ("sh", None)
+
+
+def test_a_container_with_a_name_that_is_no_unicode_is_kept() -> None:
+    """As a server wrote it, but for what no text can hold."""
+    whole = {"id": "m", "type": "message", "content": [{"type": "text", "text": "Hi"}], "stop_reason": "end_turn"}
+    body = msgspec.json.encode({**whole, "container": {"id": "container_1", "QQ": 1}}).replace(b"QQ", b"e\xffp")
+    (kept,) = [chunk for chunk in read([body]) if isinstance(chunk, OpaqueChunk)]
+    assert msgspec.json.decode(kept.data) == {"id": "container_1", "e\ufffdp": 1, "type": "container"}
+
+
 def test_a_paused_turn_goes_on_in_its_container() -> None:
     """The history ends with the assistant, and is sent as it is."""
     parts: list[Part] = [

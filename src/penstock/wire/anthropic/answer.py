@@ -309,9 +309,10 @@ class AnthropicDecoder(EventDecoder):
 
 def _with(raw: bytes, fields: dict[str, object]) -> str:
     """The block's JSON text with *fields* set; untouched if there are none."""
+    text = raw.decode("utf-8", "replace")  # a container comes as its server wrote it
     if not fields:
-        return raw.decode()
-    changed = {**msgspec.json.decode(raw, type=dict[str, msgspec.Raw]), **fields}
+        return text
+    changed = {**msgspec.json.decode(text, type=dict[str, msgspec.Raw]), **fields}
     return json_text(changed)
 
 

@@ -8,13 +8,14 @@ from typing import Final
 import msgspec
 
 from penstock.core.client_calls import CLIENT_CALLS
-from penstock.wire.event_json import decode, json_text, type_of
+from penstock.wire.event_json import UNDECODABLE, decode, json_text, type_of
 from penstock.wire.openai.tool_calls import ItemCall
 
 __all__ = ["beside_function", "client_call"]
 
 _BESIDE: Final = ("caller", "namespace")  # of a call of a function what goes back with it
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_string = msgspec.json.Decoder(str)
 
 
 def client_call(kind: str, raw: bytes) -> ItemCall | None:
@@ -50,5 +51,7 @@ def _beside(fields: dict[str, msgspec.Raw], names: Iterable[str]) -> dict[str, m
 
 def _text(raw: msgspec.Raw | None) -> str:
     """The text that a field is, empty where it is none."""
-    found = None if raw is None else msgspec.json.decode(raw)
-    return found if isinstance(found, str) else ""
+    try:
+        return "" if raw is None else _string.decode(raw)
+    except UNDECODABLE:
+        return ""
