@@ -457,7 +457,7 @@ def test_mending_twice_is_mending_once(history: list[Message]) -> None:
 
 @pytest.mark.parametrize("wire", ENCODERS)
 @given(history=histories)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_every_vendor_takes_what_is_mended(wire: str, history: list[Message]) -> None:
     """But for what is documented. The encoders refuse some of what is wrong, a strict reader of the rules the rest."""
     mended = repair(history).messages

@@ -281,7 +281,7 @@ def test_every_stream_reads_as_the_independent_parser_read_it(
     assert len(recorded(corpus, wire, sse=True)) == number
     for row in answers(corpus, wire, sse=True):
         size = len(row["response_body"].encode())
-        check(row, size, 7 if size < 20_000 else 61 if size < 200_000 else 997)
+        check(row, size, 7 if size < 5_000 else 61 if size < 50_000 else 997)
 
 
 @pytest.mark.parametrize(("wire", "number"), [("chat", 1268), ("responses", 282)])
