@@ -13,9 +13,6 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar, overload
 import anyio.to_thread
 import msgspec
 
-from penstock.agent.schema.fits import misfit
-from penstock.agent.schema.strict_schema import unquoted
-from penstock.agent.schema.strict_tool import given_arguments, strict_definition
 from penstock.agent.schema.tool_schema import check_definition, explained, parameters_of
 from penstock.core.arguments import whole_text
 from penstock.core.client_calls import CLIENT_CALLS, tool_name
@@ -67,7 +64,7 @@ class FunctionTool:
             raise ConfigError(f"{definition!r} is no Tool, and no vendor's tool with a name or of a known type{hint}")
         self.name = name
         self._strict = definition if isinstance(definition, Tool) and definition.strict else None
-        self.definition = definition if self._strict is None else strict_definition(self._strict)
+        self.definition = definition if self._strict is None else _as_strict(self._strict)
         self._schema: Mapping[str, object] = definition.parameters if isinstance(definition, Tool) else {}
         self._decode: Callable[[str], dict[str, object]] = self._checked
         self._invoke: Callable[[dict[str, object]], object] = handler
@@ -93,10 +90,14 @@ class FunctionTool:
     def _decoded(self, arguments: str) -> dict[str, object]:
         """What the function gets. Models write lists and objects as texts, too: what can only mean one is read so."""
         if self._strict is not None:
+            from penstock.agent.schema.strict_tool import given_arguments  # as below: for those who need it
+
             arguments = given_arguments(arguments, self._strict)
         try:
             return self._decode(arguments)
         except _MISFITS:
+            from penstock.agent.schema.strict_schema import unquoted
+
             given = _object(arguments)
             meant = unquoted(given, self._schema)
             if meant == given:
@@ -104,6 +105,8 @@ class FunctionTool:
             return self._decode(msgspec.json.encode(meant).decode())
 
     def _checked(self, arguments: str) -> dict[str, object]:
+        from penstock.agent.schema.fits import misfit
+
         values = _object(arguments)
         fault = misfit(values, self._schema)
         if fault is not None:
@@ -123,6 +126,12 @@ class FunctionTool:
         return f"<{type(self).__name__} {self.name}>"
 
 
+def _as_strict(definition: Tool) -> Tool:
+    from penstock.agent.schema.strict_tool import strict_definition
+
+    return strict_definition(definition)
+
+
 class DecoratedTool(FunctionTool, Generic[F_co]):
     """A tool made of a function's signature and docstring; it can still be called like that function."""
 
@@ -135,7 +144,7 @@ class DecoratedTool(FunctionTool, Generic[F_co]):
         description = said if description is None else description
         definition = Tool(name=name, description=description, parameters=parameters.schema, strict=strict)
         super().__init__(definition, lambda values: function(**values))
-        self.definition: Tool = strict_definition(definition) if strict else definition
+        self.definition: Tool = _as_strict(definition) if strict else definition
         self._decode = parameters.decode
         self._is_async = inspect.iscoroutinefunction(function)
         self._function = function

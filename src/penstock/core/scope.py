@@ -12,13 +12,16 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar, Token
-from random import SystemRandom
+from functools import cache
 from types import FrameType, MappingProxyType, TracebackType
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
 from penstock.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from random import SystemRandom
 
 __all__ = ["Scope", "check_tags", "in_attempt", "in_run", "in_scope", "next_call", "run", "running_tools", "tags"]
 
@@ -26,7 +29,6 @@ T = TypeVar("T")
 
 _NO_TAGS: Final[Mapping[str, str]] = MappingProxyType({})
 _BITS: Final = 64  # of an id: among a billion calls no two are alike
-_random: Final = SystemRandom()  # not the program's own, which it may have seeded or forked
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,9 +69,16 @@ _tags: ContextVar[Mapping[str, str]] = ContextVar("penstock tags", default=_NO_T
 _run: ContextVar[_Run | None] = ContextVar("penstock run", default=None)
 
 
+@cache
+def _source() -> SystemRandom:
+    from random import SystemRandom  # with the first call
+
+    return SystemRandom()  # not the program's own, which it may have seeded or forked
+
+
 def new_id() -> str:
     """An id unlike any other."""
-    return f"{_random.getrandbits(_BITS):016x}"
+    return f"{_source().getrandbits(_BITS):016x}"
 
 
 def check_tags(value: object) -> Mapping[str, str]:

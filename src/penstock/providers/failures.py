@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -36,7 +35,9 @@ def no_answer(asked: str, cause: BaseException | None, sending: Sending | None, 
 
     asked: its address. cause: the HTTP client's error; *said* is what that says. sending: how far the request came.
     """
-    import httpx2  # here and not above: `import penstock` loads no HTTP client
+    import ssl  # here and not above: `import penstock` loads no HTTP client, and nothing that is as large
+
+    import httpx2
 
     from penstock.providers.connections import caused_by, hung_up
 

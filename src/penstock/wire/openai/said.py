@@ -7,8 +7,8 @@ from typing import Final
 
 __all__ = ["Said"]
 
-_MOST_KEPT: Final = 2**21  # characters of a text that has been said, so that a stream without end stays small
-_LEAST_KEPT: Final = 2**16
+_MOST_KEPT: Final = 2**18  # characters of a text that has been said, so that a stream without end stays small
+_LEAST_KEPT: Final = 2**15
 
 
 class Said:
