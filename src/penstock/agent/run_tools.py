@@ -266,10 +266,12 @@ def _open_calls(messages: Sequence[Message]) -> tuple[int, list[ToolCallChunk]]:
     results = Counter(part.id for part in parts if isinstance(part, ToolResultPart))
     made = []
     for part in parts:
-        if isinstance(part, ToolCallPart):
-            if not results[part.id]:
-                made.append(part)
-            results[part.id] -= 1 if results[part.id] else 0  # of one id the first calls have the results
+        if not isinstance(part, ToolCallPart):
+            continue
+        if results[part.id]:  # of one id the first calls have the results
+            results[part.id] -= 1
+        else:
+            made.append(part)
     return place, [
         ToolCallChunk(
             id=part.id, name=part.name, arguments=part.arguments, problem=problem_of(part.arguments),

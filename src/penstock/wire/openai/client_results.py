@@ -46,19 +46,17 @@ class OwnCall:
             self._item = {"type": row.item, row.id_field: self._id, **named, **self._fields, **self.beside}
         return self._item
 
+    def _function_output(self, output: Any) -> dict[str, Any]:
+        return {"type": "function_call_output", "call_id": self._id, "output": output}
+
     def _function(self) -> dict[str, Any]:
         return {"type": "function_call", "call_id": self._id, "name": self._name, "arguments": self._arguments}
 
     def result(self, part: ToolResultPart, output: Any, image_url: Callable[[ImagePart], str]) -> dict[str, Any]:
         """What answers it. output: the result as a function's would be sent."""
         caller = {"caller": self.beside["caller"]} if "caller" in self.beside else {}
-        if self.row is not None and self.row.item == "computer_call" and part.is_error and _image(part) is None:
-            # Of a screen that cannot be shown the API has no word: the two go as another vendor would get them.
-            self._item.clear()
-            self._item |= self._function()
-            return {"type": "function_call_output", "call_id": self._id, "output": output}
         if self.row is None:
-            return {"type": "function_call_output", "call_id": self._id, "output": output, **caller}
+            return {**self._function_output(output), **caller}
         fields = _RESULTS[self.row.item](self, part, output, image_url)
         return {"type": self.row.output, **fields, **caller}
 
@@ -84,7 +82,14 @@ class OwnCall:
         return {"call_id": self._id, "status": status, "output": _said(part)}
 
     def _screenshot(self, part: ToolResultPart, output: Any, image_url: Callable[[ImagePart], str]) -> dict[str, Any]:
-        if (image := _image(part)) is None:
+        parts = [] if isinstance(part.content, str) else part.content
+        image = next((each for each in reversed(parts) if isinstance(each, ImagePart)), None)
+        if image is None and part.is_error:
+            # Of a screen that cannot be shown the API has no word: the two go as another vendor would get them.
+            self._item.clear()
+            self._item |= self._function()
+            return self._function_output(output)
+        if image is None:
             refuse(f"the result of a {self.row and self.row.item} has to be an image, a screenshot: {_said(part)!r}")
         answer = {"call_id": self._id, "output": {"type": "computer_screenshot", "image_url": image_url(image)}}
         checks = self._fields.get("pending_safety_checks")
@@ -119,12 +124,6 @@ def _decoded(text: str, empty: Any = None) -> Any:
         return _fields.decode(text) if empty is None else msgspec.json.decode(text)
     except UNDECODABLE:
         return {} if empty is None else empty
-
-
-def _image(part: ToolResultPart) -> ImagePart | None:
-    """The last image of a result."""
-    parts = [] if isinstance(part.content, str) else part.content
-    return next((each for each in reversed(parts) if isinstance(each, ImagePart)), None)
 
 
 def _said(part: ToolResultPart, *, errors: bool = False) -> str:
