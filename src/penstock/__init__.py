@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from penstock.config.models_file import load_models as load_models
     from penstock.config.models_file import save_models as save_models
     from penstock.config.open import open_provider as open_provider
+    from penstock.core.bounds import estimate_cost as estimate_cost
     from penstock.core.chunks import Chunk as Chunk
     from penstock.core.chunks import OpaqueChunk as OpaqueChunk
     from penstock.core.chunks import ReasoningChunk as ReasoningChunk
@@ -40,11 +41,13 @@ if TYPE_CHECKING:
     from penstock.core.cost import format_dollars as format_dollars
     from penstock.core.dialect import Dialect as Dialect
     from penstock.core.errors import AuthenticationError as AuthenticationError
+    from penstock.core.errors import BudgetExceededError as BudgetExceededError
     from penstock.core.errors import CircuitOpenError as CircuitOpenError
     from penstock.core.errors import ConfigError as ConfigError
     from penstock.core.errors import ConnectTimeoutError as ConnectTimeoutError
     from penstock.core.errors import FirstChunkTimeoutError as FirstChunkTimeoutError
     from penstock.core.errors import InvalidRequestError as InvalidRequestError
+    from penstock.core.errors import LedgerError as LedgerError
     from penstock.core.errors import MalformedResponseError as MalformedResponseError
     from penstock.core.errors import NetworkError as NetworkError
     from penstock.core.errors import NotFoundError as NotFoundError
@@ -86,6 +89,8 @@ if TYPE_CHECKING:
     from penstock.core.provider import BaseProvider as BaseProvider
     from penstock.core.scope import run as run
     from penstock.core.scope import tags as tags
+    from penstock.core.tokens import TokenCount as TokenCount
+    from penstock.core.tokens import estimate_tokens as estimate_tokens
     from penstock.histories import Note as Note
     from penstock.histories import Repaired as Repaired
     from penstock.histories import dump_messages as dump_messages
@@ -113,6 +118,7 @@ else:
             "config.catalog": ("catalog",),
             "config.models_file": ("load_models", "save_models"),
             "config.open": ("open_provider",),
+            "core.bounds": ("estimate_cost",),
             "core.chunks": (
                 "Chunk",
                 "OpaqueChunk",
@@ -128,11 +134,13 @@ else:
             "core.dialect": ("Dialect",),
             "core.errors": (
                 "AuthenticationError",
+                "BudgetExceededError",
                 "CircuitOpenError",
                 "ConfigError",
                 "ConnectTimeoutError",
                 "FirstChunkTimeoutError",
                 "InvalidRequestError",
+                "LedgerError",
                 "MalformedResponseError",
                 "NetworkError",
                 "NotFoundError",
@@ -178,6 +186,7 @@ else:
             ),
             "core.provider": ("BaseProvider",),
             "core.scope": ("run", "tags"),
+            "core.tokens": ("TokenCount", "estimate_tokens"),
             "histories": ("Note", "Repaired", "dump_messages", "fit", "fit_with_summary", "load_messages", "repair"),
             "middleware.cache_watch.events": ("BlockChange", "CacheMiss"),
             "middleware.cache_watch.watch": ("CacheWatch",),

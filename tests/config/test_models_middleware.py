@@ -8,8 +8,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from penstock import ConfigError, Message, StreamInterruptedError, TextChunk, collect, load_models, open_provider
-from penstock.middleware import CircuitBreaker, Concurrency, Event, Fallback, Observe, RateLimit, Retry
+from penstock import (
+    ConfigError,
+    Message,
+    StreamInterruptedError,
+    TextChunk,
+    UsageChunk,
+    collect,
+    load_models,
+    open_provider,
+)
+from penstock.middleware import CircuitBreaker, Concurrency, Ended, Event, Fallback, Observe, RateLimit, Retry
 from penstock.middleware.wrapper import Wrapper
 from penstock.testing import Emulator, ServerReply, anthropic_error, chat_completion
 
@@ -115,3 +124,36 @@ async def test_a_fallback_goes_from_one_vendor_to_another(tmp_path: Path) -> Non
             chunks = [chunk async for chunk in stream]
     assert "".join(chunk.text for chunk in chunks if isinstance(chunk, TextChunk)) == "Hello!"
     assert [request.path for request in emulator.requests] == ["/v1/messages"] * 2 + ["/v1/chat/completions"]
+
+
+@pytest.mark.anyio
+async def test_a_listener_reaches_all_that_is_configured(tmp_path: Path) -> None:
+    """Every request to every model, what Retry and Fallback do, and the ends with their bills."""
+    overloaded = anthropic_error(529, "overloaded_error", "Overloaded")
+    heard: list[Event] = []
+    async with Emulator(overloaded, overloaded, ServerReply(chat_completion(text="Hello!"))) as emulator:
+        first = {"provider": "anthropic", "retry": {"attempts": 2, "base": 0.01}, "fallback": ["second"]}
+        first["providerConfig"] = {"modelId": "claude-haiku-5-5", "apiKey": "none", "baseUrl": emulator.url}
+        second = {"modelId": "m", "baseUrl": f"{emulator.url}/v1"}
+        path = written(tmp_path, first=first, second={"provider": "openai-compatible", "providerConfig": second})
+        async with open_provider(models=path, listener=heard.append) as provider:
+            reply = await collect(provider.create_message("", [Message("user", "Hi")]))
+    told = [(event.alias, event.attempt, type(event).__name__) for event in heard]
+    assert [each for each in told if each[2] != "UsageReported"] == [
+        *(("first", 1, name) for name in ("Started", "HeadersSeen", "Failed", "AttemptFailed")),
+        ("first", 2, "RetryScheduled"),
+        *(("first", 2, name) for name in ("Started", "HeadersSeen", "Failed", "AttemptFailed")),
+        ("second", 2, "FallbackTo"),
+        *(("second", 1, name) for name in ("Started", "HeadersSeen", "FirstChunk", "Completed")),
+    ]
+    assert len({event.call for event in heard}) == 1
+    ends = [event for event in heard if isinstance(event, Ended)]
+    assert [end.request_id for end in ends] == ["req_emulated", "req_emulated", None]
+    assert sum((end.usage for end in ends), UsageChunk()) == reply.usage
+
+
+def test_what_cannot_listen_is_refused(tmp_path: Path) -> None:
+    """When it is opened."""
+    listener: Any = "events.log"
+    with pytest.raises(ConfigError, match="`listener` is of type str, expected a plain function"):
+        open_provider("a", models=written(tmp_path, a=entry()), listener=listener)

@@ -26,6 +26,7 @@ HOSTILE = "http://evil.example"
 
 # What needs trust, and why. A new field of models.json belongs here or among FREE, and fails the test until it does.
 ASKED: dict[type, dict[str, str]] = {
+    ModelsFile: {"ledger": "a file that is written", "budgets": "dollars are the owner's to raise"},
     ModelEntry: {"dialect": "an address and a variable of its own"},
     ProviderConfig: {
         "wire": "not on the list of design.md part 3: it changes what is sent",
@@ -69,7 +70,7 @@ def structs(kind: object) -> Iterator[type]:
 def test_every_field_is_classified() -> None:
     """A field of models.json is free, judged by its value, or asks for trust: somebody has thought about it."""
     kinds = set(structs(msgspec.inspect.type_info(ModelsFile)))
-    inside_asked = {kind for kind in kinds if kind.__name__ == "Dialect"}
+    inside_asked = {kind for kind in kinds if kind.__name__ in ("Dialect", "BudgetTable")}
     assert len(kinds) > 10
     for kind in kinds - inside_asked:
         classified = [*FREE.get(kind, ()), *JUDGED.get(kind, ()), *ASKED.get(kind, ())]

@@ -18,11 +18,13 @@ from penstock import UsageChunk
 from penstock.core import errors
 from penstock.core.errors import (
     AuthenticationError,
+    BudgetExceededError,
     CircuitOpenError,
     ConfigError,
     ConnectTimeoutError,
     FirstChunkTimeoutError,
     InvalidRequestError,
+    LedgerError,
     MalformedResponseError,
     NetworkError,
     NotFoundError,
@@ -53,11 +55,13 @@ def family(root: type[ProviderError]) -> Iterator[type[ProviderError]]:
 FAMILY = sorted(set(family(ProviderError)), key=lambda kind: kind.__name__)
 RETRYABLE = {
     AuthenticationError: False,
+    BudgetExceededError: False,
     CircuitOpenError: True,
     ConfigError: False,
     ConnectTimeoutError: True,
     FirstChunkTimeoutError: True,
     InvalidRequestError: False,
+    LedgerError: False,
     MalformedResponseError: False,
     StructuredOutputError: False,
     NetworkError: True,

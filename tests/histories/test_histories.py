@@ -592,9 +592,10 @@ def test_a_result_that_stands_far_from_its_call_is_not_parted_from_it() -> None:
 
 
 def test_the_guess() -> None:
-    """A quarter of the bytes, and one for the message."""
-    assert count_message(Message("user", "x" * 400)) == 101
-    assert fit([ASK] * 10, 10) == [ASK] * 10
+    """By kind of text, and some for each message."""
+    assert count_message(Message("user", "word " * 100)) == 117
+    assert count_message(ASK) == 6
+    assert fit([ASK] * 10, 60) == [ASK] * 10
 
 
 @pytest.mark.parametrize("wrong", [{"tokens": 0}, {"tokens": True}, {"keep_last": 0}, {"tokens": 1.5}])

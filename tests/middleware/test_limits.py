@@ -19,22 +19,16 @@ from penstock import (
     BaseProvider,
     Chunk,
     ConfigError,
-    DocumentPart,
-    ImagePart,
     Message,
-    OpaquePart,
+    Model,
+    ModelInfo,
     Options,
     RateLimitError,
-    ReasoningPart,
     ServerError,
     TextChunk,
-    TextPart,
-    Tool,
-    ToolCallPart,
-    ToolResultPart,
+    TokenLimitError,
     UsageChunk,
 )
-from penstock.core.tokens import estimate_tokens
 from penstock.middleware import Concurrency, RateLimit
 from penstock.middleware.per_loop import PerLoop
 from penstock.middleware.rate_window import Window
@@ -44,6 +38,9 @@ from playing import ASK, HI, STOP, Clock, cancelled_after, collect, outcome
 pytestmark = pytest.mark.anyio
 
 HANGING: list[ScriptedStep] = [TextChunk("a"), Hang()]
+
+LONG = "word " * 800
+"""A text of more than 900 tokens, and fewer than 1,000."""
 
 
 class Turnstile(BaseProvider):
@@ -237,6 +234,14 @@ def limited(provider: BaseProvider, clock: Clock, **settings: Any) -> RateLimit:
     return RateLimit(provider, clock=clock, sleep=clock.sleep, **settings)
 
 
+class Windowed(ScriptedProvider):
+    """A model with a small window."""
+
+    def get_model(self) -> Model:
+        """See BaseProvider."""
+        return Model("small", ModelInfo(context_window=1000))
+
+
 async def test_requests_are_counted_over_any_minute() -> None:
     """So many at once, then nothing until the first is a minute old."""
     clock = Clock()
@@ -271,7 +276,7 @@ async def test_a_big_one_in_front_is_not_overtaken_by_small_ones() -> None:
     """Else it might wait for ever."""
     clock, turnstile = Clock(), Turnstile()
     provider = limited(turnstile, clock, tokens_per_minute=1000)
-    big, small = "b" * 3600, "s" * 40
+    big, small = LONG, "s" * 40
     await in_order(provider, [big, big, small])
     assert turnstile.order == [big, big, small]
 
@@ -310,7 +315,7 @@ async def test_an_estimate_that_was_too_high_is_given_back() -> None:
     clock = Clock()
     cached = UsageChunk(input_tokens=20, cache_read_tokens=900, output_tokens=5)
     provider = limited(ScriptedProvider([cached, Hang()], HI), clock, tokens_per_minute=1000, count_cache_reads=False)
-    long = "x" * 3600
+    long = LONG
     stream = provider.create_message(long, ASK)
     await anext(stream)
     assert [chunk async for chunk in provider.create_message(long, ASK)] == HI
@@ -333,8 +338,8 @@ async def test_a_call_that_fails_without_usage_gives_its_estimate_back() -> None
     clock = Clock()
     provider = limited(ScriptedProvider([ServerError("broke")], HI), clock, tokens_per_minute=1000)
     with pytest.raises(ServerError):
-        await anext(provider.create_message("x" * 3600, ASK))
-    assert [chunk async for chunk in provider.create_message("x" * 3600, ASK)] == HI
+        await anext(provider.create_message(LONG, ASK))
+    assert [chunk async for chunk in provider.create_message(LONG, ASK)] == HI
     assert clock.now == 1000
 
 
@@ -343,8 +348,21 @@ async def test_a_call_larger_than_the_limit_is_sent_all_the_same() -> None:
     clock = Clock()
     provider = limited(ScriptedProvider(HI, repeat=True), clock, tokens_per_minute=10)
     for _ in range(2):
-        assert [chunk async for chunk in provider.create_message("x" * 3600, ASK)] == HI
+        assert [chunk async for chunk in provider.create_message(LONG, ASK)] == HI
     assert clock.now == 1060
+
+
+async def test_a_prompt_that_surely_does_not_fit_is_not_sent() -> None:
+    """It neither waits nor is charged."""
+    clock = Clock()
+    inner = Windowed(HI, repeat=True)
+    provider = limited(inner, clock, requests_per_minute=1)
+    with pytest.raises(TokenLimitError) as raised:
+        await anext(provider.create_message(LONG * 5, ASK))
+    assert raised.value.limit == 1000
+    assert inner.calls == []
+    assert [chunk async for chunk in provider.create_message("", ASK)] == HI
+    assert clock.now == 1000
 
 
 async def test_after_a_rate_limit_nobody_is_sent_before_the_vendor_said() -> None:
@@ -440,42 +458,6 @@ def test_what_is_spent_later_counts_from_then() -> None:
     assert window.wait(51, 60) == 30
     window.correct(charge, 0, 60)
     assert window.wait(51, 60) == 30
-
-
-@pytest.mark.parametrize(
-    ("content", "tokens"),
-    [
-        pytest.param("x" * 400, 100, id="a quarter of the bytes"),
-        pytest.param("é" * 200, 100, id="bytes and not characters"),
-        pytest.param("\ud800" * 4, 3, id="half a character"),
-        pytest.param([TextPart("x" * 200), TextPart("x" * 200)], 100, id="texts"),
-        pytest.param([ImagePart(data=b"x" * 1_000_000, media_type="image/png")], 1600, id="an image"),
-        pytest.param([ToolResultPart(id="1", content=[DocumentPart(url="https://x")])], 1600, id="a document"),
-        pytest.param([ToolResultPart(id="1", content="x" * 400)], 100, id="a tool's result"),
-        pytest.param([ToolCallPart(id="1", name="f" * 4, arguments="x" * 396)], 100, id="a tool call"),
-        pytest.param([ReasoningPart(text="x" * 200, proof="p" * 200, vendor="v")], 100, id="reasoning and its proof"),
-        pytest.param([ReasoningPart(text="x" * 400)], 100, id="reasoning without one"),
-        pytest.param([OpaquePart(vendor="v", data="x" * 400)], 100, id="a vendor's own block"),
-        pytest.param(object(), 0, id="what no provider takes"),
-        pytest.param([TextPart(None)], 0, id="nor a text that is none"),  # type: ignore[arg-type]  # it is refused
-    ],
-)
-def test_the_estimate(content: Any, tokens: int) -> None:
-    """A fair guess, and never an error."""
-    assert estimate_tokens("", [Message("user", content)], None) == tokens
-    wrong: Any = None
-    assert estimate_tokens("", wrong, None) == 0
-    assert estimate_tokens(wrong, [], None) == 0
-    assert estimate_tokens("", [], Options(tools=[wrong])) >= 0
-    wrong = object()
-    assert estimate_tokens("", [], Options(tools=[wrong])) == 0
-
-
-def test_the_estimate_counts_tools_and_the_system_prompt() -> None:
-    """They are part of the prompt."""
-    tool = Tool(name="f", description="x" * 400, parameters={"type": "object"})
-    few = estimate_tokens("", [Message("user", [TextPart("Hi")])], None)
-    assert estimate_tokens("x" * 400, [Message("user", [TextPart("Hi")])], Options(tools=[tool])) > few + 200
 
 
 @pytest.mark.parametrize(

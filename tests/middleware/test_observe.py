@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from patience import PATIENCE
+from leaving import (
+    by_a_break,
+    by_a_timeout,
+    by_aclose,
+    by_an_error,
+    by_an_exception_in_the_loop,
+    by_cancelling,
+    by_completing,
+    by_dropping_it,
+)
 from penstock import BaseProvider, ConfigError, OverloadedError, ProviderError, StopChunk, TextChunk, UsageChunk
 from penstock.middleware import (
     Abandoned,
@@ -60,7 +67,9 @@ async def test_a_call_that_ends_well() -> None:
         UsageReported(call="c", at=NOON, time=0.5, model="m", usage=used(5)),
         FirstChunk(call="c", at=NOON, time=1, model="m"),
         UsageReported(call="c", at=NOON, time=1.5, model="m", usage=used(2)),
-        Completed(call="c", at=NOON, time=2, model="m", answered="m-2026", usage=used(5) + used(2), stop=stop),
+        Completed(
+            call="c", at=NOON, time=2, model="m", answered="m-2026", usage=used(5) + used(2), first_chunk=1, stop=stop
+        ),
     ]
     await collect(provider)
     first, second = {event.call for event in events[:5]}, {event.call for event in events[5:]}
@@ -107,65 +116,6 @@ async def test_a_call_that_is_never_read_is_not_told_of() -> None:
     stream = Observe(ScriptedProvider(HI), events.append).create_message("", ASK)
     await stream.aclose()
     assert events == []
-
-
-async def by_completing(provider: BaseProvider) -> None:
-    await collect(provider)
-
-
-async def by_an_error(provider: BaseProvider) -> None:
-    await outcome(provider)
-
-
-async def by_a_break(provider: BaseProvider) -> None:
-    async with provider.stream("", ASK) as stream:
-        async for chunk in stream:
-            if isinstance(chunk, TextChunk):
-                break
-
-
-async def by_aclose(provider: BaseProvider) -> None:
-    stream = provider.create_message("", ASK)
-    for _ in range(2):
-        await anext(stream)
-    await stream.aclose()
-
-
-async def by_an_exception_in_the_loop(provider: BaseProvider) -> None:
-    with suppress(LookupError):
-        async with provider.stream("", ASK) as stream:
-            async for chunk in stream:
-                if isinstance(chunk, TextChunk):
-                    raise LookupError("the caller's own")
-
-
-async def by_a_timeout(provider: BaseProvider) -> None:
-    async def read_until_it_hangs() -> None:
-        with anyio.fail_after(PATIENCE) as scope:
-            async with provider.stream("", ASK) as stream:
-                async for chunk in stream:
-                    if isinstance(chunk, TextChunk):
-                        scope.deadline = anyio.current_time()
-
-    with pytest.raises(TimeoutError):
-        await read_until_it_hangs()
-
-
-async def by_cancelling(provider: BaseProvider) -> None:
-    async with anyio.create_task_group() as group:
-        group.start_soon(collect, provider)
-        await anyio.wait_all_tasks_blocked()
-        group.cancel_scope.cancel()
-
-
-async def by_dropping_it(provider: BaseProvider) -> None:
-    stream = provider.create_message("", ASK)
-    for _ in range(2):
-        await anext(stream)
-    del stream
-    gc.collect()
-    for _ in range(10):
-        await anyio.lowlevel.checkpoint()
 
 
 HANGING = [used(5), TextChunk("H"), Hang()]

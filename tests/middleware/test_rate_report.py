@@ -32,7 +32,7 @@ from playing import ASK, Clock
 
 pytestmark = pytest.mark.anyio
 
-PROMPT = "x" * 3600
+PROMPT = "word " * 800
 ESTIMATE = 1000
 HI = TextChunk("Hi")
 

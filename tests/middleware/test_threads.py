@@ -26,7 +26,7 @@ from penstock import (
     TextChunk,
     UsageChunk,
 )
-from penstock.middleware import CacheWatch, CircuitBreaker, RateLimit
+from penstock.middleware import CacheWatch, CircuitBreaker, CircuitOpened, Event, RateLimit, Remaining
 
 THREADS, CALLS = 8, 60
 INFO = ModelInfo(
@@ -116,8 +116,12 @@ def test_rate_limit() -> None:
     async def run(number: int) -> None:
         for turn in range(CALLS):
             await ask(limit, "", f"{number} {turn}")
+            assert limit.remaining().requests is not None
 
     assert in_threads(run) == []
+    assert limit.remaining() == Remaining(
+        requests=10**6 - THREADS * CALLS, tokens=10**9 - THREADS * CALLS * 1015, held=0
+    )
     assert limit._tokens is not None
     assert limit._requests is not None
     assert limit._tokens._spent == THREADS * CALLS * 1015
@@ -156,13 +160,18 @@ def test_circuit_breaker() -> None:
         time.sleep(0)
         return next(ticks) / 1000
 
-    breaker = CircuitBreaker(Vendor(), failures=2, window=60, pause=0.001, clock=clock)
+    states: set[str] = set()
+    told: list[Event] = []
+    breaker = CircuitBreaker(Vendor(), failures=2, window=60, pause=0.001, listener=told.append, clock=clock)
 
     async def run(number: int) -> None:
         for turn in range(CALLS * 3):
             try:
                 await ask(breaker, "fail" if turn % 3 else "", f"{number} {turn}")
             except (ServerError, CircuitOpenError):
-                continue
+                states.add(breaker.state)
 
     assert in_threads(run) == []
+    assert states <= {"closed", "open", "trial"}
+    assert "open" in states
+    assert any(isinstance(event, CircuitOpened) for event in told)

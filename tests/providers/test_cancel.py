@@ -10,6 +10,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from leaving import by_a_break, by_a_timeout, by_completing
 from leftovers import nothing_left
 from patience import PATIENCE, PATIENT, all_but, until
 from penstock import BaseProvider, Chunk, StopChunk, TextChunk, UsageChunk
@@ -177,19 +178,8 @@ async def test_cancelled_at_every_await_of_a_retry(anyio_backend: str) -> None:
         assert (asked, text_of(chunks)) == (2, TEXT)
 
 
-async def by_completing(provider: BaseProvider) -> None:
-    await read(provider)
-
-
 async def by_an_error(provider: BaseProvider) -> None:
     await failure(provider)
-
-
-async def by_a_break(provider: BaseProvider) -> None:
-    async with provider.stream("", ASK) as stream:
-        async for chunk in stream:
-            if isinstance(chunk, TextChunk):
-                break
 
 
 async def by_cancelling(provider: BaseProvider) -> None:
@@ -198,18 +188,6 @@ async def by_cancelling(provider: BaseProvider) -> None:
         group.start_soon(read, provider, chunks)
         await until(lambda: text_of(chunks))
         group.cancel_scope.cancel()
-
-
-async def by_a_timeout(provider: BaseProvider) -> None:
-    async def read_so_far() -> None:
-        with anyio.fail_after(PATIENCE) as scope:
-            async with provider.stream("", ASK) as stream:
-                async for chunk in stream:
-                    if isinstance(chunk, TextChunk):
-                        scope.deadline = anyio.current_time()
-
-    with pytest.raises(TimeoutError):
-        await read_so_far()
 
 
 async def by_dropping_it(provider: BaseProvider) -> None:

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from penstock import Deadlines
-from penstock.providers import transport
+from penstock.providers import answers, transport
 from penstock.providers.deadlines import Watch
 
 __all__ = ["PATIENCE", "PATIENT", "SHORT", "Ticking", "all_but", "drain_patiently", "until", "watch_by"]
@@ -52,7 +52,7 @@ class Ticking:
 
 def drain_patiently(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait long for the end of a body after its last event; else a busy machine may miss it and open a connection."""
-    monkeypatch.setattr(transport, "_DRAIN", PATIENCE)
+    monkeypatch.setattr(answers, "_DRAIN", PATIENCE)
 
 
 def watch_by(clock: Callable[[], float], monkeypatch: pytest.MonkeyPatch) -> None:

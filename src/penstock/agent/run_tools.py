@@ -20,6 +20,7 @@ import anyio
 import msgspec
 
 from penstock.agent.collect import Collector, Reply
+from penstock.agent.run import Run
 from penstock.agent.tools import FunctionTool, ToolContent, report_failure, tool_table
 from penstock.core.arguments import problem_of
 from penstock.core.chunks import Chunk, StopChunk, ToolCallChunk, UsageChunk
@@ -37,7 +38,7 @@ from penstock.core.messages import (
     ToolResultPart,
 )
 from penstock.core.provider import BaseProvider, check_provider
-from penstock.core.scope import Scope, in_run, next_call, running_tools
+from penstock.core.scope import running_tools
 from penstock.core.validation import check_count, check_seconds
 
 __all__ = ["Approve", "LoopChunk", "OnTurn", "ToolResultChunk", "run_tools"]
@@ -98,6 +99,8 @@ def run_tools(
     tool_timeout: seconds that each call may take; then its result says so. A thread goes on alone, unheard.
     on_turn: called once a turn is in *messages* and before its last chunks are yielded. What it raises gets out.
 
+    Whoever listens to the provider is told of the run, its turns and its tools.
+
     A ProviderError that gets out has the turn's `partial` Reply and the `usage` of the whole run. Raises ConfigError
     at once for what is wrong with the arguments, as two tools of one name, or a Tool in the options that nothing runs.
     """
@@ -116,43 +119,43 @@ async def _loop(
     provider: BaseProvider, system_prompt: str, options: Options, turns: _Turns, max_turns: int
 ) -> AsyncGenerator[LoopChunk, None]:
     usage = UsageChunk()
-    scope = in_run(options)
-    for result in await turns.resume(scope):
-        yield result
-    for _ in range(max_turns):
-        collector = Collector()
-        try:
-            # A copy: whoever keeps what it was sent keeps what it was sent.
-            stream = provider.create_message(system_prompt, list(turns.messages), next_call(options, scope))
-            async with aclosing(stream) as chunks:
-                async for chunk in chunks:
-                    collector.feed(chunk)
-                    if not isinstance(chunk, StopChunk):  # it comes below: until then the connection is in use
-                        yield chunk
-            stop = collector.close()
-        except ProviderError as error:
-            error.partial = collector.reply()
-            error.usage = usage + error.usage
-            raise
-        reply = collector.reply()
-        usage += reply.usage
-        if options.tool_choice not in (None, "auto", "none"):
-            options = msgspec.structs.replace(options, tool_choice=None)
-        if stop.reason == "tool_calls" and reply.tool_calls:
-            yield stop
-            results = await turns.run(reply, scope)
-            going_on = not await turns.told(reply)
-        else:
-            results = turns.settle(reply, stop)
-            going_on = not await turns.told(reply) and stop.reason == "pause"
-            yield stop
-        for result in results:
+    with Run(provider, options) as run:
+        for result in await turns.resume(run):
             yield result
-        if not going_on:
-            return
-    limit = TurnLimitError(f"the model was called {max_turns} times and wants to go on", usage=usage)
-    limit.partial = reply
-    raise limit
+        for _ in range(max_turns):
+            collector = Collector()
+            try:
+                # A copy: whoever keeps what it was sent keeps what it was sent.
+                stream = provider.create_message(system_prompt, list(turns.messages), run.next_turn(options))
+                async with aclosing(stream) as chunks:
+                    async for chunk in chunks:
+                        collector.feed(chunk)
+                        if not isinstance(chunk, StopChunk):  # it comes below: until then the connection is in use
+                            yield chunk
+                stop = collector.close()
+            except ProviderError as error:
+                error.partial = collector.reply()
+                error.usage = usage + error.usage
+                raise
+            reply = collector.reply()
+            usage += reply.usage
+            if options.tool_choice not in (None, "auto", "none"):
+                options = msgspec.structs.replace(options, tool_choice=None)
+            if stop.reason == "tool_calls" and reply.tool_calls:
+                yield stop
+                results = await turns.run(reply, run)
+                going_on = not await turns.told(reply)
+            else:
+                results = turns.settle(reply, stop)
+                going_on = not await turns.told(reply) and stop.reason == "pause"
+                yield stop
+            for result in results:
+                yield result
+            if not going_on:
+                return
+        limit = TurnLimitError(f"the model was called {max_turns} times and wants to go on", usage=usage)
+        limit.partial = reply
+        raise limit
 
 
 class _Turns:
@@ -180,23 +183,23 @@ class _Turns:
             self._take(reply, results)
         return results
 
-    async def run(self, reply: Reply, scope: Scope) -> list[ToolResultChunk]:
+    async def run(self, reply: Reply, run: Run) -> list[ToolResultChunk]:
         """Run the calls of an answer and take it, with a result for each call, also if this is cancelled."""
         results = [_failed(call, _BROKEN_OFF) for call in reply.tool_calls]
         try:
-            await self._run(reply.tool_calls, results, scope)
+            await self._run(reply.tool_calls, results, run)
         finally:
             self._take(reply, results)
         return results
 
-    async def resume(self, scope: Scope) -> list[ToolResultChunk]:
+    async def resume(self, run: Run) -> list[ToolResultChunk]:
         """Run the calls that the history leaves open, and give it their results, also if this is cancelled."""
         place, calls = _open_calls(self.messages)
         if not calls:
             return []
         results = [_failed(call, _BROKEN_OFF) for call in calls]
         try:
-            await self._run(calls, results, scope)
+            await self._run(calls, results, run)
         finally:
             after = self.messages[place + 1 : place + 2]
             said = after[0].content if after else []
@@ -206,13 +209,13 @@ class _Turns:
             self.messages[place + 1 : place + 2] = [Message("user", [*there, *_parts(results), *rest])]
         return results
 
-    async def _run(self, calls: Sequence[ToolCallChunk], results: list[ToolResultChunk], scope: Scope) -> None:
+    async def _run(self, calls: Sequence[ToolCallChunk], results: list[ToolResultChunk], run: Run) -> None:
         refusals = [await self._refusal(call) for call in calls]
-        with running_tools(scope):
+        with running_tools(run.scope):
             async with anyio.create_task_group() as group:
                 for place, (call, refusal) in enumerate(zip(calls, refusals, strict=True)):
                     if refusal is None:
-                        group.start_soon(self._call, call, results, place)
+                        group.start_soon(self._call, call, results, place, run)
                     else:
                         results[place] = _failed(call, refusal)
 
@@ -231,8 +234,12 @@ class _Turns:
             return None
         return f"Not run: {answer}" if answer and isinstance(answer, str) else "Not run: it was not approved."
 
-    async def _call(self, call: ToolCallChunk, results: list[ToolResultChunk], place: int) -> None:
+    async def _call(self, call: ToolCallChunk, results: list[ToolResultChunk], place: int, run: Run) -> None:
         results[place] = _failed(call, "Cancelled before it finished; it may have done a part of its work.")
+        with run.tool(call, lambda: results[place].is_error):
+            await self._result_of(call, results, place)
+
+    async def _result_of(self, call: ToolCallChunk, results: list[ToolResultChunk], place: int) -> None:
         try:
             with anyio.move_on_after(self._timeout) as scope:
                 result = await self._table[call.name].run(call.arguments)

@@ -23,6 +23,7 @@ __all__ = [
     "check_entry",
     "check_fallback",
     "find_models_file",
+    "ledger_path",
     "load_models",
     "models_schema",
     "read_models_file",
@@ -93,6 +94,13 @@ def _has_our_form(data: bytes) -> bool:
     return like_ours or (isinstance(document.get("active"), str) and isinstance(models, dict))
 
 
+def ledger_path(config: ModelsConfig) -> Path:
+    """The ledger that a models.json names, from its folder on. Raises ConfigError if it names none."""
+    if config.ledger is None:
+        raise mistake(config.source, "$.ledger", 'there is no ledger: name a file, as "ledger": "spend.db"')
+    return (Path() if config.source is None else config.source.parent) / Path(config.ledger).expanduser()
+
+
 def load_models(path: str | os.PathLike[str] | None = None) -> ModelsConfig:
     """Read and check models.json: *path*, else what `find_models_file` finds, else the packaged default.
 
@@ -133,7 +141,7 @@ def save_models(config: ModelsConfig, path: str | os.PathLike[str] | None = None
     if named is None:
         raise ConfigError("these models did not come from a file: say where to save them")
     file = named.resolve()  # through a link, not in place of it
-    plain = ModelsFile(active=config.active, models=config.models, schema_url=config.schema_url)
+    plain = ModelsFile(**_written(config))
     data = msgspec.json.format(_encode(plain), indent=2) + b"\n"
     written = _decoded(file, data)
     _checked(written, file)
@@ -173,12 +181,26 @@ def _decoded(file: Path, data: bytes) -> ModelsFile:
         raise mistake(file, where, said) from None  # the decoder's own error may quote a key
 
 
+def _written(config: ModelsFile) -> dict[str, Any]:
+    """The fields that are written to a file."""
+    return {name: getattr(config, name) for name in ModelsFile.__struct_fields__}
+
+
 def _checked(plain: ModelsFile, file: Path) -> ModelsConfig:
     """What the types cannot say: known providers, and aliases that exist."""
-    config = ModelsConfig(active=plain.active, models=plain.models, schema_url=plain.schema_url, source=file)
+    config = ModelsConfig(**_written(plain), source=file)
     for alias, entry in config.models.items():
         check_entry(entry, file, alias)
         check_fallback(config, alias)
+    if config.budgets and config.ledger is None:
+        raise mistake(file, "$.budgets", 'budgets need a ledger: name a file, as "ledger": "spend.db"')
+    for place, table in enumerate(config.budgets):
+        from penstock.meter.budget import Budget  # for those who have one
+
+        try:
+            Budget(**msgspec.structs.asdict(table))
+        except ConfigError as error:
+            raise mistake(file, f"$.budgets[{place}]", str(error)) from None
     if config.active not in config.models and config.active not in catalog().models:
         raise unknown_alias(config, config.active, "$.active")
     return config

@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from penstock.config.catalog import catalog, find_entry, known_info
 from penstock.config.keys import key_value
 from penstock.config.mistakes import mistake
-from penstock.config.models_file import check_entry, check_fallback, load_models, unknown_alias
+from penstock.config.models_file import check_entry, check_fallback, ledger_path, load_models, unknown_alias
 from penstock.config.trust import tamed
 from penstock.core.models import ModelEntry, ModelInfo, ModelsConfig
 from penstock.core.provider import BaseProvider
 from penstock.wire.vendors import DIALECTS
 
+if TYPE_CHECKING:
+    from penstock.middleware.events import Event
+
 __all__ = ["open_provider", "resolve"]
 
 
 def open_provider(
-    alias: str | None = None, *, models: ModelsConfig | str | os.PathLike[str] | None = None
+    alias: str | None = None,
+    *,
+    models: ModelsConfig | str | os.PathLike[str] | None = None,
+    listener: Callable[[Event], object] | None = None,
 ) -> BaseProvider:
     """The provider of a model: *alias* in models.json, else in the packaged catalogue; None for the active one.
 
     What neither knows may be a provider and a model's id, as in `ollama/qwen3:8b` or `openrouter/openai/gpt-oss-120b`.
     models: a config, or the path of a file; None for what `load_models` finds. Without a `modelInfo` of its own a
     model has that of the catalogue; what the catalogue does not know either is unknown.
+    listener: called with each event of `penstock.middleware`: of each request, also to the models it falls back on, and
+    of what the file has put around them; None for nobody.
+
+    A file with a `ledger` has all calls booked there, and its `budgets` hold; see `penstock.meter`.
 
     A file that was found and not named may name models, prices and limits, but not where requests go or with which
     key: then nothing is looked up or sent. `penstock trust` accepts such a file. Raises ConfigError.
@@ -34,7 +46,7 @@ def open_provider(
     name = config.active if alias is None else alias
     entry = resolve(name, models=config)
     check_fallback(config, name)
-    return _opened(config, name, entry)
+    return _metered(config, _opened(config, name, entry, listener))
 
 
 def resolve(alias: str | None = None, *, models: ModelsConfig | str | os.PathLike[str] | None = None) -> ModelEntry:
@@ -60,16 +72,33 @@ def resolve(alias: str | None = None, *, models: ModelsConfig | str | os.PathLik
     return msgspec.structs.replace(entry, provider_config=msgspec.structs.replace(found, api_key=key, model_info=info))
 
 
-def _opened(config: ModelsConfig, alias: str, entry: ModelEntry) -> BaseProvider:
+def _metered(config: ModelsConfig, provider: BaseProvider) -> BaseProvider:
+    """The provider with the file's ledger and budgets around it, if it has any."""
+    if config.ledger is None:
+        return provider
+    from penstock.meter import Budget, Metered
+
+    budgets = [Budget(**msgspec.structs.asdict(table)) for table in config.budgets]
+    return Metered(provider, ledger_path(config), budgets=budgets)
+
+
+def _opened(
+    config: ModelsConfig, alias: str, entry: ModelEntry, listener: Callable[[Event], object] | None
+) -> BaseProvider:
     """The provider with its middleware."""
     provider = _bare(config, entry)
     provider.alias = alias
+    if listener is not None:
+        from penstock.middleware.observe import listen  # here and below: only what is asked for is imported
+
+        listen(provider, listener)
     provider = _wrapped(provider, entry)
     if not entry.fallback:
         return provider
-    from penstock.middleware import Fallback  # here and below: only what an entry asks for is imported
+    from penstock.middleware import Fallback
 
-    return Fallback(provider, *(_opened(config, other, resolve(other, models=config)) for other in entry.fallback))
+    others = (_opened(config, other, resolve(other, models=config), listener) for other in entry.fallback)
+    return Fallback(provider, *others)
 
 
 def _bare(config: ModelsConfig, entry: ModelEntry) -> BaseProvider:

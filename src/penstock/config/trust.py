@@ -185,6 +185,8 @@ def _shown(path: str, value: object) -> str:
     if isinstance(value, Dialect):
         variables = "".join(f", the key of {_cut(name)}" for name in value.key_variables)
         return f"a dialect with {_cut(_address(value.base_url)) if value.base_url else 'no address'}{variables}"
+    if path.endswith(".budgets") and isinstance(value, list | tuple):
+        return f"{len(value)} of them"
     if path.endswith(".headers") and isinstance(value, Mapping):
         return f"the headers {', '.join(_cut(str(name)) for name in sorted(value))}"
     if path.endswith(".apiKey"):

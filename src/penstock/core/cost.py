@@ -15,7 +15,7 @@ from penstock.core.chunks import EXACT, UsageChunk
 from penstock.core.dialect import Dialect
 from penstock.core.models import DAYS, ModelInfo, Prices, PriceSheet
 
-__all__ = ["Meter", "calculate_cost", "format_dollars", "prices_at"]
+__all__ = ["Meter", "cache_savings", "calculate_cost", "format_dollars", "prices_at", "prompt_of"]
 
 _NOTHING: Final[Mapping[str, int]] = {}
 # Tokens that the counts hold but that have a price of their own, by the field of that price.
@@ -39,6 +39,28 @@ def calculate_cost(
     """
     known, complete = _priced(usage, info, variant, on or dt.datetime.now(dt.UTC), _NOTHING)
     return known if complete else None
+
+
+def cache_savings(usage: UsageChunk, price: Callable[[UsageChunk], Decimal | None]) -> Decimal | None:
+    """US dollars that caching has saved: the prompt of *usage* as ordinary input, less what it costs as it was counted.
+
+    price: `calculate_cost` of the provider that was asked. Negative if writes cost more than reads saved; None where a
+    price is not known.
+    """
+    if not usage.cache_read_tokens and not usage.cache_write_tokens:
+        return Decimal(0)
+    without, paid = price(UsageChunk(input_tokens=usage.prompt_tokens)), price(prompt_of(usage))
+    return None if without is None or paid is None else EXACT.subtract(without, paid)
+
+
+def prompt_of(usage: UsageChunk) -> UsageChunk:
+    """The counts of *usage* that are its prompt."""
+    return UsageChunk(
+        input_tokens=usage.input_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        cache_write_extended_tokens=usage.cache_write_extended_tokens,
+        cache_read_tokens=usage.cache_read_tokens,
+    )
 
 
 def format_dollars(usage: UsageChunk | Decimal | None) -> str:

@@ -155,6 +155,18 @@ class Dialect(
     """Items of an answer of the Responses API with a fee that no count shows: the cost is unknown then."""
     fee_models: Sequence[str] = ()
     """Models, with `*` for any letters, with a fee that no count shows: their cost is never known."""
+    unasked_variants: Sequence[str] = ()
+    """Variants of its prices that may apply though the request does not ask for them, as the account's settings say."""
+    limited_tools: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """Tools that it runs itself as often as a field of theirs allows, priced as web searches: the field by the `type`,
+    with `*` for any letters.
+    """
+    open_models: Sequence[str] = ()
+    """Models, with `*` for any letters, that look things up by themselves: nothing bounds what they bill as prompts."""
+    own_words: int = 1_000
+    """The most tokens that it puts before a prompt by itself, as a system prompt of its own."""
+    count_paths: Mapping[Wire, str] = msgspec.field(default_factory=dict)
+    """Where it counts the tokens of a prompt for nothing, by wire; what is not named has no such endpoint."""
     says_end: bool = True
     """A stream ends with a finish reason or `[DONE]`; False where a plain end of the stream is an end too."""
     done_alone: bool = False

@@ -6,17 +6,21 @@ positional: with everything else kept in the instance's dictionary, errors survi
 
 from __future__ import annotations
 
+import datetime as dt
+from decimal import Decimal
 from pathlib import Path
 
 from penstock.core.chunks import UsageChunk
 
 __all__ = [
     "AuthenticationError",
+    "BudgetExceededError",
     "CircuitOpenError",
     "ConfigError",
     "ConnectTimeoutError",
     "FirstChunkTimeoutError",
     "InvalidRequestError",
+    "LedgerError",
     "MalformedResponseError",
     "NetworkError",
     "NotFoundError",
@@ -256,6 +260,30 @@ class TurnLimitError(ProviderError):
     """`run_tools` has made as many calls as it may, and the model wants more. The history is whole and can go on."""
 
     hint = "Call run_tools again with the same messages to go on, or give it more max_turns."
+
+
+class BudgetExceededError(ProviderError):
+    """A budget of yours does not leave what the call may cost at worst. Nothing was sent."""
+
+    hint = "Give the Budget more dollars, ask for fewer max_tokens, or wait for its next period."
+    limit: Decimal | None = None
+    """The budget's dollars."""
+    spent: Decimal | None = None
+    """Dollars that are booked in this period, estimates of unknown bills included."""
+    held: Decimal | None = None
+    """Dollars that other calls hold at the moment."""
+    needed: Decimal | None = None
+    """Dollars that the call may cost at worst."""
+    bucket: str = ""
+    """Whose budget it is where it has `by`, as a user's name."""
+    until: dt.datetime | None = None
+    """When the period ends, in the budget's time zone; None for a budget that has no end."""
+
+
+class LedgerError(ProviderError):
+    """A ledger's file cannot be read or written: no database, of a newer version, locked for long, a full disk."""
+
+    hint = "Check the file and its folder, or name another file."
 
 
 class ConfigError(ProviderError, ValueError):

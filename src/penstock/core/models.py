@@ -21,6 +21,7 @@ from penstock.core.validation import check_count, check_seconds
 __all__ = [
     "DAYS",
     "MAX_ARGUMENTS",
+    "BudgetTable",
     "CircuitBreakerTable",
     "Day",
     "Model",
@@ -302,6 +303,36 @@ class RateLimitTable(_Table, frozen=True, kw_only=True):
             raise ConfigError("`requests_per_minute` is not given and tokensPerMinute neither, expected one of them")
 
 
+class BudgetTable(_Table, frozen=True, kw_only=True):
+    """What penstock.meter.Budget is built with."""
+
+    limit: Decimal
+    """US dollars that may be spent in a period."""
+    per: Literal["call", "run", "hour", "day", "month", "total"]
+    """The period."""
+    by: str | None = None
+    """Gives each value its own dollars: `alias`, `vendor`, `model`, or a tag as `tags.user`. None: all share them."""
+    tz: str = "UTC"
+    """The zone in which a day begins, as `Europe/Amsterdam`."""
+    missing: Literal["share", "refuse"] = "share"
+    """Whether calls without that tag, or without a run, share dollars of their own, or are refused."""
+    max_wait: float = 60.0
+    """Seconds to wait, at most, for dollars that other calls hold."""
+    max_output: int = 16_384
+    """Tokens of an answer, at most, of a call that sets no `max_tokens`."""
+    lower: bool = False
+    """Whether the `max_tokens` of a call may be lowered to what is left."""
+    least: int = 1_024
+    """Tokens below which nothing is lowered, on top of a budget of reasoning."""
+    unbounded: Decimal | None = None
+    """US dollars to hold for a call whose cost has no bound; None: it is refused."""
+    unpriced: Literal["refuse", "allow"] = "refuse"
+    """What becomes of a call whose price is not known."""
+
+    def __post_init__(self) -> None:
+        """What is wrong is said when the file is read, by Budget itself."""
+
+
 class ModelEntry(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
 ):
@@ -342,6 +373,10 @@ class ModelsFile(
     """The alias that is used when none is named."""
     models: Mapping[str, ModelEntry]
     """The models by alias."""
+    ledger: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    """The file in which all calls are booked, from this file's folder on; None for none."""
+    budgets: Sequence[BudgetTable] = ()
+    """What all calls that are opened from this file may cost; they need a `ledger`."""
     schema_url: str | None = msgspec.field(name="$schema", default=None)
     """Where an editor finds the JSON Schema, None for nowhere. In JSON it is called `$schema`."""
 

@@ -6,8 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
+from functools import partial, wraps
 from types import TracebackType
-from typing import Final, NoReturn, Self
+from typing import Any, ClassVar, Final, NoReturn, Protocol, Self
+
+import msgspec
 
 from penstock.core.chunks import Chunk, UsageChunk
 from penstock.core.closing import closable
@@ -15,8 +18,10 @@ from penstock.core.cost import calculate_cost
 from penstock.core.errors import ConfigError
 from penstock.core.messages import Message, Options
 from penstock.core.models import Model, ModelInfo
+from penstock.core.scope import EVERYWHERE, in_scope
+from penstock.core.tokens import TokenCount, TokenMemory
 
-__all__ = ["ENTER_IT", "BaseProvider", "check_provider"]
+__all__ = ["ENTER_IT", "Around", "BaseProvider", "Send", "check_provider"]
 
 ENTER_IT: Final = (
     "the context manager of provider.stream(...): write `async with provider.stream(...) as chunks`, "
@@ -25,17 +30,40 @@ ENTER_IT: Final = (
 """What to do with a stream that has not been entered."""
 
 
+class Send(Protocol):
+    """A leaf's `create_message`, or what is around it further inside."""
+
+    def __call__(
+        self, system_prompt: str, messages: Sequence[Message], options: Options | None = None, /
+    ) -> AsyncGenerator[Chunk, None]: ...
+
+
+class Around(Protocol):
+    """What goes around each request to a leaf, wherever Retry, Fallback and the others stand: it calls *send*."""
+
+    def __call__(
+        self, leaf: BaseProvider, send: Send, system_prompt: str, messages: Sequence[Message], options: Options, /
+    ) -> AsyncGenerator[Chunk, None]: ...
+
+
 class BaseProvider(ABC):
     """A pipe to one model. Only `create_message` must be written; a wrapper forwards the rest as it likes."""
 
     alias: str | None = None
     """The name under which `open_provider` opened it, as events say it; None for a provider that was built by hand."""
+    around: tuple[Around, ...] = ()
+    """Of a leaf: what goes around each of its requests, inside that of the call's scope."""
+    listeners: tuple[Callable[[Any], object], ...] = ()
+    """Who is told of its calls, by it and by the middlewares around it."""
+    forwards: ClassVar[bool] = False
+    """Whether it hands the call on to other providers, and so is no leaf."""
 
     def __init_subclass__(cls) -> None:
-        """Every provider's stream can be closed by any task, whoever wrote it."""
+        """Every provider's stream can be closed by any task, whoever wrote it; every leaf calls what is around it."""
         super().__init_subclass__()
         if "create_message" in vars(cls):
-            cls.create_message = closable(cls.create_message)  # type: ignore[method-assign]
+            make = cls.create_message if cls.forwards else _at_the_leaf(cls.create_message)
+            cls.create_message = closable(make)  # type: ignore[method-assign]
 
     @abstractmethod
     def create_message(
@@ -78,6 +106,14 @@ class BaseProvider(ABC):
         if model := self.get_model().id:
             yield repr(model)
 
+    def nested(self) -> Iterator[BaseProvider]:
+        """The provider itself, and all that it hands calls on to."""
+        yield self
+
+    def leaves(self) -> Iterator[BaseProvider]:
+        """The providers that a call may reach in the end: those that send requests. A wrapper has its inner's."""
+        return (each for each in self.nested() if not each.forwards)
+
     def get_model(self) -> Model:
         """The model that is asked, and what is known of it; a provider that does not say has an empty id."""
         return Model("", ModelInfo())
@@ -86,6 +122,29 @@ class BaseProvider(ABC):
     def vendor(self) -> str:
         """Who is asked: the name of a dialect; empty where a provider does not say."""
         return ""
+
+    @property
+    def server(self) -> tuple[str, int | None]:
+        """The host that is asked, and the port if its address names one; no host where a provider does not say."""
+        return "", None
+
+    @property
+    def tokens(self) -> TokenMemory:
+        """What is known here of the tokens of this model's prompts; a wrapper's is that of its inner provider."""
+        found: TokenMemory | None = vars(self).get("_tokens")
+        # Of two threads that come first at once, both get that of one.
+        return found if found is not None else vars(self).setdefault("_tokens", self._new_tokens())
+
+    def _new_tokens(self) -> TokenMemory:
+        """An empty memory; a leaf that knows its vendor's row says so."""
+        return TokenMemory(self.get_model().id)
+
+    async def count_tokens(
+        self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
+    ) -> TokenCount:
+        """How many tokens a call's prompt has: the vendor is asked where it counts for nothing, else it is a guess."""
+        tokens = self.tokens.estimate(system_prompt, messages, options)
+        return TokenCount(tokens=tokens, exact=False, source="estimate")
 
     def calculate_cost(self, usage: UsageChunk) -> Decimal | None:
         """What one call's usage costs in US dollars at this model's standard prices; None when a price is not known.
@@ -104,6 +163,39 @@ class BaseProvider(ABC):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _at_the_leaf(make: Callable[..., AsyncGenerator[Chunk, None]]) -> Callable[..., AsyncGenerator[Chunk, None]]:
+    @wraps(make)
+    def make_with_all_around(
+        self: BaseProvider, system_prompt: str, messages: Sequence[Message], options: Options | None = None
+    ) -> AsyncGenerator[Chunk, None]:
+        scope = getattr(options, "scope", None)
+        # A class may call its parent's: what is around it is around it once.
+        own = () if scope is not None and scope.leaf is self else self.around
+        around: tuple[Around, ...] = (*(EVERYWHERE if scope is None else scope).around, *own)
+        if not around:
+            return make(self, system_prompt, messages, options)
+        send: Any = partial(_reach, make, self)
+        for each in reversed(around):
+            send = partial(each, self, send)
+        stream: AsyncGenerator[Chunk, None] = send(system_prompt, messages, Options() if options is None else options)
+        return stream
+
+    return make_with_all_around
+
+
+def _reach(
+    make: Callable[..., AsyncGenerator[Chunk, None]],
+    leaf: BaseProvider,
+    system_prompt: str,
+    messages: Sequence[Message],
+    options: Options | None = None,
+) -> AsyncGenerator[Chunk, None]:
+    """The leaf's own, inside of all that is around it."""
+    options, scope = in_scope(options or Options())
+    reached = msgspec.structs.replace(scope, leaf=leaf, around=())
+    return make(leaf, system_prompt, messages, msgspec.structs.replace(options, scope=reached))
 
 
 def check_provider(name: str, value: object) -> BaseProvider:

@@ -23,7 +23,18 @@ from penstock.core.errors import ConfigError
 if TYPE_CHECKING:
     from random import SystemRandom
 
-__all__ = ["Scope", "check_tags", "in_attempt", "in_run", "in_scope", "next_call", "run", "running_tools", "tags"]
+__all__ = [
+    "EVERYWHERE",
+    "Scope",
+    "check_tags",
+    "in_attempt",
+    "in_run",
+    "in_scope",
+    "next_call",
+    "run",
+    "running_tools",
+    "tags",
+]
 
 T = TypeVar("T")
 
@@ -35,15 +46,48 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     """One call of the outermost provider, tries and other providers that it falls back on included."""
 
     call: str
-    """The call's id, unlike any other."""
+    """The call's id, unlike any other; of what the calls of an agent have in common, the id of that run of tools."""
     attempt: int = 1
     """The number of the try within Retry, from 1."""
     run: str | None = None
     """The run of an agent that the call is a part of, and `/` before each run inside another's tools; None for none."""
+    agent: str | None = None
+    """The id of the run of tools that makes the call; None for none."""
     tags: Mapping[str, str] = _NO_TAGS
     """Whom or what the call is booked on."""
     listeners: tuple[Callable[[Any], object], ...] = ()
     """Who else is told of the call."""
+    around: tuple[Callable[..., Any], ...] = ()
+    """What goes around each request to a leaf, the outermost first; see `BaseProvider.around`."""
+    leaf: object | None = None
+    """The leaf that the call has reached, and what is around it with it; None on the way there."""
+
+
+class Everywhere:
+    """What holds for each call of this process that begins from now on, whoever makes it."""
+
+    __slots__ = ("around", "listeners")
+
+    def __init__(self) -> None:
+        self.listeners: tuple[Callable[[Any], object], ...] = ()
+        """Who is told of it, as `Scope.listeners`."""
+        self.around: tuple[Callable[..., Any], ...] = ()
+        """What goes around each request to a leaf, as `Scope.around`."""
+
+    def add(self, listener: Callable[[Any], object], around: Callable[..., Any]) -> Callable[[], None]:
+        """Add both; the result takes them away again, and may be called twice."""
+        self.listeners += (listener,)
+        self.around += (around,)
+
+        def remove() -> None:
+            self.listeners = tuple(each for each in self.listeners if each is not listener)
+            self.around = tuple(each for each in self.around if each is not around)
+
+        return remove
+
+
+EVERYWHERE: Final = Everywhere()
+"""That of this process."""
 
 
 class Scoped(Protocol):
@@ -99,7 +143,13 @@ def in_scope(options: Given) -> tuple[Given, Scope]:
         raise ConfigError(f"`options` is of type {type(options).__name__}, expected Options(...)") from None
     if scope is None:
         inner = _run.get()
-        scope = Scope(call=new_id(), run=None if inner is None else inner.id, tags={**_tags.get(), **options.tags})
+        scope = Scope(
+            call=new_id(),
+            run=None if inner is None else inner.id,
+            tags={**_tags.get(), **options.tags},
+            listeners=EVERYWHERE.listeners,
+            around=EVERYWHERE.around,
+        )
         options = _with(options, scope)
     return options, scope
 
@@ -112,7 +162,7 @@ def in_attempt(options: Given, attempt: int) -> Given:
     return _with(options, msgspec.structs.replace(scope, attempt=attempt))
 
 
-def in_run(options: Scoped) -> Scope:
+def in_run(options: Given) -> Scope:
     """What the calls of an agent have in common: its run and its tags; they are calls of their own.
 
     The run is that of the program, if it has named one, else a new one; inside a tool it is a part of the tool's run.
@@ -121,13 +171,13 @@ def in_run(options: Scoped) -> Scope:
     name = new_id() if outer is None or outer.is_ours else outer.id
     if outer is not None and outer.is_ours:
         name = f"{outer.id}/{name}"
-    given = options.scope.tags if options.scope is not None else {**_tags.get(), **options.tags}
-    return Scope(call="", run=name, tags=given)
+    _, scope = in_scope(options)
+    return msgspec.structs.replace(scope, call=new_id(), attempt=1, run=name)
 
 
 def next_call(options: Given, shared: Scope) -> Given:
     """Options for the next call of an agent."""
-    return _with(options, msgspec.structs.replace(shared, call=new_id()))
+    return _with(options, msgspec.structs.replace(shared, call=new_id(), agent=shared.call))
 
 
 def _with(options: Given, scope: Scope) -> Given:

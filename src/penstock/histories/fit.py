@@ -8,6 +8,7 @@ longer than the window. No cut parts a call from its result, and what is left be
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import pairwise
 from typing import Final, TypeAlias
@@ -27,10 +28,10 @@ _SUMMARY: Final = "Summary of the conversation until here:\n\n"
 
 
 def count_message(message: Message) -> int:
-    """A guess: a quarter of its bytes, rounded up; an image or a document counts 1,600."""
-    from penstock.core.tokens import estimate_tokens  # with it come all middlewares, which few need
+    """A guess by kind of text; an image counts by its size, and a document by its pages."""
+    from penstock.core.prompt_sizes import Sizes  # with it come all middlewares, which few need
 
-    return estimate_tokens("", [message], None) + 1
+    return math.ceil(Sizes().of([message]).guess)
 
 
 def fit(

@@ -12,24 +12,35 @@ from penstock.middleware.cache_watch.events import BlockChange, CacheMiss, MissC
 from penstock.middleware.cache_watch.watch import CacheListener, CacheWatch
 from penstock.middleware.circuit_breaker import CircuitBreaker
 from penstock.middleware.concurrency import Concurrency
+from penstock.middleware.event_lines import log_events
 from penstock.middleware.events import (
     Abandoned,
     AttemptFailed,
+    CircuitClosed,
+    CircuitOpened,
     Completed,
+    Ended,
     Event,
     Failed,
     FallbackTo,
     FirstChunk,
     HeadersSeen,
     Listener,
+    Refused,
     Resent,
     RetryScheduled,
+    RunEnded,
+    RunStarted,
     Started,
+    ToolEnded,
+    ToolStarted,
+    TurnStarted,
     UsageReported,
+    Waiting,
 )
 from penstock.middleware.fallback import Fallback
 from penstock.middleware.observe import Observe
-from penstock.middleware.rate_limit import RateLimit
+from penstock.middleware.rate_limit import RateLimit, Remaining
 from penstock.middleware.retry import Retry
 from penstock.middleware.wrapper import Wrapper, is_visible
 
@@ -41,8 +52,11 @@ __all__ = [
     "CacheMiss",
     "CacheWatch",
     "CircuitBreaker",
+    "CircuitClosed",
+    "CircuitOpened",
     "Completed",
     "Concurrency",
+    "Ended",
     "Event",
     "Failed",
     "Fallback",
@@ -53,13 +67,22 @@ __all__ = [
     "MissCause",
     "Observe",
     "RateLimit",
+    "Refused",
+    "Remaining",
     "Resent",
     "Retry",
     "RetryScheduled",
+    "RunEnded",
+    "RunStarted",
     "Started",
+    "ToolEnded",
+    "ToolStarted",
+    "TurnStarted",
     "UsageReported",
+    "Waiting",
     "Wrapper",
     "is_visible",
+    "log_events",
 ]
 
 

@@ -6,15 +6,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Final
+from typing import Final, Literal
 
 from penstock.core.chunks import Chunk
 from penstock.core.closing import aclosing
 from penstock.core.errors import (
     AuthenticationError,
+    BudgetExceededError,
     CircuitOpenError,
     ConfigError,
     InvalidRequestError,
+    LedgerError,
     NotFoundError,
     PermissionDeniedError,
     ProviderError,
@@ -23,7 +25,10 @@ from penstock.core.errors import (
 )
 from penstock.core.messages import Message, Options
 from penstock.core.provider import BaseProvider
+from penstock.core.scope import in_scope
 from penstock.core.validation import check_count, check_seconds
+from penstock.middleware.events import CircuitClosed, CircuitOpened, Listener, Refused
+from penstock.middleware.listeners import Telling, check_listener
 from penstock.middleware.wrapper import Wrapper, is_visible
 
 __all__ = ["CircuitBreaker"]
@@ -31,7 +36,15 @@ __all__ = ["CircuitBreaker"]
 # Every call would fail in the same way, until somebody has done something about it.
 _AT_ONCE: Final = (AuthenticationError, PermissionDeniedError, QuotaExceededError)
 # They say something about one request, or about the one who made it. (A 404 may be a file that a message names.)
-_NOT_COUNTED: Final = (CircuitOpenError, ConfigError, InvalidRequestError, NotFoundError, TokenLimitError)
+_NOT_COUNTED: Final = (
+    BudgetExceededError,
+    CircuitOpenError,
+    ConfigError,
+    InvalidRequestError,
+    LedgerError,
+    NotFoundError,
+    TokenLimitError,
+)
 
 
 class CircuitBreaker(Wrapper):
@@ -43,7 +56,10 @@ class CircuitBreaker(Wrapper):
     decides nothing, and the next call is one; so is one that comes *pause* seconds after a trial that still hangs.
 
     Exhausted quota, and failures of authentication and permission, open it at once. Errors that are the request's own
-    do not count: invalid requests, overflows, 404, configuration. Successes in between do not lower the count.
+    do not count: invalid requests, overflows, 404, configuration, budgets, ledgers. Successes in between do not lower
+    the count.
+
+    listener: told of CircuitOpened, CircuitClosed and Refused.
     """
 
     def __init__(
@@ -53,12 +69,14 @@ class CircuitBreaker(Wrapper):
         failures: int = 5,
         window: float = 60.0,
         pause: float = 30.0,
+        listener: Listener | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(inner, failures=failures, window=window, pause=pause)
         self._failures: deque[float] = deque(maxlen=check_count("failures", failures))
         self._window = check_seconds("window", window)
         self._pause = check_seconds("pause", pause)
+        self._listener = None if listener is None else check_listener(listener)
         self._clock = clock
         # None while the circuit is closed; else when the next trial is let through.
         self._until: float | None = None
@@ -66,21 +84,38 @@ class CircuitBreaker(Wrapper):
         self._why = ""
         self._lock = threading.Lock()  # calls may run in several threads; never around an await
 
+    @property
+    def state(self) -> Literal["closed", "open", "trial"]:
+        """`closed`: calls pass; `open`: none does; `trial`: one does, and decides. Any thread may ask."""
+        with self._lock:
+            return self._state
+
+    @property
+    def _state(self) -> Literal["closed", "open", "trial"]:
+        if self._until is None:
+            return "closed"
+        return "open" if self._trial is None else "trial"
+
     async def create_message(
         self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
     ) -> AsyncGenerator[Chunk, None]:
         """See BaseProvider."""
+        options, scope = in_scope(options or Options())
+        tell = Telling(self._listener, scope, self, self._clock).tell
         call = object()
-        with self._lock:
-            self._admit(call)
+        try:
+            with self._lock:
+                self._admit(call)
+        except CircuitOpenError as error:
+            tell(Refused, error=error)
+            raise
         shown = False
         try:
             async with aclosing(self._inner.create_message(system_prompt, messages, options)) as chunks:
                 async for chunk in chunks:
                     shown = is_visible(chunk)
-                    if shown and call is self._trial:
-                        with self._lock:
-                            self._until = None
+                    if shown and self._closed_by(call):
+                        tell(CircuitClosed)
                     yield chunk
                     if shown:
                         break
@@ -88,7 +123,12 @@ class CircuitBreaker(Wrapper):
                     yield chunk
         except ProviderError as error:
             with self._lock:
+                before = self._state
                 self._count(call, error)
+                opened = self._state == "open" != before
+                seconds = (self._until or 0.0) - self._clock()
+            if opened:
+                tell(CircuitOpened, seconds=seconds, why=self._why)
             raise
         finally:
             with self._lock:
@@ -106,6 +146,16 @@ class CircuitBreaker(Wrapper):
             raise CircuitOpenError(f"not asked: {self._why}", retry_after=left, model=self.get_model().id or None)
         self._trial = call
         self._until = now + self._pause
+
+    def _closed_by(self, call: object) -> bool:
+        """Close the circuit if this call is the trial."""
+        if call is not self._trial:  # looked at without the lock, as all but one are none
+            return False
+        with self._lock:
+            is_trial = call is self._trial
+            if is_trial:
+                self._until = None
+        return is_trial
 
     def _count(self, call: object, error: ProviderError) -> None:
         if isinstance(error, _NOT_COUNTED):

@@ -1,14 +1,16 @@
 """What a listener is told: one frozen struct for each thing that happens to a call.
 
-Observe tells how a call goes; Retry and Fallback tell what they do about failures. A listener is called in the task
-that reads the stream, so a caller's context variables are there; of a stream that was dropped, where it is finalised.
+Observe tells how a call goes, and so does each provider that was opened with a listener, of each request; the other
+middlewares and `run_tools` tell what they do. No event has a whole prompt, an answer, arguments or a result in it.
+A listener is called in the task that reads the stream, so a caller's context variables are there; of a stream that was
+dropped, where it is finalised.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -18,17 +20,27 @@ from penstock.core.errors import ProviderError
 __all__ = [
     "Abandoned",
     "AttemptFailed",
+    "CircuitClosed",
+    "CircuitOpened",
     "Completed",
+    "Ended",
     "Event",
     "Failed",
     "FallbackTo",
     "FirstChunk",
     "HeadersSeen",
     "Listener",
+    "Refused",
     "Resent",
     "RetryScheduled",
+    "RunEnded",
+    "RunStarted",
     "Started",
+    "ToolEnded",
+    "ToolStarted",
+    "TurnStarted",
     "UsageReported",
+    "Waiting",
 ]
 
 
@@ -127,31 +139,111 @@ class FallbackTo(Event, frozen=True, kw_only=True, tag="fallback_to"):
     """Of the one before: what the vendor's support asks for, None when the vendor gave none."""
 
 
-class Completed(Event, frozen=True, kw_only=True, tag="completed"):
-    """The vendor said that the message is complete; told before the caller gets that chunk."""
+class Waiting(Event, frozen=True, kw_only=True, tag="waiting"):
+    """A call has to wait before it is sent; told once by each middleware where it does."""
+
+    on: Literal["rate_limit", "concurrency", "budget"]
+    """What it waits for: RateLimit, a place in Concurrency, or dollars that others hold."""
+    seconds: float | None = None
+    """How long, if no other call is faster; None where it stands behind others."""
+
+
+class Refused(Event, frozen=True, kw_only=True, tag="refused"):
+    """Nothing was sent: the circuit is open, the vendor wants a longer pause than RateLimit may wait, or a budget or
+    its ledger refuses.
+    """
+
+    error: ProviderError
+    """What the call raises."""
+
+
+class CircuitOpened(Event, frozen=True, kw_only=True, tag="circuit_opened"):
+    """A CircuitBreaker leaves its provider alone from now on; this call's failure was the last straw."""
+
+    seconds: float
+    """After how many a call is let through as a trial."""
+    why: str
+    """In a few words, with the error."""
+
+
+class CircuitClosed(Event, frozen=True, kw_only=True, tag="circuit_closed"):
+    """A trial went well, and the provider is asked again as before."""
+
+
+class Ended(Event, frozen=True, kw_only=True):
+    """The last event of a call, one for each Started: Completed, Failed or Abandoned. Its `time` is that to the end."""
 
     usage: UsageChunk
-    """What the call has used, tries that failed included."""
+    """What the call has used, tries that failed included if it is told from around Retry or Fallback."""
+    request_id: str | None = None
+    """What the vendor's support asks for, None when the vendor gave none."""
+    first_chunk: float | None = None
+    """Seconds to the first chunk that is not usage, None when none came."""
+
+
+class Completed(Ended, frozen=True, kw_only=True, tag="completed"):
+    """The vendor said that the message is complete; told before the caller gets that chunk."""
+
     stop: StopChunk
     """The reason, the answer's id, and the model that answered."""
 
 
-class Failed(Event, frozen=True, kw_only=True, tag="failed"):
+class Failed(Ended, frozen=True, kw_only=True, tag="failed"):
     """The call raised an error."""
 
-    usage: UsageChunk
-    """What the call has used, tries that failed included."""
     error: Exception
     """A ProviderError, unless the provider inside breaks its contract."""
-    request_id: str | None
-    """What the vendor's support asks for, None when the vendor gave none."""
 
 
-class Abandoned(Event, frozen=True, kw_only=True, tag="abandoned"):
-    """The caller left before the end: break, `aclose`, cancellation, a timeout of its own, a dropped generator."""
+class Abandoned(Ended, frozen=True, kw_only=True, tag="abandoned"):
+    """The caller left before the end: break, `aclose`, cancellation, a timeout of its own, a dropped generator.
 
-    usage: UsageChunk
-    """What had been reported until then. The vendor may bill more: it goes on until it notices."""
+    Its usage is what had been reported until then. The vendor may bill more: it goes on until it notices.
+    """
+
+
+class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
+    """The first chunk of `run_tools` was asked for. `call` is an id of its own, as in ToolStarted and RunEnded."""
+
+
+class TurnStarted(Event, frozen=True, kw_only=True, tag="turn_started"):
+    """`run_tools` asks the model; `call` is the id of that call."""
+
+    turn: int
+    """How many times it has done so in this run, from 1."""
+
+
+class ToolStarted(Event, frozen=True, kw_only=True, tag="tool_started"):
+    """A tool runs; told in its own task, so that a context variable that is set here is there."""
+
+    id: str
+    """The id of the model's call."""
+    name: str
+    """The tool's name."""
+
+
+class ToolEnded(Event, frozen=True, kw_only=True, tag="tool_ended"):
+    """A tool has its result, or is left; told in its own task."""
+
+    id: str
+    """The id of the model's call."""
+    name: str
+    """The tool's name."""
+    is_error: bool
+    """Whether it failed, was too late or was left."""
+    seconds: float
+    """How long it ran."""
+
+
+class RunEnded(Event, frozen=True, kw_only=True, tag="run_ended"):
+    """`run_tools` is over; what it has used, the last events of its calls say."""
+
+    state: Literal["done", "failed", "left"]
+    """`done`: it came to its end; `failed`: it raised `error`; `left`: its caller left it or was cancelled."""
+    turns: int
+    """How often the model was asked."""
+    error: Exception | None = None
+    """Why it failed; None if it did not."""
 
 
 Listener: TypeAlias = Callable[[Event], object]

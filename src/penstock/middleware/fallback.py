@@ -8,12 +8,18 @@ from contextlib import AsyncExitStack
 
 from penstock.core.chunks import Chunk, UsageChunk
 from penstock.core.closing import aclosing
-from penstock.core.errors import ConfigError, InvalidRequestError, ProviderError
+from penstock.core.errors import (
+    BudgetExceededError,
+    ConfigError,
+    InvalidRequestError,
+    LedgerError,
+    ProviderError,
+)
 from penstock.core.messages import Message, Options
 from penstock.core.provider import BaseProvider, check_provider
 from penstock.core.scope import in_scope
 from penstock.middleware.events import FallbackTo, Listener
-from penstock.middleware.listeners import Telling, check_listener, facts
+from penstock.middleware.listeners import Telling, check_listener, each_once, facts
 from penstock.middleware.wrapper import Wrapper, is_visible
 
 __all__ = ["Fallback"]
@@ -23,8 +29,9 @@ class Fallback(Wrapper):
     """Asks *primary*, and if that fails before the first chunk that is not usage, each of *others* in turn.
 
     Each gets the same system prompt, messages and options; foreign proofs of reasoning are left out by each wire.
-    Any error leads to the next provider but two: a ConfigError, and a request that the vendor itself calls invalid
-    (400, 422), as most such requests are broken for all of them, and a mistake must not quietly move to another model.
+    Any error leads to the next provider but these: a ConfigError, a budget that is spent, a ledger that cannot be
+    written, and a request that the vendor itself calls invalid (400, 422), as most such requests are broken for all of
+    them, and a mistake must not quietly move to another model.
     An option that the wire or the model cannot do (no status), and a history that is too long for it, do lead on.
 
     The last one's error gets out, with the usage of all; its `__cause__`s lead to those before it, down to the first.
@@ -44,18 +51,25 @@ class Fallback(Wrapper):
             raise ConfigError("`others` is empty, expected at least one provider to fall back on")
         if len({id(provider) for provider in self._providers}) < len(self._providers):
             raise ConfigError("`others` names a provider twice, expected a different one each time")
+        self.listeners = each_once(*(provider.listeners for provider in self._providers))
         self._listener = None if listener is None else check_listener(listener)
         self._clock = clock
 
     def _repr_parts(self) -> Iterator[str]:
         return map(repr, self._providers)
 
+    def nested(self) -> Iterator[BaseProvider]:
+        """See BaseProvider."""
+        yield self
+        for provider in self._providers:
+            yield from provider.nested()
+
     async def create_message(
         self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
     ) -> AsyncGenerator[Chunk, None]:
         """See BaseProvider."""
         options, scope = in_scope(options or Options())
-        tell = Telling(self._listener, scope, self._inner, self._clock).tell
+        tell = Telling(self._listener, scope, self, self._clock).tell
         spent = UsageChunk()
         earlier: ProviderError | None = None
         try:
@@ -92,7 +106,7 @@ class Fallback(Wrapper):
 def _another_may_do(error: ProviderError) -> bool:
     if isinstance(error, InvalidRequestError):
         return error.status is None or error.retryable
-    return not isinstance(error, ConfigError)
+    return not isinstance(error, BudgetExceededError | ConfigError | LedgerError)
 
 
 def _chain(error: ProviderError, earlier: ProviderError | None) -> None:

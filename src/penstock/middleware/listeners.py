@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from penstock.core.errors import ConfigError, ProviderError
@@ -13,7 +14,7 @@ from penstock.core.provider import BaseProvider
 from penstock.core.scope import Scope
 from penstock.middleware.events import Event, Listener
 
-__all__ = ["Telling", "check_listener", "facts"]
+__all__ = ["Telling", "check_listener", "each_once", "facts"]
 
 
 def check_listener(listener: Listener) -> Listener:
@@ -26,8 +27,21 @@ def check_listener(listener: Listener) -> Listener:
     return listener
 
 
+def each_once(*groups: Iterable[Listener]) -> tuple[Listener, ...]:
+    """The listeners of all groups: who is in two of them hears each thing once."""
+    found: list[Listener] = []
+    for listener in chain(*groups):
+        if listener not in found:
+            found.append(listener)
+    return tuple(found)
+
+
 class Telling:
-    """Tells listeners, if there are any, of one call. What a listener raises is logged, and breaks no stream."""
+    """Tells listeners, if there are any, of one call. What a listener raises is logged, and breaks no stream.
+
+    listener: a middleware's own, None for none. others: who is told beside it; None for those of the provider and of
+    the scope.
+    """
 
     def __init__(
         self,
@@ -35,9 +49,10 @@ class Telling:
         scope: Scope,
         provider: BaseProvider,
         clock: Callable[[], float] = time.monotonic,
+        others: Sequence[Listener] | None = None,
     ) -> None:
         own = () if listener is None else (listener,)
-        self._listeners: tuple[Listener, ...] = (*own, *scope.listeners)
+        self._listeners = each_once(own, *((provider.listeners, scope.listeners) if others is None else (others,)))
         self._scope = scope
         self._provider = provider
         self._clock = clock
@@ -49,17 +64,20 @@ class Telling:
         *,
         about: BaseProvider | None = None,
         attempt: int | None = None,
+        call: str | None = None,
         **more: object,
-    ) -> None:
-        """Make the event and hand it over. Only what is no Exception gets out: a cancellation, an interrupt.
+    ) -> float | None:
+        """Make the event and hand it over; its `time`, None where nobody listens.
 
-        about: the provider that is asked, None for the usual one. attempt: None for that of the scope.
+        Only what is no Exception gets out: a cancellation, an interrupt.
+
+        about: the provider that is asked, None for the usual one. attempt, call: None for that of the scope.
         """
         if not self._listeners:
-            return
+            return None
         asked, scope = about or self._provider, self._scope
         event = kind(
-            call=scope.call,
+            call=scope.call if call is None else call,
             attempt=scope.attempt if attempt is None else attempt,
             run=scope.run,
             alias=asked.alias,
@@ -77,6 +95,7 @@ class Telling:
                 import logging  # for the few whose listener fails
 
                 logging.getLogger("penstock").exception("a listener failed at %s", type(event).__name__)
+        return event.time
 
 
 def facts(error: ProviderError) -> dict[str, Any]:

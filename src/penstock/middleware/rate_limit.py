@@ -13,7 +13,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Final
 
 import anyio
+import msgspec
 
+from penstock.core.bounds import check_window
 from penstock.core.chunks import Chunk, UsageChunk
 from penstock.core.closing import aclosing
 from penstock.core.errors import (
@@ -26,13 +28,15 @@ from penstock.core.errors import (
 )
 from penstock.core.messages import Message, Options, ResponseHead
 from penstock.core.provider import BaseProvider
-from penstock.core.tokens import estimate_tokens
+from penstock.core.scope import in_scope
 from penstock.core.validation import check_count, check_seconds
+from penstock.middleware.events import Listener, Refused, Waiting
+from penstock.middleware.listeners import Telling, check_listener
 from penstock.middleware.per_loop import PerLoop
 from penstock.middleware.rate_window import Charge, Window
 from penstock.middleware.wrapper import Wrapper, hearing
 
-__all__ = ["RateLimit"]
+__all__ = ["RateLimit", "Remaining"]
 
 _LOOK_AGAIN: Final = 1.0
 """Seconds after which the first in the line looks again: a call may have used less than was thought."""
@@ -42,19 +46,33 @@ _SENT: Final = (FirstChunkTimeoutError, StallTimeoutError, TotalTimeoutError, St
 """Errors of requests that the vendor had got, or very likely."""
 
 
+class Remaining(msgspec.Struct, frozen=True, kw_only=True):
+    """What a RateLimit would let through at once."""
+
+    requests: int | None
+    """How many requests; None without a limit of them."""
+    tokens: int | None
+    """How many tokens; None without a limit of them."""
+    held: float
+    """Seconds for which nothing at all is sent, as the vendor asked for a pause; 0 for none."""
+
+
 class RateLimit(Wrapper):
     """Over any minute at most so many requests and tokens, None for no such limit; first come, first served.
 
     A call is charged with an estimate of its prompt when it is sent, and with what the vendor reports as soon as that
     comes. One that was refused or could not be sent is charged with nothing; one that broke or was too slow without a
     report keeps the estimate, as the vendor has counted it. count_cache_reads: whether tokens read from a cache count;
-    at OpenAI they do, at Anthropic they do not.
+    at OpenAI they do, at Anthropic they do not. A prompt that surely fits into no model's window is a TokenLimitError
+    at once, which neither waits nor is charged.
 
     After a RateLimitError with a `retry_after`, and after an answer whose headers say that nothing remains of one of
     the vendor's limits, nothing is sent before that has passed. If more than *max_wait* seconds of it are left, calls
     do not wait but fail at once, with what is left as their own `retry_after`.
 
     Inside Retry each try is charged; outside, each call. All event loops share what has been spent.
+
+    listener: told of Waiting and Refused.
     """
 
     def __init__(
@@ -65,6 +83,7 @@ class RateLimit(Wrapper):
         tokens_per_minute: int | None = None,
         count_cache_reads: bool = True,
         max_wait: float = 60.0,
+        listener: Listener | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
     ) -> None:
@@ -73,6 +92,7 @@ class RateLimit(Wrapper):
         self._tokens = _window("tokens_per_minute", tokens_per_minute)
         self._count_cache_reads = count_cache_reads
         self._max_wait = check_seconds("max_wait", max_wait)
+        self._listener = None if listener is None else check_listener(listener)
         self._clock = clock
         self._sleep = sleep
         self._held_until = -math.inf
@@ -84,12 +104,25 @@ class RateLimit(Wrapper):
         with self._lock:
             self._held_until = max(self._held_until, self._clock() + seconds)
 
+    def remaining(self) -> Remaining:
+        """What may be sent at once. Any thread may ask."""
+        with self._lock:
+            now = self._clock()
+            return Remaining(
+                requests=None if self._requests is None else self._requests.left(now),
+                tokens=None if self._tokens is None else self._tokens.left(now),
+                held=max(0.0, self._held_until - now),
+            )
+
     async def create_message(
         self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
     ) -> AsyncGenerator[Chunk, None]:
         """See BaseProvider."""
         tokens = self._tokens
-        charge = await self._admitted(estimate_tokens(system_prompt, messages, options) if tokens else 0)
+        options, scope = in_scope(options or Options())
+        check_window(self._inner, system_prompt, messages, options)
+        tell = Telling(self._listener, scope, self, self._clock).tell
+        charge = await self._admitted(self.tokens.estimate(system_prompt, messages, options) if tokens else 0, tell)
         counted = reported = False
 
         def heard(head: ResponseHead) -> None:
@@ -118,14 +151,25 @@ class RateLimit(Wrapper):
         if head.wait is not None:
             self.hold(head.wait)
 
-    async def _admitted(self, tokens: int) -> Charge:
+    async def _admitted(self, tokens: int, tell: Callable[..., object]) -> Charge:
         """Wait in the line, then spend a request and *tokens*."""
-        async with self._lines.get():  # only the first in the line of each loop looks at the windows
+        line = self._lines.get()
+        told = line.locked()
+        if told:
+            tell(Waiting, on="rate_limit")
+        async with line:  # only the first in the line of each loop looks at the windows
             while True:
-                with self._lock:
-                    seconds = self._wait(tokens)
-                    if seconds <= 0:
-                        return self._spend(tokens)
+                try:
+                    with self._lock:
+                        seconds = self._wait(tokens)
+                        if seconds <= 0:
+                            return self._spend(tokens)
+                except RateLimitError as error:
+                    tell(Refused, error=error)
+                    raise
+                if not told:
+                    told = True
+                    tell(Waiting, on="rate_limit", seconds=seconds)
                 await self._sleep(min(seconds, _LOOK_AGAIN))
 
     def _spend(self, tokens: int) -> Charge:

@@ -34,10 +34,7 @@ class Window:
 
     def wait(self, amount: int, now: float) -> float:
         """Seconds until there is room for *amount*, 0 if there is. More than the limit needs a window that is empty."""
-        while self._charges and self._charges[0].time + self._seconds <= now:
-            gone = self._charges.popleft()
-            gone.counts = False
-            self._spent -= gone.amount
+        self._forget(now)
         excess = self._spent + min(amount, self._limit) - self._limit
         if excess <= 0:
             return 0.0
@@ -46,6 +43,17 @@ class Window:
             if excess <= 0:
                 break
         return charge.time + self._seconds - now
+
+    def left(self, now: float) -> int:
+        """How much may be spent at once."""
+        self._forget(now)
+        return max(0, self._limit - self._spent)
+
+    def _forget(self, now: float) -> None:
+        while self._charges and self._charges[0].time + self._seconds <= now:
+            gone = self._charges.popleft()
+            gone.counts = False
+            self._spent -= gone.amount
 
     def charge(self, amount: int, now: float) -> Charge:
         """Spend *amount*."""

@@ -65,7 +65,7 @@ class Retry(Wrapper):
     ) -> AsyncGenerator[Chunk, None]:
         """See BaseProvider."""
         options, scope = in_scope(options or Options())
-        tell = Telling(self._listener, scope, self._inner, self._clock).tell
+        tell = Telling(self._listener, scope, self, self._clock).tell
         spent = UsageChunk()
         for attempt in count(1):
             shown = False

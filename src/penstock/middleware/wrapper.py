@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import TypeVar
 
@@ -10,10 +10,10 @@ import msgspec
 
 from penstock.core.chunks import Chunk, UsageChunk
 from penstock.core.errors import ProviderError
-from penstock.core.messages import Options, ResponseHead
+from penstock.core.messages import Message, Options, ResponseHead
 from penstock.core.models import Model
 from penstock.core.provider import BaseProvider, check_provider
-from penstock.core.scope import in_scope
+from penstock.core.tokens import TokenCount, TokenMemory
 
 __all__ = ["Wrapper", "hearing", "is_visible"]
 
@@ -31,23 +31,47 @@ class Wrapper(BaseProvider):
     settings: what its repr says of it, beside what is inside; None is left out.
     """
 
+    forwards = True
+
     def __init__(self, inner: BaseProvider, **settings: object) -> None:
         self._inner = check_provider("inner", inner)
         self.alias = self._inner.alias
+        self.listeners = self._inner.listeners
         self._repr_settings = settings
 
     def _repr_parts(self) -> Iterator[str]:
         yield repr(self._inner)
         yield from (f"{name}={value!r}" for name, value in self._repr_settings.items() if value is not None)
 
+    def nested(self) -> Iterator[BaseProvider]:
+        """See BaseProvider."""
+        yield self
+        yield from self._inner.nested()
+
     def get_model(self) -> Model:
         """See BaseProvider."""
         return self._inner.get_model()
 
     @property
+    def server(self) -> tuple[str, int | None]:
+        """See BaseProvider."""
+        return self._inner.server
+
+    @property
     def vendor(self) -> str:
         """See BaseProvider."""
         return self._inner.vendor
+
+    @property
+    def tokens(self) -> TokenMemory:
+        """See BaseProvider."""
+        return self._inner.tokens
+
+    async def count_tokens(
+        self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
+    ) -> TokenCount:
+        """See BaseProvider."""
+        return await self._inner.count_tokens(system_prompt, messages, options)
 
     def calculate_cost(self, usage: UsageChunk) -> Decimal | None:
         """See BaseProvider."""
@@ -59,7 +83,7 @@ class Wrapper(BaseProvider):
 
 
 def hearing(
-    options: Options | None,
+    options: Options,
     listener: Callable[[ResponseHead], object],
     resent: Callable[[ProviderError], object] | None = None,
 ) -> Options:
@@ -67,11 +91,8 @@ def hearing(
 
     resent: told likewise of each request that is sent once more.
     """
-    options, _ = in_scope(Options() if options is None else options)
-    heard = {"on_head": _both(listener, options.on_head)}
-    return msgspec.structs.replace(
-        options, **heard if resent is None else {**heard, "on_resend": _both(resent, options.on_resend)}
-    )
+    resend = options.on_resend if resent is None else _both(resent, options.on_resend)
+    return msgspec.structs.replace(options, on_head=_both(listener, options.on_head), on_resend=resend)
 
 
 def _both(first: Callable[[T], object], then: Callable[[T], object] | None) -> Callable[[T], object]:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
-from penstock.core.chunks import Chunk
 from penstock.core.cost import Meter
 from penstock.core.dialect import Dialect
 from penstock.core.errors import AuthenticationError, ConfigError
 from penstock.core.messages import Message, Options
-from penstock.core.models import Model, ModelInfo, ProviderConfig
-from penstock.core.provider import BaseProvider
+from penstock.core.models import ModelInfo, ProviderConfig
 from penstock.providers.arguments import check_call, check_config, priced
 from penstock.providers.credentials import Credentials, find_credentials, find_row, is_authorized, sdk_headers
 from penstock.providers.exchange import Exchange
 from penstock.providers.hosts import check_path, host_of, is_at
+from penstock.providers.leaf import Leaf
 from penstock.providers.redaction import check_headers
 from penstock.providers.transport import Transport
 from penstock.wire.answer_reader import AnswerReader
@@ -36,7 +35,7 @@ _PATH: Final = "/v1/messages"
 _VERSION: Final = "/v1"
 
 
-class AnthropicProvider(BaseProvider):
+class AnthropicProvider(Leaf):
     """Asks a model over Anthropic's Messages API. One provider may serve many calls, and several loops in turn.
 
     dialect: the name of a row of `penstock.wire.vendors`, or a row of one's own, for servers of this API that are not
@@ -47,6 +46,8 @@ class AnthropicProvider(BaseProvider):
 
     find_info: what is known of another of the vendor's models, which may answer in place of the one that is asked.
     """
+
+    _wire = "messages"
 
     def __init__(
         self,
@@ -103,30 +104,12 @@ class AnthropicProvider(BaseProvider):
             raise AuthenticationError("there is no API key: set ANTHROPIC_API_KEY, or give one in the config")
         return client
 
-    def create_message(
-        self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
-    ) -> AsyncGenerator[Chunk, None]:
-        """See BaseProvider."""
-        return self._transport.exchange(partial(self._prepare, system_prompt, messages, options or Options()))
+    def _repr_own(self) -> Iterator[str]:
+        return iter(()) if self._dialect.name == ANTHROPIC.name else super()._repr_own()
 
-    def _repr_parts(self) -> Iterator[str]:
-        yield from super()._repr_parts()
-        if self._dialect.name != ANTHROPIC.name:
-            yield f"dialect={self._dialect.name!r}"
-        yield from self._transport.shown()
-
-    def get_model(self) -> Model:
-        """See BaseProvider."""
-        return self._model
-
-    @property
-    def vendor(self) -> str:
-        """See BaseProvider."""
-        return self._dialect.name
-
-    async def aclose(self) -> None:
-        """See BaseProvider."""
-        await self._transport.aclose()
+    def _place(self, path: str) -> str:
+        # The version may stand at the end of the base URL as well.
+        return path.removeprefix(_VERSION) if self._base_url().rstrip("/").endswith(_VERSION) else path
 
     def _prepare(self, system_prompt: str, messages: Sequence[Message], options: Options) -> Exchange:
         check_call(messages, options)
@@ -137,8 +120,7 @@ class AnthropicProvider(BaseProvider):
         if betas and "anthropic-beta" in headers:
             headers["anthropic-beta"] = ",".join((*betas, headers["anthropic-beta"]))
         return Exchange(
-            # The version may stand at the end of the base URL as well.
-            path=_PATH.removeprefix(_VERSION) if self._base_url().rstrip("/").endswith(_VERSION) else _PATH,
+            path=self._place(_PATH),
             body=encode(system_prompt, messages, options, self._model, self._dialect, self._account),
             headers=headers,
             deadlines=options.deadlines or self._config.deadlines,

@@ -16,7 +16,7 @@ from penstock.wire.answer_reader import AnswerReader
 if TYPE_CHECKING:
     from penstock.providers.connections import Sending
 
-__all__ = ["Exchange", "SDKClient"]
+__all__ = ["Exchange", "Outgoing", "SDKClient"]
 
 
 class SDKClient(Protocol):
@@ -27,24 +27,34 @@ class SDKClient(Protocol):
 
     async def post(self, path: str, **kwargs: Any) -> Any: ...
 
+    async def get(self, path: str, **kwargs: Any) -> Any: ...
+
     async def close(self) -> None: ...
 
     def is_closed(self) -> bool: ...
 
 
-class Exchange(msgspec.Struct, frozen=True, kw_only=True):
-    """One request, ready to be sent, and what its answer is read with."""
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
+    """One request, ready to be sent."""
 
     path: str
-    body: bytes
+    body: bytes | None
+    """None for a GET, else what is posted."""
     headers: Mapping[str, str]
     deadlines: Deadlines
     on_head: Callable[[ResponseHead], object] | None = None
     on_resend: Callable[[ProviderError], object] | None = None
     creates: bool = False
     """Whether the server would do it twice if it came twice, as with a batch: then it is never sent once more."""
+
+
+class Exchange(Outgoing, frozen=True, kw_only=True):
+    """The request of a call, and what its answer is read with."""
+
     reader: AnswerReader
     meter: Meter
+    on_usage: Callable[[UsageChunk], object] = lambda usage: None
+    """Called with the sum of the usage when the message is complete."""
     refused: Callable[[bytes], Sequence[Chunk]] = lambda body: ()  # the answer that a refusal's body may be
 
     def correction(

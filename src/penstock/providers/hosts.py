@@ -8,7 +8,7 @@ from typing import Final
 from penstock.core.dialect import without_userinfo
 from penstock.core.errors import ConfigError
 
-__all__ = ["check_path", "host_of", "is_at", "is_loopback", "is_same_place"]
+__all__ = ["check_path", "host_of", "is_at", "is_loopback", "is_same_place", "server_of"]
 
 _LOOPBACK: Final = IPv4Network("127.0.0.0/8")
 
@@ -40,12 +40,16 @@ def is_loopback(url: str) -> bool:
     return address == IPv6Address("::1") or (address.version == 4 and address in _LOOPBACK)
 
 
-def host_of(url: str | None) -> str:
-    """Host and port of *url*; empty for none, and for what the HTTP client cannot read."""
+def server_of(url: str | None) -> tuple[str, int | None]:
+    """Host and port of *url*; an empty host for none, and for what the HTTP client cannot read."""
     found = _parsed(url) if url is not None else None
-    if found is None:
-        return ""
-    return found[1] if found[2] is None else f"{found[1]}:{found[2]}"
+    return ("", None) if found is None else found[1:3]
+
+
+def host_of(url: str | None) -> str:
+    """The same as one text."""
+    host, port = server_of(url)
+    return host if port is None else f"{host}:{port}"
 
 
 def check_path(base_url: str | None, *paths: str) -> None:

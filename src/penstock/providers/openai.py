@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from penstock.core.chunks import Chunk
 from penstock.core.cost import Meter
 from penstock.core.dialect import Dialect, Wire
 from penstock.core.errors import AuthenticationError, ConfigError
 from penstock.core.messages import Message, Options
-from penstock.core.models import Model, ModelInfo, ProviderConfig
-from penstock.core.provider import BaseProvider
+from penstock.core.models import ModelInfo, ProviderConfig
 from penstock.core.validation import near
 from penstock.providers.arguments import check_call, check_config, priced
 from penstock.providers.credentials import Credentials, find_credentials, find_row, is_authorized, sdk_headers
 from penstock.providers.exchange import Exchange
 from penstock.providers.hosts import check_path, host_of
+from penstock.providers.leaf import Leaf
 from penstock.providers.redaction import check_headers
 from penstock.providers.transport import Transport
 from penstock.wire.answer_reader import AnswerReader
@@ -35,7 +34,7 @@ _BASE_URL: Final = "OPENAI_BASE_URL"
 _PATHS: Final[Mapping[str, str]] = {"chat": "/chat/completions", "responses": "/responses"}
 
 
-class OpenAIProvider(BaseProvider):
+class OpenAIProvider(Leaf):
     """Asks a model over Chat Completions or the Responses API. One provider may serve many calls, and several loops.
 
     dialect: the name of a row of `penstock.wire.vendors`, or a row of one's own. The config's `wire` chooses the API,
@@ -93,29 +92,8 @@ class OpenAIProvider(BaseProvider):
         ours = self._dialect.name == Dialect().name
         return self._config.base_url or (os.environ.get(_BASE_URL) if ours else None) or self._dialect.base_url
 
-    def create_message(
-        self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
-    ) -> AsyncGenerator[Chunk, None]:
-        """See BaseProvider."""
-        return self._transport.exchange(partial(self._prepare, system_prompt, messages, options or Options()))
-
-    def _repr_parts(self) -> Iterator[str]:
-        yield from super()._repr_parts()
+    def _repr_own(self) -> Iterator[str]:
         yield f"dialect={self._dialect.name!r}, wire={self._wire!r}"
-        yield from self._transport.shown()
-
-    def get_model(self) -> Model:
-        """See BaseProvider."""
-        return self._model
-
-    @property
-    def vendor(self) -> str:
-        """See BaseProvider."""
-        return self._dialect.name
-
-    async def aclose(self) -> None:
-        """See BaseProvider."""
-        await self._transport.aclose()
 
     def _prepare(self, system_prompt: str, messages: Sequence[Message], options: Options) -> Exchange:
         check_call(messages, options)

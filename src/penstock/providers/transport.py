@@ -12,8 +12,9 @@ import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -31,8 +32,9 @@ from penstock.core.errors import (
 )
 from penstock.core.messages import ResponseHead
 from penstock.core.models import ProviderConfig
+from penstock.providers.answers import CLOSE, close, refuse, whole
 from penstock.providers.deadlines import Watch
-from penstock.providers.exchange import Exchange, SDKClient
+from penstock.providers.exchange import Exchange, Outgoing, SDKClient
 from penstock.providers.failures import RefusedError, no_answer, pool_full, refusal
 from penstock.providers.redaction import (
     check_secrets,
@@ -54,15 +56,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Transport"]
 
-_DRAIN: Final = 0.1
-"""Seconds to wait, after the message is complete, for the end of the body: only then is the connection used again."""
-_ERROR_BODY: Final = 64 * 1024
-"""Most bytes of an error that are read, and below it the seconds, or half of those left. Its status tells enough."""
-_ERROR_SECONDS: Final = 2.0
+R = TypeVar("R")
+T = TypeVar("T", bound=Outgoing)
+
 _LEARNED: Final = 16
 """Keys of earlier requests that are remembered: a server echoes what it has just been sent."""
-_CLOSE: Final = 1.0
-"""Seconds that closing may take, cancelled or not."""
 
 
 class Transport:
@@ -144,6 +142,7 @@ class Transport:
                         yield chunk
                 if content or call.reader.held != held:
                     watch.got_content()
+            call.on_usage(call.meter.total)
         except (ProviderError, *self._failures) as theirs:
             data = None  # it may echo the key, and this frame is on the traceback
             for chunk in self._failed(theirs, call, watch, sending, response, shown=shown):
@@ -157,7 +156,33 @@ class Transport:
             raise
         finally:
             if response is not None:
-                await self._close(response, body, drain=call is not None and call.reader.done)
+                await close(self._failures, response, body, drain=call is not None and call.reader.done)
+
+    async def fetch(self, prepare: Callable[[], Outgoing], read: Callable[[bytes], R]) -> R:
+        """What *read* makes of the body of the answer to a request that is no call. Raises a ProviderError.
+
+        A body of more than 5 MB is a MalformedResponseError.
+        """
+        call: Outgoing | None = None
+        watch: Watch | None = None
+        sending: Sending | None = None
+        response: httpx2.Response | None = None
+        try:
+            call = self._prepared(prepare)
+            watch = Watch(call.deadlines)
+            sending = self._connections.Sending(call.deadlines.connect)
+            response = await self._send(call, watch, sending)
+            return read(await whole(response, watch))
+        except (ProviderError, *self._failures) as theirs:
+            error = self._ours(theirs, watch, sending, began=response is not None)
+            self._complete(error, call, response)
+            raise error from error.__cause__
+        except anyio.get_cancelled_exc_class() as cancelled:
+            strip_tracebacks(cancelled)
+            raise
+        finally:
+            if response is not None:
+                await close(self._failures, response, None)
 
     async def aclose(self) -> None:
         """Close this event loop's client."""
@@ -179,7 +204,7 @@ class Transport:
         if client is not None:
             del self._local.held
             with suppress(RuntimeError, TypeError, AttributeError, *self._failures):
-                with anyio.move_on_after(_CLOSE, shield=True):
+                with anyio.move_on_after(CLOSE, shield=True):
                     await client.close()
 
     def _new_client(self) -> SDKClient:
@@ -187,7 +212,10 @@ class Transport:
 
         self._know(given=url_secrets(*getproxies().values()))
         try:
-            hooks: dict[str, list[Callable[..., Any]]] = {"request": [self._learn], "response": [self._refuse]}
+            hooks: dict[str, list[Callable[..., Any]]] = {
+                "request": [self._learn],
+                "response": [partial(refuse, self._failures)],
+            }
             client = self._make_client(self._connections.http_client(self._config.max_connections, hooks))
         except (ImportError, TypeError, ValueError, AttributeError, OSError, self._httpx.InvalidURL) as error:
             if isinstance(error, ProviderError):
@@ -212,21 +240,8 @@ class Transport:
             self._secrets = self._given.plus(self._learned)
         watch_logs(self._secrets)
 
-    async def _refuse(self, response: httpx2.Response) -> None:
-        """Called by the HTTP client for each answer, before its body: a body that breaks must not hide the status."""
-        if response.is_success:
-            return
-        body = b""
-        left = anyio.current_effective_deadline() - anyio.current_time()
-        with suppress(*self._failures), anyio.move_on_after(min(_ERROR_SECONDS, left / 2)):
-            async for piece in response.aiter_bytes():
-                body += piece
-                if len(body) > _ERROR_BODY:
-                    break
-        raise RefusedError(response.status_code, response.headers, body[:_ERROR_BODY])
-
     @staticmethod
-    def _prepared(prepare: Callable[[], Exchange]) -> Exchange:
+    def _prepared(prepare: Callable[[], T]) -> T:
         try:
             return prepare()
         except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
@@ -235,7 +250,7 @@ class Transport:
             said = f"{type(error).__name__}: {error}"
             raise InvalidRequestError(f"a message or an option holds a value of a wrong type ({said})") from error
 
-    async def _send(self, call: Exchange, watch: Watch, sending: Sending) -> httpx2.Response:
+    async def _send(self, call: Outgoing, watch: Watch, sending: Sending) -> httpx2.Response:
         client = self._client()
         if client is None:
             await self._let_go()
@@ -259,7 +274,7 @@ class Transport:
         response.request.extensions["timeout"]["read"] = watch.body_timeout()
         return response
 
-    async def _post(self, client: SDKClient, call: Exchange, sending: Sending) -> httpx2.Response:
+    async def _post(self, client: SDKClient, call: Outgoing, sending: Sending) -> httpx2.Response:
         limits = call.deadlines
         options = {
             "headers": call.headers,
@@ -269,9 +284,8 @@ class Transport:
         stream_cls = self._sdk.AsyncStream[Any]
         try:
             with self._connections.followed(sending):
-                stream = await client.post(
-                    call.path, cast_to=object, content=call.body, stream=True, stream_cls=stream_cls, options=options
-                )
+                send = client.get if call.body is None else partial(client.post, content=call.body)
+                stream = await send(call.path, cast_to=object, stream=True, stream_cls=stream_cls, options=options)
         except self._failures:
             raise
         except Exception as error:
@@ -280,19 +294,7 @@ class Transport:
         response: httpx2.Response = stream.response
         return response
 
-    async def _close(self, response: httpx2.Response, body: AsyncGenerator[bytes, None] | None, *, drain: bool) -> None:
-        """Give the connection back if the answer is complete, else close it; what fails here matters no more."""
-        with suppress(*self._failures):
-            if drain and body is not None:
-                with anyio.move_on_after(_DRAIN, shield=True):
-                    async for _ in body:
-                        pass
-        with suppress(*self._failures), anyio.move_on_after(_CLOSE, shield=True):
-            if body is not None:
-                await body.aclose()
-            await response.aclose()
-
-    def _tell(self, call: Exchange, status: int, headers: Mapping[str, str]) -> None:
+    def _tell(self, call: Outgoing, status: int, headers: Mapping[str, str]) -> None:
         if call.on_head is not None:
             said = request_id_of(headers)
             request_id = None if said is None else self._secrets.cleaned(said)  # a server may echo the key in it
@@ -323,7 +325,7 @@ class Transport:
         self._complete(error, call, response)
         raise error from error.__cause__
 
-    def _tell_resent(self, call: Exchange, watch: Watch, sending: Sending, theirs: Exception) -> None:
+    def _tell_resent(self, call: Outgoing, watch: Watch, sending: Sending, theirs: Exception) -> None:
         """The error that it would have been, for whoever wants to hear."""
         if call.on_resend is not None:
             ours = self._ours(theirs, watch, sending, began=False)
@@ -369,7 +371,7 @@ class Transport:
         server = str(getattr(self._client(), "base_url", None) or "the server").rstrip("/")
         return server if sending is None or sending.proxy is None else f"{server} through the proxy {sending.proxy}"
 
-    def _complete(self, error: ProviderError, call: Exchange | None, response: httpx2.Response | None) -> None:
+    def _complete(self, error: ProviderError, call: Outgoing | None, response: httpx2.Response | None) -> None:
         """Add what only the border knows, and take the key out of everything that is attached to the error."""
         error.vendor = error.vendor or self._row.name
         error.model = error.model or self._config.model_id
@@ -378,6 +380,7 @@ class Transport:
         if response is not None and error.request_id is None:
             error.request_id = request_id_of(response.headers)
         redact(error, self._secrets)
-        if call is not None:
+        if isinstance(call, Exchange):
             error.usage = call.meter.total
+        if call is not None:
             strip_tracebacks(error)

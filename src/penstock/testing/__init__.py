@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from penstock.testing.answers import WIRES as WIRES
     from penstock.testing.answers import CalledTool as CalledTool
     from penstock.testing.answers import WireName as WireName
+    from penstock.testing.anthropic import anthropic_count as anthropic_count
     from penstock.testing.anthropic import anthropic_error as anthropic_error
     from penstock.testing.anthropic import anthropic_events as anthropic_events
     from penstock.testing.anthropic import anthropic_message as anthropic_message
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from penstock.testing.openai import chat_completion as chat_completion
     from penstock.testing.openai import chat_document as chat_document
     from penstock.testing.openai import chat_events as chat_events
+    from penstock.testing.openai import openai_count as openai_count
     from penstock.testing.openai import openai_error as openai_error
     from penstock.testing.openai import responses_document as responses_document
     from penstock.testing.openai import responses_events as responses_events
@@ -52,7 +54,7 @@ else:
         __name__,
         {
             "answers": ("WIRES", "CalledTool", "WireName"),
-            "anthropic": ("anthropic_error", "anthropic_events", "anthropic_message"),
+            "anthropic": ("anthropic_count", "anthropic_error", "anthropic_events", "anthropic_message"),
             "demo.model": ("DemoModel",),
             "emulator": (
                 "Cut",
@@ -74,6 +76,7 @@ else:
                 "chat_completion",
                 "chat_document",
                 "chat_events",
+                "openai_count",
                 "openai_error",
                 "responses_document",
                 "responses_events",

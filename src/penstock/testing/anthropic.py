@@ -9,8 +9,9 @@ import msgspec
 
 from penstock.testing.emulator import ServerReply
 
-__all__ = ["anthropic_error", "anthropic_events", "anthropic_message"]
+__all__ = ["anthropic_count", "anthropic_error", "anthropic_events", "anthropic_message"]
 
+_JSON = {"content-type": "application/json"}
 _DELTAS = {"text": ("text_delta", "text"), "thinking": ("thinking_delta", "thinking")}
 
 
@@ -59,6 +60,11 @@ def anthropic_error(
     body = msgspec.json.encode({"type": "error", "error": error, "request_id": "req_emulated"})
     fields = {"content-type": "application/json", "request-id": "req_emulated", **(headers or {})}
     return ServerReply([body], status, fields, whole=True)
+
+
+def anthropic_count(tokens: int) -> ServerReply:
+    """The answer to a request that only counts its prompt."""
+    return ServerReply([msgspec.json.encode({"input_tokens": tokens})], headers=_JSON, whole=True)
 
 
 def _block_events(index: int, block: Mapping[str, Any], piece: int) -> Iterator[bytes]:

@@ -14,6 +14,7 @@ __all__ = [
     "chat_completion",
     "chat_document",
     "chat_events",
+    "openai_count",
     "openai_error",
     "responses_document",
     "responses_events",
@@ -133,6 +134,12 @@ def openai_error(
     body = msgspec.json.encode({"error": {"message": message, "type": kind, "param": param, "code": code}})
     fields = {"content-type": "application/json", "x-request-id": "req_emulated", **(headers or {})}
     return ServerReply([body], status, fields, whole=True)
+
+
+def openai_count(tokens: int) -> ServerReply:
+    """The answer to a request that only counts its prompt."""
+    body = msgspec.json.encode({"object": "response.input_tokens", "input_tokens": tokens})
+    return ServerReply([body], headers={"content-type": "application/json"}, whole=True)
 
 
 def _fragments(index: int, call: Mapping[str, Any], piece: int, form: ChatForm) -> Iterator[dict[str, Any]]:

@@ -5,10 +5,11 @@ The sources are named in each row; all were read on 2026-11-30. "seen" is what r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from penstock.core.dialect import Dialect
+from penstock.core.dialect import Dialect, Wire
 
 __all__ = ["ANTHROPIC", "LLAMA_FAULTS", "MESSAGES"]
 
@@ -22,6 +23,8 @@ LLAMA_FAULTS: Final = (
     "audio input is not supported",
     "Context size has been exceeded",
 )
+
+_COUNTS: Final[Mapping[Wire, str]] = {"messages": "/v1/messages/count_tokens"}
 
 ANTHROPIC: Final = Dialect(
     name="anthropic",
@@ -37,6 +40,10 @@ ANTHROPIC: Final = Dialect(
     recursive_schemas=False,
     most_unions=16,
     most_optional=24,
+    # A workspace may have its inference in the US without being asked, at a higher price.
+    unasked_variants=("us",),
+    limited_tools={"web_search_*": "max_uses"},
+    count_paths=_COUNTS,
 )
 """Anthropic itself."""
 
@@ -107,6 +114,7 @@ MESSAGES: Final = (
         # The template of the model gets it as its reasoning.
         reasoning_echo="thinking",
         request_faults=LLAMA_FAULTS,
+        count_paths=_COUNTS,
     ),
     # Most of all gateways in front of Anthropic's models, to which marks are worth their money.
     _messages(
@@ -119,5 +127,6 @@ MESSAGES: Final = (
         recursive_schemas=False,
         most_unions=16,
         most_optional=24,
+        count_paths=_COUNTS,
     ),
 )

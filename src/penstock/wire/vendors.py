@@ -35,6 +35,10 @@ _ROWS: Final = (
         regional_hosts=("*.api.openai.com",),
         # Each of their calls searches the web, for a fee.
         fee_models=("*-search-preview*", "*-search-api*"),
+        open_models=("*-search-preview*", "*-search-api*", "*deep-research*"),
+        # `auto`, which is the default, is what the project's settings say.
+        unasked_variants=("priority",),
+        count_paths={"responses": "/responses/input_tokens"},
     ),
     Dialect(
         name="azure",
@@ -118,6 +122,7 @@ _ROWS: Final = (
         option_fields={"user": "user"},
         # Several models and tools behind one name.
         fee_models=("compound*", "groq/compound*"),
+        open_models=("compound*", "groq/compound*"),
         think_tags=True,
     ),
     _other(
@@ -132,6 +137,7 @@ _ROWS: Final = (
         encrypted_reasoning=True,
         chat_documents=True,
         cache="top_level",
+        open_models=("*:online", "openrouter/*", "perplexity/*", "*deep-research*"),
         states_cost=True,
         think_tags=True,
     ),
@@ -169,6 +175,7 @@ _ROWS: Final = (
         option_fields={**_LOCAL, "seed": None, "user": None, "service_tier": None, "parallel_tool_calls": None},
         states_cost=True,
         think_tags=True,
+        open_models=("*",),  # all of them search
     ),
     _other(
         name="vercel",
@@ -181,7 +188,9 @@ _ROWS: Final = (
     ),
     _other(
         name="venice",
+        # A system prompt of its own, unless the request says no: 1,560 tokens, seen.
         source="https://docs.venice.ai; answers seen: cost beside the usage",
+        own_words=3_000,
         base_url="https://api.venice.ai/api/v1",
         key_variables=("VENICE_API_KEY",),
         wires=("chat",),
@@ -240,6 +249,7 @@ _ROWS: Final = (
         tool_choices=("auto", "none", "required"),
         reasoning_echo="reasoning_content",
         responses_ignore=("response_schema",),
+        count_paths={"chat": "/chat/completions/input_tokens", "responses": "/responses/input_tokens"},
         request_faults=LLAMA_FAULTS,
         says_cut=False,
         think_tags=True,

@@ -13,6 +13,7 @@ import msgspec
 
 from penstock.core.chunks import EXACT, Chunk, StopChunk, UsageChunk
 from penstock.core.closing import aclosing
+from penstock.core.cost import cache_savings, prompt_of
 from penstock.core.messages import Message, Options
 from penstock.core.provider import BaseProvider
 from penstock.core.scope import in_scope
@@ -89,7 +90,7 @@ class CacheWatch(Wrapper):
         """See BaseProvider."""
         begun = self._clock()
         options, scope = in_scope(options or Options())
-        tell = Telling(self._take, scope, self._inner, self._clock).tell
+        tell = Telling(self._take, scope, self, self._clock).tell
         call = self._books.open(system_prompt, messages, options, begun, tell)
         try:
             async with aclosing(self._inner.create_message(system_prompt, messages, options)) as chunks:
@@ -122,7 +123,12 @@ class _Books:
         self.lock = threading.Lock()
 
     def open(
-        self, system_prompt: str, messages: Sequence[Message], options: Options, begun: float, tell: Callable[..., None]
+        self,
+        system_prompt: str,
+        messages: Sequence[Message],
+        options: Options,
+        begun: float,
+        tell: Callable[..., object],
     ) -> _Call:
         """Begin with a call."""
         try:
@@ -140,18 +146,15 @@ class _Books:
         """Add what a call saved; with the lock."""
         self.reads_seen = self.reads_seen or usage.cache_read_tokens > 0
         self.writes_seen = self.writes_seen or usage.cache_write_tokens > 0
-        if self.saved is None or not (usage.cache_read_tokens or usage.cache_write_tokens):
-            return
-        without = self.inner.calculate_cost(UsageChunk(input_tokens=usage.prompt_tokens))
-        paid = self.inner.calculate_cost(_prompt(usage))
-        self.saved = None if without is None or paid is None else EXACT.add(self.saved, EXACT.subtract(without, paid))
+        more = cache_savings(usage, self.inner.calculate_cost)
+        self.saved = None if self.saved is None or more is None else EXACT.add(self.saved, more)
 
 
 class _Call:
     """One call. usage: what it has reported until now."""
 
     def __init__(
-        self, books: _Books, chain: Chain | None, options: Options, begun: float, tell: Callable[..., None]
+        self, books: _Books, chain: Chain | None, options: Options, begun: float, tell: Callable[..., object]
     ) -> None:
         self._books = books
         self._model = books.inner.get_model()
@@ -270,7 +273,7 @@ class _Call:
 
     def _cost_of(self, missed: int) -> Decimal | None:
         """What the missed tokens cost more than reading them: as writes first, since they would be written again."""
-        usage = _prompt(self.usage)
+        usage = prompt_of(self.usage)
         written = min(missed, usage.cache_write_tokens)
         read = msgspec.structs.replace(
             usage,
@@ -282,13 +285,3 @@ class _Call:
         )
         paid, better = self._books.inner.calculate_cost(usage), self._books.inner.calculate_cost(read)
         return None if paid is None or better is None else EXACT.subtract(paid, better)
-
-
-def _prompt(usage: UsageChunk) -> UsageChunk:
-    """The prompt's side of it."""
-    return UsageChunk(
-        input_tokens=usage.input_tokens,
-        cache_write_tokens=usage.cache_write_tokens,
-        cache_write_extended_tokens=usage.cache_write_extended_tokens,
-        cache_read_tokens=usage.cache_read_tokens,
-    )

@@ -1,0 +1,76 @@
+"""What is read of an answer beside a call's events: a refusal, the body of a plain one, and the end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from penstock.core.errors import MalformedResponseError
+from penstock.providers.deadlines import Watch
+from penstock.providers.failures import RefusedError
+
+if TYPE_CHECKING:
+    import httpx2
+
+__all__ = ["CLOSE", "close", "refuse", "whole"]
+
+CLOSE: Final = 1.0
+"""Seconds that closing may take, cancelled or not."""
+_DRAIN: Final = 0.1
+"""Seconds to wait, after the message is complete, for the end of the body: only then is the connection used again."""
+_ERROR_BODY: Final = 64 * 1024
+"""Most bytes of an error that are read, and below it the seconds, or half of those left. Its status tells enough."""
+_ERROR_SECONDS: Final = 2.0
+_PLAIN_BODY: Final = 5_000_000
+"""Most bytes of an answer that is none of a call's."""
+
+
+async def refuse(failures: tuple[type[Exception], ...], response: httpx2.Response) -> None:
+    """Called by the HTTP client for each answer, before its body: a body that breaks must not hide the status.
+
+    failures: what the HTTP client raises.
+    """
+    if response.is_success:
+        return
+    body = b""
+    left = anyio.current_effective_deadline() - anyio.current_time()
+    with suppress(*failures), anyio.move_on_after(min(_ERROR_SECONDS, left / 2)):
+        async for piece in response.aiter_bytes():
+            body += piece
+            if len(body) > _ERROR_BODY:
+                break
+    raise RefusedError(response.status_code, response.headers, body[:_ERROR_BODY])
+
+
+async def whole(response: httpx2.Response, watch: Watch) -> bytes:
+    """The body of an answer that is none of a call's. Raises MalformedResponseError for one of more than 5 MB."""
+    pieces = bytearray()
+    async with aclosing(response.aiter_bytes()) as body:
+        while (data := await watch.read(body)) is not None:
+            watch.got_content()
+            pieces += data
+            if len(pieces) > _PLAIN_BODY:
+                raise MalformedResponseError(f"the answer has more than {_PLAIN_BODY:,} bytes")
+    return bytes(pieces)
+
+
+async def close(
+    failures: tuple[type[Exception], ...],
+    response: httpx2.Response,
+    body: AsyncGenerator[bytes, None] | None,
+    *,
+    drain: bool = False,
+) -> None:
+    """Give the connection back if the answer is complete, else close it; what fails here matters no more."""
+    with suppress(*failures):
+        if drain and body is not None:
+            with anyio.move_on_after(_DRAIN, shield=True):
+                async for _ in body:
+                    pass
+    with suppress(*failures), anyio.move_on_after(CLOSE, shield=True):
+        if body is not None:
+            await body.aclose()
+        await response.aclose()
