@@ -232,6 +232,7 @@ def bench(session: nox.Session) -> None:
     install(session, "tests")
     session.run("python", "tests/bench.py", *session.posargs)
     session.run("python", "tests/bench_middleware.py")
+    session.run("python", "tests/bench_meter.py")
 
 
 @nox.session

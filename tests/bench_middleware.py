@@ -15,7 +15,9 @@ from typing import Final
 from penstock.core.chunks import Chunk, StopChunk, TextChunk, UsageChunk
 from penstock.core.messages import Message, Options
 from penstock.core.provider import BaseProvider
+from penstock.meter import Ledger, Metered
 from penstock.middleware import CacheWatch, CircuitBreaker, Concurrency, Event, Fallback, Observe, RateLimit, Retry
+from penstock.middleware.observe import listen
 
 CHUNKS: Final = 200_000
 ROUNDS: Final = 15
@@ -41,6 +43,12 @@ def ignore(event: Event) -> None:
     """Listens to nothing."""
 
 
+def heard(leaf: BaseProvider) -> BaseProvider:
+    """As `open_provider` opens it for a listener."""
+    listen(leaf, ignore)
+    return leaf
+
+
 LAYERS: Final[dict[str, Callable[[], BaseProvider]]] = {
     "none": Spout,
     "Retry": lambda: Retry(Spout()),
@@ -49,7 +57,9 @@ LAYERS: Final[dict[str, Callable[[], BaseProvider]]] = {
     "Concurrency": lambda: Concurrency(Spout(), 5),
     "RateLimit": lambda: RateLimit(Spout(), requests_per_minute=10**9, tokens_per_minute=10**9),
     "Observe": lambda: Observe(Spout(), ignore),
+    "a listener": lambda: heard(Spout()),
     "CacheWatch": lambda: CacheWatch(Spout()),
+    "Metered": lambda: Metered(Spout(), Ledger()),
 }
 
 

@@ -24,7 +24,7 @@ KNOWS = {
     "wire": {"core"},
     "middleware": {"core"},
     "histories": {"core"},
-    "agent": {"core", "histories"},
+    "agent": {"core", "middleware", "histories"},
 }
 # Beside the standard library; a file's own row, its folder's, or its room's.
 OUTSIDE = {
@@ -38,6 +38,10 @@ OUTSIDE = {
     "agent": {"msgspec", "anyio"},
     "agent/schema/tool_schema": {"msgspec", "docstring_parser"},
     "agent/schema/partial_json": {"msgspec", "jiter"},
+    "meter": {"msgspec", "anyio"},
+    "meter/telemetry": {"opentelemetry"},
+    "meter/report/charts": {"pygal"},
+    "meter/report/page": {"jinja2"},
     "config": {"msgspec", "keyring"},
     "testing": {"msgspec", "anyio", "h11"},
     "testing/pytest_plugin": {"anyio", "pytest"},
