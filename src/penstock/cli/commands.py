@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from penstock.config.catalog import find_entry, own_url
 from penstock.config.trust import tamed
+from penstock.core.chunks import EXACT
 from penstock.core.dialect import without_userinfo
 from penstock.core.models import ModelEntry, ModelsConfig
 
@@ -31,7 +32,7 @@ _ADDRESSES: Final = {"anthropic": "ANTHROPIC_BASE_URL", "openai": "OPENAI_BASE_U
 
 def plain(number: Decimal | None) -> str:
     """A price without an exponent."""
-    return "-" if number is None else format(number.normalize(), "f")
+    return "-" if number is None else format(number.normalize(EXACT), "f")
 
 
 def say_where(config: ModelsConfig, alias: str | None) -> None:

@@ -1,0 +1,1 @@
+"""Where the money went: the sums of a ledger, and a page that shows them."""
