@@ -16,8 +16,9 @@ import pytest
 
 import penstock
 from agent import agent
-from billing import Bill, Ledger, printed_bill, reported, totals
-from penstock import BaseProvider, CacheWatch, Message, ModelInfo, ToolResultPart, UsageChunk, catalog, repair
+from billing import Bill, Books, printed_bill, reported, totals
+from penstock import BaseProvider, Message, ModelInfo, ToolResultPart, UsageChunk, catalog, repair
+from penstock.meter import Ledger, Metered
 from penstock.testing import (
     DemoModel,
     Emulator,
@@ -183,8 +184,8 @@ async def test_ten_turns_that_read_and_edit_files(wire: ThreeWire, capsys: pytes
     model = ScriptedModel()
     history: list[Message] = []
     async with Emulator(model) as emulator:
-        ledger = Ledger(provider_of(wire, emulator.url))
-        await agent(CacheWatch(ledger), FOLDER, history, REQUESTS)
+        books = Books(provider_of(wire, emulator.url))
+        await agent(Metered(books, Ledger()), FOLDER, history, REQUESTS)
         sent = b"".join(request.body for request in emulator.requests)
     output = capsys.readouterr().out
     assert files_in(FOLDER) == AFTER
@@ -200,7 +201,7 @@ async def test_ten_turns_that_read_and_edit_files(wire: ThreeWire, capsys: pytes
     assert len(failed) == 4
 
     bill = printed_bill(output)
-    total = sum(ledger.chunks, UsageChunk())
+    total = sum(books.chunks, UsageChunk())
     assert total.cost is not None
     assert bill == Bill(total.prompt_tokens, total.output_tokens, total.cost, bill.saved)
     calls = [reported(answer) for answer in model.sent]
@@ -218,6 +219,7 @@ async def test_it_runs_as_it_stands_in_the_readme(tmp_path: Path, anyio_backend:
     model = ScriptedModel()
     async with Emulator(model) as emulator:
         environment = {"ANTHROPIC_API_KEY": "sk-none", "ANTHROPIC_BASE_URL": emulator.url}
+        environment["HOME"] = str(tmp_path)
         environment["PYTHONPATH"] = str(Path(penstock.__file__).parent.parent)  # the one that is tested
         command = [sys.executable, "-W", "error", str(ROOT / "tests" / "support" / "agent.py"), *REQUESTS]
         done = await anyio.run_process(command, env=environment, cwd=folder, check=False)
@@ -225,11 +227,15 @@ async def test_it_runs_as_it_stands_in_the_readme(tmp_path: Path, anyio_backend:
     assert "Warning" not in done.stderr.decode()  # what its tools have raised is logged there
     assert files_in(folder) == AFTER
     calls = [reported(answer) for answer in model.sent]
-    assert printed_bill(done.stdout.decode()) == totals(calls, known("claude-sonnet-5-5"))
+    bill = totals(calls, known("claude-sonnet-5-5"))
+    assert printed_bill(done.stdout.decode()) == bill
+    async with Ledger(tmp_path / "spend.db") as ledger:
+        [total] = await ledger.totals()
+    assert (total.calls, total.usage.cost) == (len(calls), bill.cost)
 
 
 def test_the_readme_has_this_agent_in_some_forty_lines() -> None:
     """The same text in both places."""
     text = (ROOT / "tests" / "support" / "agent.py").read_text()
     assert f"```python\n{text}```\n" in (ROOT / "README.md").read_text()
-    assert len(text.splitlines()) <= 41
+    assert len(text.splitlines()) <= 42

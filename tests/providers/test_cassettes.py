@@ -16,12 +16,11 @@ import pytest
 from vcr.cassette import Cassette
 
 from agent import agent
-from billing import Bill, Ledger, printed_bill, reported, totals
+from billing import Bill, Books, printed_bill, reported, totals
 from cassette_replies import REPLIES
 from dialects import SCRIPTS
 from penstock import (
     AuthenticationError,
-    CacheWatch,
     Chunk,
     ImagePart,
     Message,
@@ -44,6 +43,7 @@ from penstock import (
     UsageChunk,
     repair,
 )
+from penstock.meter import Ledger, Metered
 from penstock.middleware import Retry
 from penstock.testing import DemoModel, Request, ServerReply, anthropic_error, anthropic_message
 from places import CASSETTES
@@ -465,8 +465,8 @@ async def test_the_agent_of_the_readme(
     history: list[Message] = []
     async with talking_to(source, [], recording=recording, info=PRICES) as provider:
         # A server that others use too may hang up before it answers; a replayed one does not.
-        ledger = Ledger(Retry(provider) if recording else provider)
-        await agent(CacheWatch(ledger), project, history, ASKED)
+        books = Books(Retry(provider) if recording else provider)
+        await agent(Metered(books, Ledger()), project, history, ASKED)
     assert recording or vcr.all_played
     results = {"list_files": 0, "read_file": 0, "edit_file": 0}
     made = {}
@@ -480,7 +480,7 @@ async def test_the_agent_of_the_readme(
     assert sum(results.values()) >= 5
     assert repair(history).notes == []
     bill = printed_bill(capsys.readouterr().out)
-    total = sum(ledger.chunks, UsageChunk())
+    total = sum(books.chunks, UsageChunk())
     assert total.cost is not None
     assert bill == Bill(total.prompt_tokens, total.output_tokens, total.cost, bill.saved)
     calls = [reported(response["body"]["string"]) for response in vcr.responses]

@@ -2,10 +2,11 @@ import asyncio
 import sys
 from pathlib import Path
 
-from penstock import CacheWatch, Message, TextChunk, UsageChunk, format_dollars, open_provider, run_tools, tool
+from penstock import Message, TextChunk, format_dollars, open_provider, run, run_tools, tool
+from penstock.meter import Metered
 
 
-async def agent(watch: CacheWatch, folder: Path, history: list[Message], requests: list[str]) -> None:
+async def agent(provider: Metered, folder: Path, history: list[Message], requests: list[str]) -> None:
     @tool
     def list_files() -> list[str]:
         """The paths of all files in the folder."""
@@ -23,19 +24,19 @@ async def agent(watch: CacheWatch, folder: Path, history: list[Message], request
             raise ValueError(f"the old text stands in the file {text.count(old)} times")
         return f"Wrote {(folder / path).write_text(text.replace(old, new), 'utf-8')} characters."
 
-    total = UsageChunk()
-    async with watch:
-        for request in requests:
-            print(f"\n> {request}")
-            history.append(Message("user", request))
-            async for chunk in run_tools(watch, "You edit files.", history, [list_files, read_file, edit_file]):
-                if isinstance(chunk, UsageChunk):
-                    total += chunk
-                elif isinstance(chunk, TextChunk):
-                    print(chunk.text, end="", flush=True)
-    cost, saved = format_dollars(total), format_dollars(watch.saved)
-    print(f"\n{total.prompt_tokens} tokens in, {total.output_tokens} out: {cost}; caching saved {saved}")
+    async with provider:
+        with run() as this_run:
+            for request in requests:
+                print(f"\n> {request}")
+                history.append(Message("user", request))
+                async for chunk in run_tools(provider, "You edit files.", history, [list_files, read_file, edit_file]):
+                    if isinstance(chunk, TextChunk):
+                        print(chunk.text, end="", flush=True)
+        [total] = await provider.ledger.totals(where={"run": this_run})
+    used, saved = total.usage, format_dollars(total.saved)
+    print(f"\n{used.prompt_tokens} tokens in, {used.output_tokens} out: {format_dollars(used)}; caching saved {saved}")
 
 
 if __name__ == "__main__":
-    asyncio.run(agent(CacheWatch(open_provider()), Path(), [], sys.argv[1:] or ["What is in this folder?"]))
+    metered = Metered(open_provider(), Path.home() / "spend.db")
+    asyncio.run(agent(metered, Path(), [], sys.argv[1:] or ["What is in this folder?"]))

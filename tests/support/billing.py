@@ -14,7 +14,7 @@ from penstock import BaseProvider, Chunk, Message, ModelInfo, Options, UsageChun
 from penstock.core.cost import calculate_cost
 from penstock.middleware.wrapper import Wrapper
 
-__all__ = ["Bill", "Ledger", "printed_bill", "reported", "totals"]
+__all__ = ["Bill", "Books", "printed_bill", "reported", "totals"]
 
 _PRINTED: Final = re.compile(r"\n(\d+) tokens in, (\d+) out: (-?)\$(\S+); caching saved (-?)\$(\S+)\n\Z")
 _DATA: Final = re.compile(rb"^data: (\{.*\})$", re.MULTILINE)
@@ -31,7 +31,7 @@ class Bill(NamedTuple):
     saved: Decimal
 
 
-class Ledger(Wrapper):
+class Books(Wrapper):
     """Keeps the usage chunks that come out of a provider, as they come."""
 
     def __init__(self, inner: BaseProvider) -> None:

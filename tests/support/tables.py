@@ -33,6 +33,7 @@ HOMES: Final = (
     "core.errors",
     "middleware.events",
     "middleware.cache_watch.events",
+    "meter.entries",
 )
 _PLACE: Final = re.compile(r"(<!-- (fields|classes) of ([\w./]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
