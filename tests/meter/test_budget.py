@@ -220,6 +220,26 @@ async def test_who_waits_too_long_is_refused() -> None:
         await holding.aclose()
 
 
+async def test_who_has_waited_long_enough_looks_for_dead_processes_first(tmp_path: Path) -> None:
+    """What they held is booked, and whoever it still leaves enough for begins."""
+    budget = Budget("0.04", per="total", max_wait=0.05)
+    async with Ledger(tmp_path / "spend.db") as ledger:
+        leaf = Priced([OPEN, Hang()], [OPEN, Hang()], whole("0.001"))
+        provider = Metered(leaf, ledger, budgets=[budget])
+        running = [provider.create_message("", ASK) for _ in range(2)]
+        for stream in running:
+            await anext(stream)
+        with sqlite3.connect(tmp_path / "spend.db") as other:
+            other.execute("INSERT INTO owners VALUES ('dead', 0)")
+            other.execute("UPDATE calls SET owner = 'dead', estimated_nano = 1 WHERE id = 1")
+        other.close()
+        await collect(provider)
+        states = [row.state for row in await booked(ledger)]
+        for stream in running:
+            await stream.aclose()
+    assert states == ["lost", "open", "done"]
+
+
 async def test_who_is_cancelled_leaves_the_line() -> None:
     """And leaves neither a row nor anything held."""
     budget = Budget("0.02", per="total")

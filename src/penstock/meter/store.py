@@ -173,6 +173,8 @@ class Store:
 
         last: it has waited for long enough, and is refused as well if it would have to wait.
         """
+        if last and call.ticket is not None:
+            self.recover()  # what is in the way may be a dead process's
         call.at = at = self._now() if call.budgets or call.at is None else call.at
         places = []
         for budget in call.budgets:
