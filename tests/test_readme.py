@@ -21,11 +21,12 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
-def test_the_code_runs(number: int) -> None:
+def test_the_code_runs(number: int, tmp_path: Path) -> None:
     """Each example, as it stands, against the emulator."""
     command = [sys.executable, "-W", "error", "-c", blocks("python")[number]]
     with stand_in() as environment:
-        done = subprocess.run(command, capture_output=True, text=True, env={**environment, "PATH": ""}, check=False)
+        environment |= {"PATH": "", "HOME": str(tmp_path)}  # where the agent has its ledger
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 

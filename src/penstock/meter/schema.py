@@ -77,9 +77,7 @@ def _uri(path: str) -> str:
 def connect(path: str | None) -> sqlite3.Connection:
     """A connection to a ledger; None for one in memory. Raises sqlite3's errors."""
     name = ":memory:" if path is None else f"{_uri(path)}?mode=rw"  # no new file where ours was deleted
-    found = sqlite3.connect(name, uri=True, timeout=_BUSY, isolation_level=None, check_same_thread=False)
-    found.execute("PRAGMA synchronous = NORMAL")  # survives a kill, and not a power cut
-    return found
+    return sqlite3.connect(name, uri=True, timeout=_BUSY, isolation_level=None, check_same_thread=False)
 
 
 def open_file(path: str | None) -> sqlite3.Connection:
@@ -89,6 +87,7 @@ def open_file(path: str | None) -> sqlite3.Connection:
     try:
         connection = connect(path)
         try:
+            connection.execute("PRAGMA synchronous = NORMAL")  # survives a kill, and not a power cut
             _bring_up_to_date(connection, path)
         except BaseException:
             connection.close()

@@ -157,7 +157,7 @@ class Store:
     def recover(self) -> int:
         """Book the open calls of dead processes at their estimates; how many there were."""
         now = self._now()
-        self._do("UPDATE owners SET until = ?1 WHERE until > ?1", (now + _LEASE,))  # the clock was put back
+        self._do("UPDATE owners SET until = ? WHERE until > ?", (now + _LEASE, now + _LEASE))  # the clock was put back
         self._do("DELETE FROM owners WHERE until < ? AND owner <> ?", (now, self._owner))
         gone = "owner NOT IN (SELECT owner FROM owners)"
         rows = self._do(f"SELECT id FROM calls WHERE state = 'open' AND {gone}").fetchall()

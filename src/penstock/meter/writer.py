@@ -116,9 +116,13 @@ class Writer:
             _running.add(self)
             try:
                 thread.start()
-            except RuntimeError as error:  # the system has no threads left
+            except RuntimeError as error:
                 self.thread = None
-                self._failed(error, [*self._kept, *self._all()])
+                _running.discard(self)
+                if "shutdown" in str(error):  # as above, but Python 3.12 says so sooner
+                    self._do(self._all())
+                else:  # the system has no threads left
+                    self._failed(error, [*self._kept, *self._all()])
 
     def _all(self) -> list[Task[Any]]:
         return [self._tasks.get() for _ in range(self._tasks.qsize())]
