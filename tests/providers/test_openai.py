@@ -13,6 +13,7 @@ import anyio
 import msgspec
 import pytest
 
+from leaving import by_a_break
 from patience import PATIENCE, PATIENT, all_but, drain_patiently, until
 from penstock import (
     AuthenticationError,
@@ -496,13 +497,6 @@ async def test_complete_answers_share_a_connection(wire: Wire, monkeypatch: pyte
         assert emulator.connections == 1
 
 
-async def leave_by_break(provider: OpenAIProvider) -> None:
-    async with provider.stream("", ASK) as stream:
-        async for chunk in stream:
-            if isinstance(chunk, TextChunk):
-                break
-
-
 async def leave_by_aclose(provider: OpenAIProvider) -> None:
     stream = provider.create_message("", ASK)
     async for chunk in stream:
@@ -527,7 +521,7 @@ async def leave_by_cancellation(provider: OpenAIProvider) -> None:
         group.cancel_scope.cancel()
 
 
-LEAVING = [leave_by_break, leave_by_aclose, leave_by_timeout, leave_by_cancellation]
+LEAVING = [by_a_break, leave_by_aclose, leave_by_timeout, leave_by_cancellation]
 
 
 @each_wire

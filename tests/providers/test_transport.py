@@ -18,6 +18,7 @@ import anyio
 import msgspec
 import pytest
 
+from leaving import by_a_break
 from patience import PATIENCE, PATIENT, SHORT, Ticking, all_but, drain_patiently, until, watch_by
 from penstock import (
     AnthropicProvider,
@@ -527,13 +528,6 @@ async def test_complete_answers_share_a_connection(monkeypatch: pytest.MonkeyPat
 ENDLESS = ServerReply([*HELLO[:5], Hang()])
 
 
-async def leave_by_break(provider: AnthropicProvider) -> None:
-    async with provider.stream("", ASK) as stream:
-        async for chunk in stream:
-            if isinstance(chunk, TextChunk):
-                break
-
-
 async def leave_by_aclose(provider: AnthropicProvider) -> None:
     stream = provider.create_message("", ASK)
     async for chunk in stream:
@@ -582,7 +576,7 @@ async def leave_by_dropping(provider: AnthropicProvider) -> None:
     del stream
 
 
-LEAVING = [leave_by_break, leave_by_aclose, leave_by_an_exception, leave_by_timeout, leave_by_cancellation]
+LEAVING = [by_a_break, leave_by_aclose, leave_by_an_exception, leave_by_timeout, leave_by_cancellation]
 
 
 @pytest.mark.parametrize("leave", LEAVING, ids=lambda leave: leave.__name__)

@@ -79,6 +79,13 @@ class _Recent(Generic[V]):
             self.put(key, found)
         return found
 
+    def nearest(self, keys: Sequence[int]) -> tuple[int, V | None]:
+        """That of the longest beginning, with its length; 0 and None if there is none."""
+        for number in range(len(keys), 0, -1):
+            if (found := self.get(keys[number - 1])) is not None:
+                return number, found
+        return 0, None
+
     def put(self, key: int, value: V) -> None:
         if len(self._young) >= _CONVERSATIONS:
             self._old, self._young = self._young, {}
@@ -93,7 +100,7 @@ class History(tuple[Message, ...]):
     def __new__(cls, messages: Iterable[Message]) -> Self:
         """Look at each message once."""
         found = super().__new__(cls, messages)
-        found.keys = _keys(found)
+        found.keys = _hashed(found)
         return found
 
 
@@ -122,11 +129,8 @@ class TokenMemory:
 
     def measured(self, history: History) -> Iterator[None]:
         """Measure what is not known yet of a long history, in steps of a millisecond, between which others may run."""
-        known, size, step = 0, NOTHING, 0.0
-        for number in range(len(history), 0, -1):
-            if (found := self._sizes.get(history.keys[number - 1])) is not None:
-                known, size = number, found
-                break
+        known, found = self._sizes.nearest(history.keys)
+        size, step = found or NOTHING, 0.0
         for number in range(known, len(history)):
             new = self._measure.of(history[number : number + 1])
             size, step = size.plus(new), step + new.guess + 10
@@ -235,14 +239,9 @@ class TokenMemory:
     def _history(self, messages: Sequence[Message]) -> tuple[Size, int, _Report | None]:
         """The size of the history, and the last report of its beginning with the number of messages in that."""
         keys = _keys(messages)
-        known, size = 0, NOTHING
-        place, report = 0, None
-        for number in range(len(keys), 0, -1):
-            if not known and (found := self._sizes.get(keys[number - 1])) is not None:
-                known, size = number, found
-            if (report := self._reports.get(keys[number - 1])) is not None:
-                place = number
-                break
+        known, found = self._sizes.nearest(keys)
+        size = found or NOTHING
+        place, report = self._reports.nearest(keys)
         if known < len(keys):
             size = size.plus(self._measure.of(messages[known:]))
             self._sizes.put(keys[-1], size)
@@ -289,9 +288,11 @@ def _parts(message: Message) -> Sequence[Part]:
 
 
 def _keys(messages: Sequence[Message]) -> list[int]:
+    return messages.keys if isinstance(messages, History) else _hashed(messages)
+
+
+def _hashed(messages: Sequence[Message]) -> list[int]:
     """A hash of the history up to each message. A string's own is kept by Python, so this is a matter of numbers."""
-    if isinstance(messages, History) and "keys" in vars(messages):
-        return messages.keys
     key = 0
     keys = []
     for message in messages:

@@ -111,12 +111,16 @@ def _cut(value: str) -> str:
     return f"{data[: LONGEST_TAG - 20].decode('utf-8', 'ignore')}…{sha256(data).hexdigest()[:16]}"
 
 
+def _guess(dollars: Decimal | None) -> tuple[int, int] | tuple[None, None]:
+    """What need not be exact beyond 10^-18 dollars."""
+    return (None, None) if dollars is None else split(dollars)[:2]
+
+
 def _values(outcome: Outcome) -> list[Any]:
     """What `settle` writes. Raises whatever a value that is none of its type leads to."""
-    estimated = (None, None) if outcome.estimated is None else split(outcome.estimated)[:2]
-    saved = (None, None) if outcome.saved is None else split(outcome.saved)[:2]
     return [
-        *counts_of(outcome.usage), *split(outcome.usage.known_cost), *estimated, *saved, outcome.state,
+        *counts_of(outcome.usage), *split(outcome.usage.known_cost), *_guess(outcome.estimated), *_guess(outcome.saved),
+        outcome.state,
         text(outcome.answered), text(outcome.reason), outcome.error, text(outcome.request_id), outcome.first_chunk,
         outcome.seconds,
     ]  # fmt: skip
@@ -188,12 +192,11 @@ class Store:
         self.forgo(call)
         if call.budgets:
             call.estimated = call.needed  # `max_tokens` may have been lowered
-        nano, atto, _ = (None, None, None) if call.estimated is None else split(call.estimated)
         cursor = self._do(
             "INSERT INTO calls (at, state, unsettled, owner, call, attempt, run, alias, vendor, model, tags, "
             "estimated_nano, estimated_atto) VALUES (?, 'open', 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (at, self._owner, call.call, call.attempt, call.run, call.alias, call.vendor, call.model,
-             json.dumps(call.tags), nano, atto),
+             json.dumps(call.tags), *_guess(call.estimated)),
         )  # fmt: skip
         call.row = cursor.lastrowid
         held = split(call.needed)[:2]
@@ -297,7 +300,7 @@ class Store:
         for (family,) in families:
             per, by, tz = json.loads(family)
             period, _ = period_of(per, tz, at)
-            if self._do("SELECT 1 FROM periods WHERE family = ? AND period = ?", (family, period)).fetchone():
+            if self._has_begun(family, period):
                 self._add(family, period, bucket_of(per, by, facts) or "", cost)
 
     def _add(self, family: str, period: int, bucket: str, dollars: Decimal) -> None:
@@ -309,11 +312,15 @@ class Store:
 
     def _spent(self, family: str, period: int, bucket: str, budget: Budget) -> Decimal:
         """What is booked. A period that is asked for first begins with what the ledger has of it already."""
-        if not self._do("SELECT 1 FROM periods WHERE family = ? AND period = ?", (family, period)).fetchone():
+        if not self._has_begun(family, period):
             self._begin(family, period, budget)
         key = (family, period, bucket)
         found = self._do("SELECT nano, atto FROM spent WHERE family = ? AND period = ? AND bucket = ?", key).fetchone()
         return _NONE if found is None else joined(*found)
+
+    def _has_begun(self, family: str, period: int) -> bool:
+        found = self._do("SELECT 1 FROM periods WHERE family = ? AND period = ?", (family, period))
+        return found.fetchone() is not None
 
     def _begin(self, family: str, period: int, budget: Budget) -> None:
         self._do("INSERT INTO periods VALUES (?, ?)", (family, period))

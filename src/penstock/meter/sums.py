@@ -18,7 +18,7 @@ import msgspec
 from penstock.core.chunks import EXACT, UsageChunk
 from penstock.core.errors import ConfigError, LedgerError
 from penstock.meter.entries import COUNTS, TIMES, Total, column, joined, shown, usage_of, written
-from penstock.meter.schema import MIGRATIONS, failed
+from penstock.meter.schema import MIGRATIONS, connect, failed
 
 __all__ = ["BILLS", "SUMS", "Chosen", "added", "format_count", "reading", "summed", "totals"]
 
@@ -65,7 +65,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
         raise ConfigError(f"there is no ledger {str(path)!r}")
     try:
         # Not `mode=ro`: that leaves the files beside a ledger behind which whoever closes it last would delete.
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
+        with closing(connect(str(path.absolute()))) as connection:
             connection.execute("PRAGMA query_only = ON")
             # A tag may hold half of a surrogate pair, which SQLite makes bytes of that are no UTF-8.
             connection.text_factory = lambda data: data.decode(errors="replace")

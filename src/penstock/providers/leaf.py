@@ -15,7 +15,7 @@ from penstock.core.errors import ConfigError, ProviderError
 from penstock.core.messages import Message, Options
 from penstock.core.models import Model, ProviderConfig
 from penstock.core.provider import BaseProvider
-from penstock.core.tokens import TokenCount, TokenMemory
+from penstock.core.tokens import History, TokenCount, TokenMemory
 from penstock.providers.exchange import Exchange, Outgoing
 from penstock.providers.hosts import server_of
 from penstock.providers.transport import Transport
@@ -60,7 +60,8 @@ class Leaf(BaseProvider):
         call = self._prepare(system_prompt, messages, options)
         if "_tokens" not in vars(self):
             return call
-        asked = list(messages)  # it may be appended to before the answer has ended
+        # It may be appended to before the answer has ended. One that a meter has looked at already stays as it is.
+        asked = messages if isinstance(messages, History) else list(messages)
         return msgspec.structs.replace(
             call, on_usage=lambda usage: self.tokens.remember(system_prompt, asked, options, usage)
         )
