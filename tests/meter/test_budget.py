@@ -394,6 +394,16 @@ async def test_runs_have_dollars_of_their_own() -> None:
         assert isinstance((await outcome(provider))[1], BudgetExceededError)
 
 
+async def test_a_run_of_somebodys_is_asked_for_by_both() -> None:
+    """The run's id comes first."""
+    budget = Budget("0.05", per="run", by="tags.user")
+    async with Ledger() as ledger:
+        with run("nightly"), tags(user="ann"):
+            await collect(Metered(Priced(whole("0.02")), ledger, budgets=[budget]))
+        assert (await ledger.status(budget, "nightly", "ann")).spent == Decimal("0.02")
+        assert (await ledger.status(budget, "nightly", "bob")).spent == 0
+
+
 async def test_a_budget_counts_what_the_ledger_has_already() -> None:
     """Whatever provider booked it, and whether there was a budget then."""
     async with Ledger() as ledger:

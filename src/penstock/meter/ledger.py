@@ -154,9 +154,12 @@ class Ledger:
         chosen = self._chosen(since, until, where)
         return await self._read(lambda db: totals(db, names, chosen))
 
-    async def status(self, budget: Budget, bucket: str = "") -> BudgetStatus:
-        """Where a budget stands in its present period. bucket: whose, where it has `by`."""
-        return await self._ask(Task(lambda store: store.status(budget, bucket)))
+    async def status(self, budget: Budget, *bucket: str) -> BudgetStatus:
+        """Where a budget stands in its present period.
+
+        bucket: whose, where it has `by`; of a budget per run the run's id, before that.
+        """
+        return await self._ask(Task(lambda store: store.status(budget, "\n".join(bucket))))
 
     async def export(
         self,
