@@ -36,16 +36,24 @@ OUTSIDE = {
     "middleware": {"msgspec", "anyio"},
     "histories": {"msgspec"},
     "agent": {"msgspec", "anyio"},
+    "agent/blocking": {"msgspec", "sniffio"},
+    "agent/mcp/child": {"msgspec", "anyio", "mcp", "mcp_types"},
+    "agent/mcp/http": {"msgspec", "anyio", "httpx2", "mcp"},
+    "agent/mcp/session": {"msgspec", "anyio", "mcp", "mcp_types", "pydantic", "trio"},
     "agent/schema/tool_schema": {"msgspec", "docstring_parser"},
     "agent/schema/partial_json": {"msgspec", "jiter"},
+    "agent/schema/foreign": {"msgspec", "pydantic"},
     "meter": {"msgspec", "anyio"},
     "meter/telemetry": {"opentelemetry"},
     "meter/report/charts": {"pygal"},
     "meter/report/page": {"jinja2"},
     "config": {"msgspec", "keyring"},
     "testing": {"msgspec", "anyio", "h11"},
+    "testing/cassettes": {"msgspec", "pytest", "vcr"},
     "testing/pytest_plugin": {"anyio", "pytest"},
     "cli": {"msgspec", "anyio"},
+    "cli/composer": {"anyio", "prompt_toolkit"},
+    "cli/rendering": {"msgspec", "rich", "markdown_it"},  # rich's own parser
 }
 PURE = {"core", "wire"}
 IMPURE = {"asyncio", "socket", "time", "os", "threading", "logging"}
