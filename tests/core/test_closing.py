@@ -234,6 +234,67 @@ async def test_several_close_at_the_same_time() -> None:
     assert reader.went_on
 
 
+class Slow(BaseProvider):
+    """Takes its time to close. closing: set when that has begun; may_end: what it waits for."""
+
+    def __init__(self) -> None:
+        self.closing, self.may_end = anyio.Event(), anyio.Event()
+        self.closed = 0
+
+    async def create_message(
+        self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
+    ) -> AsyncGenerator[Chunk, None]:
+        """See BaseProvider."""
+        try:
+            yield SPENT
+            yield TextChunk("Hi")
+            yield TextChunk("there")
+        finally:
+            self.closing.set()
+            with anyio.CancelScope(shield=True):
+                await self.may_end.wait()
+            self.closed += 1
+
+
+SLOW_READERS: dict[str, Callable[[BaseProvider], AsyncGenerator[Any, None]]] = {
+    "a provider": lambda provider: provider.create_message("", ASK),
+    "all middlewares": lambda provider: nest(provider).create_message("", ASK),
+    **{name: read for name, read in READERS.items() if name != "stream_object"},  # there is no JSON to show
+}
+
+
+@pytest.mark.parametrize("read", SLOW_READERS.values(), ids=SLOW_READERS)
+async def test_who_reads_on_while_it_is_closed(read: Callable[[BaseProvider], AsyncGenerator[Any, None]]) -> None:
+    """Is told so at once; all who close it come back when it is closed, and the usage is what had come."""
+    inner = Slow()
+    stream = read(inner)
+    closed: list[int] = []
+
+    async def close() -> None:
+        await stream.aclose()
+        closed.append(inner.closed)
+
+    async with nothing_left(), anyio.create_task_group() as group:
+        async for item in stream:
+            if item == "Hi" or isinstance(item, TextChunk):
+                break
+        group.start_soon(close)
+        await inner.closing.wait()
+        try:
+            with pytest.raises(StreamInterruptedError, match="closed by another task") as caught:
+                await anext(stream)
+            group.start_soon(close)
+            await anyio.wait_all_tasks_blocked()
+            assert closed == []
+        finally:
+            inner.may_end.set()
+    assert closed == [1, 1]
+    assert caught.value.usage == SPENT
+    assert not caught.value.retryable
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
+
+
 async def test_a_cancellation_at_the_same_time_is_not_swallowed() -> None:
     """Whoever cancelled the reader gets that."""
     inner = ScriptedProvider(HANGING)

@@ -25,6 +25,7 @@ from penstock import (
     TextChunk,
     UsageChunk,
 )
+from penstock.core.closing import closable
 from penstock.middleware import CircuitBreaker, Concurrency, Fallback, Observe, RateLimit, Retry, Wrapper
 from penstock.testing import ScriptedProvider
 
@@ -87,6 +88,17 @@ async def test_a_stream_that_is_not_entered_says_so(around: Callable[[BaseProvid
     assert str(iterated.value) == str(awaited.value) == said
     assert not parrot.closed
     gc.collect()
+
+
+def test_what_is_used_without_async_says_what_to_write() -> None:
+    """The provider, its stream and the chunks; a type checker refuses all three."""
+    parrot = Parrot()
+    with pytest.raises(ConfigError, match="`async with`; with a plain `with`, write `blocking"), parrot:  # type: ignore[attr-defined]
+        pass
+    with pytest.raises(ConfigError, match="write `async with provider"):
+        list(parrot.stream("", ASK))  # type: ignore[call-overload]
+    with pytest.raises(ConfigError, match="`async for`; for a plain `for`, write `blocking"):
+        list(closable(parrot.create_message)("", ASK))  # type: ignore[call-overload]
 
 
 @pytest.mark.anyio

@@ -359,7 +359,12 @@ async def test_what_has_no_price_or_no_bound() -> None:
         (Unpriced(HI), Options(tools=[SEARCH]), {"unbounded": "0.5"}, "the price of m is not known"),
         (Unpriced(HI), Options(tools=[SEARCH]), {"unpriced": "allow"}, None),
         (Searching(HI), Options(tools=[{**SEARCH, "max_uses": 1}]), {}, None),
-        (Searching(HI), Options(tools=[{**SEARCH, "max_uses": 900}]), {}, "may cost"),
+        (
+            Searching(HI),
+            Options(tools=[{**SEARCH, "max_uses": 900}]),
+            {},
+            r"may cost \$[\d.]+ \(\$[\d.]+ of it the prompt\)",
+        ),
         (Searching(HI), Options(tools=[{**SEARCH, "max_uses": 900}]), {"unbounded": "0.5"}, None),
         (Priced(HI), Options(tools=[SEARCH]), {}, "nothing bounds what this call of m may cost"),
         (Priced(HI), Options(tools=[SEARCH]), {"unbounded": "0.5"}, None),

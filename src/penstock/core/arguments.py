@@ -32,7 +32,8 @@ _INVALID: Final = "INVALID_JSON"  # the field of the object that stands in a his
 _MOST_QUOTED: Final = 3  # how often an object may have been put into a string
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _any = msgspec.json.Decoder(msgspec.Raw)
-_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# One that has no end is one as well: it would be looked for again from each quote inside of it.
+_STRING: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 # Of a string: a whole surrogate pair, half of one, any other escape, a character that should have been escaped.
 _PIECE: Final = re.compile(
     r"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["CLIENT_CALLS", "ClientCall", "client_call_of", "is_client_tool", "tool_name"]
+__all__ = ["CLIENT_CALLS", "FUNCTION_BESIDE", "ClientCall", "client_call_of", "is_client_tool", "tool_name"]
 
 
 class ClientCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +89,8 @@ _ROWS: Final = (
 )
 CLIENT_CALLS: Final[Mapping[str, ClientCall]] = {row.item: row for row in _ROWS}
 """The rows by the type of the item."""
+FUNCTION_BESIDE: Final = ("caller", "namespace")
+"""The fields of a call of a function that go back with it."""
 _BY_DEFINITION: Final = {kind: row for row in _ROWS for kind in row.definitions}
 # Tools that Anthropic defines and the client runs; the type ends with a date. Their calls are calls of a function, with
 # the definition's name. Source: the types of the anthropic SDK 2.11, read 2026-11-30.

@@ -12,7 +12,7 @@ from types import AsyncGeneratorType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from penstock.core.chunks import UsageChunk
-from penstock.core.errors import StreamInterruptedError
+from penstock.core.errors import ConfigError, StreamInterruptedError
 
 if TYPE_CHECKING:
     import asyncio
@@ -40,7 +40,8 @@ def owed(error: BaseException) -> UsageChunk:
 class Stream(AsyncGenerator[T, None], Generic[T]):
     """A generator of chunks, which `aclose()` also closes from another task than the one that reads it.
 
-    That one gets a StreamInterruptedError, which is not retryable and has the usage of all chunks until then.
+    That one gets a StreamInterruptedError, which is not retryable and has the usage of all chunks until then; so does
+    who asks for a chunk while it is being closed.
     """
 
     __slots__ = (
@@ -68,8 +69,9 @@ class Stream(AsyncGenerator[T, None], Generic[T]):
         self._loop: Any = None  # that it is read in, as asyncio has it, elsewhere anyio's token for it
         self._scoped = False  # whether it is read elsewhere
         self._cancelled = 0  # how often the task that began had been cancelled before
-        # Who waits for the next chunk: a task of asyncio, elsewhere a scope around the wait.
-        self._reader: asyncio.Task[Any] | anyio.CancelScope | None = None
+        # Who waits for the next chunk: a task of asyncio, elsewhere a scope around the wait. While it is being closed
+        # and nobody waits, what is set once it is closed.
+        self._reader: asyncio.Task[Any] | anyio.CancelScope | anyio.Event | None = None
         self._closed: anyio.Event | None = None  # set once the reader has left, after somebody else wanted it to
 
     async def __anext__(self) -> T:
@@ -77,7 +79,7 @@ class Stream(AsyncGenerator[T, None], Generic[T]):
         if self._ask is None and (self._scoped or not self._begin()):
             return await self._scoped_step()
         if self._reader is not None:
-            return await self._next()  # which says that it is running already
+            return await self._busy_step()
         self._reader = self._ask(self._loop)  # type: ignore[misc]
         try:
             chunk = await self._next()
@@ -90,7 +92,7 @@ class Stream(AsyncGenerator[T, None], Generic[T]):
         if type(chunk) is UsageChunk:
             self._usage += chunk  # type: ignore[operator]
         if self._closed is not None and self._is_ours(None):
-            await self._generator.aclose()
+            await self.aclose()
             raise self._interrupted(UsageChunk())
         return chunk
 
@@ -115,7 +117,7 @@ class Stream(AsyncGenerator[T, None], Generic[T]):
 
     async def _scoped_step(self) -> T:
         if self._reader is not None:
-            return await self._next()
+            return await self._busy_step()
         import anyio
 
         with anyio.CancelScope() as scope:
@@ -134,8 +136,15 @@ class Stream(AsyncGenerator[T, None], Generic[T]):
             if not left:
                 return chunk
         with anyio.CancelScope(shield=True):
-            await self._generator.aclose()
+            await self.aclose()
         raise self._interrupted(more)
+
+    async def _busy_step(self) -> T:
+        import anyio
+
+        if isinstance(self._reader, anyio.Event) and self._may_wait(self._reader):
+            raise self._interrupted(UsageChunk())
+        return await self._next()  # which says that it is running already
 
     def _is_ours(self, error: BaseException | None) -> bool:
         """Take the cancellation back; whether the reader ends because of it, and of no other."""
@@ -166,20 +175,30 @@ class Stream(AsyncGenerator[T, None], Generic[T]):
 
     async def aclose(self) -> None:
         """Close it, whoever reads it: when this returns, its connection is closed."""
+        import anyio
+
         reader = self._reader
-        if reader is None or not self._may_cancel(reader):
-            await self._generator.aclose()
-            return
-        closed = self._closed
-        if closed is None:
-            import anyio
+        if reader is None:
+            self._reader = closing = anyio.Event()
+            try:
+                await self._generator.aclose()
+            finally:
+                self._reader = None
+                closing.set()
+        elif not self._may_wait(reader):
+            await self._generator.aclose()  # which says that it is running already
+        elif isinstance(reader, anyio.Event):
+            await reader.wait()
+        else:
+            closed = self._closed
+            if closed is None:
+                closed = self._closed = anyio.Event()
+                reader.cancel()
+            await closed.wait()
+            await self.aclose()  # a chunk that came in the last moment has left it open
 
-            closed = self._closed = anyio.Event()
-            reader.cancel()
-        await closed.wait()
-
-    def _may_cancel(self, reader: Any) -> bool:
-        """Whether the reader is another task of this very loop."""
+    def _may_wait(self, reader: Any) -> bool:
+        """Whether the reader, or who closes it, is another task of this very loop."""
         if self._scoped:
             import anyio.lowlevel
 
@@ -195,6 +214,11 @@ class Stream(AsyncGenerator[T, None], Generic[T]):
     async def athrow(self, *error: Any) -> T:
         """As with any generator."""
         return await self._generator.athrow(*error)
+
+    if not TYPE_CHECKING:  # to a type checker there is no plain `for` over it
+
+        def __iter__(self):
+            raise ConfigError("a stream is read with `async for`; for a plain `for`, write `blocking(provider)`")
 
     def bare(self) -> AsyncGenerator[T, None]:
         """The generator itself, for a middleware that reads it: closing the outermost reaches all inside."""

@@ -124,7 +124,7 @@ class PermissionDeniedError(ProviderError):
 class NotFoundError(ProviderError):
     """There is no such model, or no such endpoint (HTTP 404)."""
 
-    hint = "Check modelId (the vendor may have retired the model) and baseUrl: `penstock models` shows both."
+    hint = "Check the model's id (the vendor may have retired it) and the host: `penstock models --json` shows both."
 
 
 class InvalidRequestError(ProviderError):

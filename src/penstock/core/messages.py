@@ -12,6 +12,7 @@ from penstock.core.scope import Scope, check_tags
 from penstock.core.validation import check_seconds
 
 __all__ = [
+    "CHAT_PARTS",
     "MEDIA_TYPES",
     "Deadlines",
     "DocumentPart",
@@ -67,6 +68,12 @@ MEDIA_TYPES: Mapping[type, tuple[str, ...]] = {
     DocumentPart: ("application/pdf", "text/plain"),
 }
 """What the data of a part may be: what every wire takes."""
+
+
+CHAT_PARTS: frozenset[str] = frozenset({"audio_url", "document_url", "file", "input_audio", "video_url"})
+"""What a user may show on the chat wire that is no part of ours: the types of such an OpaquePart. Source: the types of
+the openai SDK 3.57, vLLM's and Mistral's documentation, and recorded requests; read 2026-11-30.
+"""
 
 
 class ToolCallPart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="tool_call"):

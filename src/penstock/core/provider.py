@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from functools import partial, wraps
 from types import TracebackType
-from typing import Any, ClassVar, Final, NoReturn, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Protocol, Self
 
 import msgspec
 
@@ -164,6 +164,15 @@ class BaseProvider(ABC):
     ) -> None:
         await self.aclose()
 
+    if not TYPE_CHECKING:  # to a type checker there is no `with provider`
+
+        def __enter__(self):
+            raise ConfigError(
+                "a provider is entered with `async with`; with a plain `with`, write `blocking(provider)`"
+            )
+
+        __exit__ = __enter__
+
 
 def _at_the_leaf(make: Callable[..., AsyncGenerator[Chunk, None]]) -> Callable[..., AsyncGenerator[Chunk, None]]:
     @wraps(make)
@@ -226,3 +235,5 @@ class _Stream(AbstractAsyncContextManager[AsyncGenerator[Chunk, None]]):
         raise ConfigError(f"this is {ENTER_IT}")
 
     __await__ = __aiter__
+    if not TYPE_CHECKING:  # which refuses these
+        __iter__ = __enter__ = __exit__ = __aiter__

@@ -58,7 +58,7 @@ def _schema_mistake(schema: object) -> str | None:
     if not isinstance(required, list | tuple):
         return "the schema's `required` is no list"
     for name in required:
-        if name not in properties:
+        if not isinstance(name, str) or name not in properties:
             return f"`{name}` is required but is not among the schema's properties"
     if not _has_known_types(schema):
         for path, kind in _types(schema, "$", set()):

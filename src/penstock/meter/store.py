@@ -376,9 +376,12 @@ def _exceeded(call: Call, budget: Budget, booked: _Booked, at: int, *, waited: b
     needed, bucket = call.needed, bucket_of(budget.per, budget.by, call.facts) or ""
     whose = " of " + " and ".join(map(repr, bucket.split("\n"))) if bucket else ""
     held = f", of which ${booked.held:f} were held by running calls for {budget.max_wait:g} s" if waited else ""
+    prompt = call.worst.fixed or _NONE
+    answer = EXACT.subtract(needed, prompt)
+    parts = f" (${prompt.normalize(EXACT):f} of it the prompt)" if prompt and answer else ""
     error = BudgetExceededError(
         f"the budget of ${budget.limit:f} per {budget.per}{whose} has ${booked.left:f} left{held}, "
-        f"and the call may cost ${needed.normalize(EXACT):f}",
+        f"and the call may cost ${needed.normalize(EXACT):f}{parts}",
         model=call.model,
     )
     error.until = end_of(budget, at)

@@ -241,13 +241,18 @@ class _Connections(httpx2.AsyncHTTPTransport):
             await self._fresh.aclose()
 
 
-def http_client(most: int, hooks: Mapping[str, list[Callable[..., Any]]]) -> httpx2.AsyncClient:
+def http_client(
+    most: int, hooks: Mapping[str, list[Callable[..., Any]]], *, direct: bool = False
+) -> httpx2.AsyncClient:
     """The client for an SDK. most: connections at the same time. hooks: as the HTTP client has them.
+
+    direct: past every proxy of the environment.
 
     Raises ConfigError for what the environment says wrongly.
     """
+    found = {} if direct else proxies()
     mounts = {
-        pattern: None if proxy is None else _Connections(most, proxy, kept=True) for pattern, proxy in proxies().items()
+        pattern: None if proxy is None else _Connections(most, proxy, kept=True) for pattern, proxy in found.items()
     }
     return httpx2.AsyncClient(
         transport=_Connections(most, None, kept=True), mounts=mounts, event_hooks=hooks, follow_redirects=False

@@ -22,6 +22,7 @@ __all__ = [
     "check_headers",
     "check_secrets",
     "config_secrets",
+    "live_secrets",
     "redact",
     "request_secrets",
     "shown_url",
@@ -33,9 +34,11 @@ __all__ = [
 _MIN: Final = 8
 """Shorter keys (`none`, `sk-test`) are no secrets, and would be found in ordinary words."""
 
-_SECRET_HEADER: Final = re.compile(r"auth|key|token|secret|cookie|credential|passw", re.IGNORECASE)
+_SECRET_HEADER: Final = re.compile(r"auth|key|token|secret|cookie|credential|passw|signature|^sig$", re.IGNORECASE)
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?")
+_BEGIN: Final = r"(?:(?<!\\)|(?!\\))"
+"""Of a run of backslashes only the first: else one of n takes n * n steps."""
 _SCHEME: Final = re.compile(r"^(?:bearer|basic|token|api-?key)\s+", re.IGNORECASE)
 _LOGGERS: Final = ("httpx2", "httpcore2", "anthropic", "openai")
 # These loggers may not be there yet when a client is made: their modules are imported when they are needed.
@@ -69,12 +72,12 @@ class Secrets:
         """Those of *keys* that are secrets and none of these."""
         return [key for key in keys if len(key) >= _MIN and key not in self._keys]
 
-    def cleaned(self, text: str) -> str:
-        """*text* with `***` for each key: as it is, as an URL, JSON or HTML has it, and where "…" cuts it off."""
+    def cleaned(self, text: str, instead: str = "***") -> str:
+        """*text* with *instead* for each key: as it is, as an URL, JSON or HTML has it, and where "…" cuts it off."""
         if self._patterns is None:
-            self._patterns = [re.compile("".join(map(_forms, key))) for key in self._keys]
+            self._patterns = [re.compile(_BEGIN + "".join(map(_forms, key))) for key in self._keys]
         for key, pattern in zip(self._keys, self._patterns, strict=True):
-            text = _without_start(pattern.sub("***", text), key)
+            text = _without_start(pattern.sub(lambda _: instead, text), key, instead)
         return text
 
 
@@ -92,7 +95,7 @@ def url_secrets(*urls: object) -> Iterator[str]:
     from base64 import b64encode  # for URLs that hold a password
     from urllib.parse import unquote
 
-    for user, _, password in (userinfo(url).partition(":") for url in urls):
+    for user, _, password in (found.partition(":") for found in map(userinfo, urls) if found):
         yield from (password or user, unquote(password or user))
         yield b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
 
@@ -208,23 +211,23 @@ def _forms(character: str) -> str:
     return rf"(?:{plain}|(?i:%(?:25)*{code:02x}|\\+u00{code:02x}|\\+x{code:02x}|&#0*{code};|&#x0*{code:x};))"
 
 
-def _without_start(text: str, key: str) -> str:
+def _without_start(text: str, key: str, instead: str) -> str:
     """Without the first part of *key*, where the text was cut off in the middle of it: at any of its "…"."""
     end = text.rfind("…")
     while end >= 0:
-        text = _without_start_at(text, key, end)
+        text = _without_start_at(text, key, end, instead)
         end = text.rfind("…", 0, end)
     return text
 
 
-def _without_start_at(text: str, key: str, end: int) -> str:
+def _without_start_at(text: str, key: str, end: int, instead: str) -> str:
     forms = [re.compile(_forms(character)) for character in key]
     for start in range(max(0, end - 8 * len(key)), end):
         at, size = start, 0
         while at < end and size < len(forms) and (found := forms[size].match(text, at, end)):
             at, size = found.end(), size + 1
         if size >= _MIN and (at == end or text[at] in "%\\&"):
-            return f"{text[:start]}***{text[end:]}"
+            return f"{text[:start]}{instead}{text[end:]}"
     return text
 
 
@@ -249,10 +252,14 @@ class _LogFilter:
         for name in (*names, *(f"httpcore2.{name}" for name in _LATER)):
             logging.getLogger(name).addFilter(self)  # once: it looks whether it is there
 
+    def live(self) -> list[Secrets]:
+        """Those of the clients that live."""
+        with self._lock:
+            return list(self._live)
+
     def filter(self, record: logging.LogRecord) -> bool:
         """Called by the logger, before any handler."""
-        with self._lock:
-            live = list(self._live)
+        live = self.live()
         try:
             text = clean = record.getMessage()
         except (TypeError, ValueError):
@@ -268,4 +275,6 @@ class _LogFilter:
         return True
 
 
-watch_logs: Final = _LogFilter().watch
+_FILTER: Final = _LogFilter()
+watch_logs: Final = _FILTER.watch
+live_secrets: Final = _FILTER.live

@@ -66,6 +66,9 @@ _LEARNED: Final = 16
 class Transport:
     """Sends exchanges through an SDK's client, of which there is one for each event loop."""
 
+    direct = False
+    """Whether no proxy of the environment stands between: the server is in this process."""
+
     def __init__(
         self,
         sdk: ModuleType,
@@ -216,7 +219,8 @@ class Transport:
                 "request": [self._learn],
                 "response": [partial(refuse, self._failures)],
             }
-            client = self._make_client(self._connections.http_client(self._config.max_connections, hooks))
+            most = self._config.max_connections
+            client = self._make_client(self._connections.http_client(most, hooks, direct=self.direct))
         except (ImportError, TypeError, ValueError, AttributeError, OSError, self._httpx.InvalidURL) as error:
             if isinstance(error, ProviderError):
                 raise
