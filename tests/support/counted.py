@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from penstock import Message, Options, UsageChunk
-from penstock.core.dialect import Dialect
+from penstock import ConfigError, Message, Options, Tool, UsageChunk, read_messages
+from penstock.core.dialect import Dialect, Wire
 from penstock.core.tokens import TokenMemory
 from penstock.wire.vendors import DIALECTS
 from places import CORPORA
-from recorded_requests import _CONVERTERS, HISTORY, InexpressibleError, _whole, tools_of, vendor_of
+from recorded_requests import HISTORY, vendor_of, whole
 
-WIRES: Final = {"/v1/messages": "messages", "/v1/chat/completions": "chat", "/v1/responses": "responses"}
+WIRES: Final[dict[str, Wire]] = {
+    "/v1/messages": "messages",
+    "/v1/chat/completions": "chat",
+    "/v1/responses": "responses",
+}
 # What stands in messages and tools, or says only how the answer is chosen or comes.
 _KNOWN: Final = (
     "model", "messages", "input", "instructions", "system", "tools", "stream", "stream_options", "temperature", "top_p",
@@ -26,7 +30,8 @@ _KNOWN: Final = (
 )  # fmt: skip
 # Texts in place of others that the recorder has taken out, and calls of which something is missing.
 _CUT: Final = ("<elided ", "<MASSIVE_TEXT_FOR_PROMPT_CACHING>", "'content': 'placeholder'")
-_CHANGED: Final = ("22384f6050b7757f",)  # 1,808 tokens, of 60 words: its reasoning was taken out
+# 1,808 tokens, of 60 words: its reasoning was taken out; and thoughts that went back to Mistral, which we do not send.
+_CHANGED: Final = ("22384f6050b7757f", "90972c66ba8d72ec")
 
 
 class Counted(NamedTuple):
@@ -72,7 +77,7 @@ def _counted(row: dict[str, Any]) -> Counted | None:
     usage = expect.get("usage")
     if wire is None or not request or not usage or HISTORY[wire] not in request:
         return None
-    request = _whole(request)
+    request = whole(request)
     if row["id"] in _CHANGED or any(mark in str(request) for mark in _CUT):
         return None
     given = usage_of(usage, wire)
@@ -80,17 +85,17 @@ def _counted(row: dict[str, Any]) -> Counted | None:
         return None
     vendor = vendor_of(row, wire)
     try:
-        system, messages = _CONVERTERS[wire](request, vendor)
-    except InexpressibleError:
+        read = read_messages(request, wire=wire, vendor=vendor)
+    except ConfigError:
         return None
     model = request.get("model") or row["model"] or ""
     return Counted(
-        row["id"], (row["repo"], row["path"]), vendor, wire, model, system, messages,
-        options_of(request), given.prompt_tokens, given,
+        row["id"], (row["repo"], row["path"]), vendor, wire, model, read.system_prompt, read.messages,
+        options_of(request, read.tools), given.prompt_tokens, given,
     )  # fmt: skip
 
 
-def options_of(request: Mapping[str, Any]) -> Options:
+def options_of(request: Mapping[str, Any], tools: Sequence[Tool | Mapping[str, object]]) -> Options:
     """What of a body the prompt's size and the price may hang on; the raw rest is `extra`."""
     most = next(
         (request[name] for name in ("max_tokens", "max_completion_tokens", "max_output_tokens") if request.get(name)),
@@ -103,7 +108,7 @@ def options_of(request: Mapping[str, Any]) -> Options:
     thinking, effort = extra.pop("thinking", None) or {}, extra.pop("reasoning", None) or {}
     if thinking.get("type") not in (None, "disabled") or effort.get("effort") not in (None, "none"):
         given["reasoning"] = thinking.get("budget_tokens") or "high"
-    return Options(max_tokens=most, tools=tools_of(dict(request)), service_tier=tier, extra=extra, **given)
+    return Options(max_tokens=most, tools=tools, service_tier=tier, extra=extra, **given)
 
 
 def usage_of(usage: Mapping[str, Any], wire: str) -> UsageChunk:

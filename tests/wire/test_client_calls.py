@@ -28,7 +28,8 @@ from penstock import (
 from penstock.core.client_calls import CLIENT_CALLS, is_client_tool, tool_name
 from penstock.core.cost import Meter
 from penstock.testing import anthropic_message, responses_document, responses_message
-from penstock.testing.answers import WIRES, WireName, answer, data_event, named_event
+from penstock.testing.answers import WIRES, WireName, answer
+from penstock.testing.events import data_event, named_event
 from penstock.wire.answer_reader import AnswerReader, EventDecoder
 from penstock.wire.anthropic.answer import AnthropicDecoder
 from penstock.wire.errors import response_error

@@ -149,6 +149,14 @@ def test_reading_twice_changes_nothing(text: str, wanted: str) -> None:
     assert read_arguments(text) == (wanted, None)
 
 
+def test_a_call_that_was_cut_in_a_file_full_of_quotes_is_read_at_once() -> None:
+    """As at the output limit; it took minutes, in which the whole program stood still."""
+    cut = '{"path": "a.json", "content": "' + '{\\"key\\": \\"value\\"},\\n' * 20_000
+    text, problem = read_arguments(cut)
+    assert text == cut
+    assert problem is not None
+
+
 def test_what_is_an_object_goes_back_byte_for_byte() -> None:
     """Other bytes would miss the prompt cache."""
     assert kept_arguments('{ "x" :1.0}') == '{ "x" :1.0}'

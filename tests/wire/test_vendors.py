@@ -594,6 +594,8 @@ NAMED = {
     "config/models_file.py": {OWN, "anthropic-compatible"},  # the only providers with a row of one's own
     "wire/openai/options.py": {"openai", "google", "mistral", "openrouter", "vllm", "llamacpp"},  # where a thing works
     "wire/anthropic/options.py": {"openai", "google", "mistral"},  # where a thing works
+    "histories/read.py": {"openai"},  # whose an API is, where nobody says it
+    "histories/read_chat.py": {"google", "openrouter"},  # a table too, of fields that one vendor alone has
     "__init__.py": {"openai"},  # a module's name
     "testing/__init__.py": {"openai"},  # the same
     "testing/openai.py": {"openai"},

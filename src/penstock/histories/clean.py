@@ -38,11 +38,16 @@ NoteKind: TypeAlias = Literal[
     "moved_result",
     "missing_result",
     "beginning",
+    "cache_mark",
+    "field",
+    "stored",
+    "system",
+    "unknown",
 ]
 
 
 class Note(msgspec.Struct, frozen=True):
-    """One thing that `repair` did.
+    """One thing that `repair` or `read_messages` did.
 
     kind: `empty`: an empty text or message was dropped. `unicode`: halves of surrogate pairs became U+FFFD.
         `source`: an image or a document without data and without a URL was dropped, or the URL of one that has both.
@@ -54,6 +59,10 @@ class Note(msgspec.Struct, frozen=True):
         result without a call, or a second one, was dropped. `moved_result`: a result was moved to its call.
         `missing_result`: a call without a result got one that says so. `beginning`: the history began with the
         assistant, and got a user's message in front.
+        Of `read_messages`: `cache_mark`, `field`: a mark for the cache, or fields that have no form here, were left
+        out. `stored`: a part of the history is kept at the vendor. `system`: several texts of the system prompt became
+        one. `unknown`: an item of a type that is not known goes back as it came. `reasoning`: nobody says whose it is.
+        `call_id`: a call had no id, or a result did not say of which call it is.
     place: where, in the history that was given: `messages[3].content[0]`. what: a sentence.
     """
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from operator import length_hint
 from typing import Any, ClassVar, Final, NoReturn, TypeAlias
 
 import msgspec
 
-from penstock.core.arguments import is_object, kept_arguments
+from penstock.core.arguments import UNDECODABLE, is_object, kept_arguments
 from penstock.core.dialect import Dialect
 from penstock.core.errors import InvalidRequestError
 from penstock.core.messages import (
@@ -41,7 +42,9 @@ __all__ = [
     "given_bytes",
     "merged",
     "refuse",
+    "runs",
     "set_field",
+    "system_turn",
     "to_json",
 ]
 
@@ -86,6 +89,28 @@ class _Answer(msgspec.Struct):
 
 
 _answer: Final = msgspec.json.Decoder(_Answer)
+
+
+class _Turn(msgspec.Struct):
+    role: str | None = None
+    content: str | list[msgspec.Raw] | None = None
+
+
+_turn: Final = msgspec.json.Decoder(_Turn)
+
+
+def system_turn(part: OpaquePart) -> str | list[msgspec.Raw] | None:
+    """What a message of the system's within the history says; None if the part is none."""
+    try:
+        turn = _turn.decode(part.data)
+    except UNDECODABLE:
+        return None
+    return turn.content if turn.role == "system" else None
+
+
+def runs(pieces: Sequence[Any], kind: type) -> list[tuple[bool, list[Any]]]:
+    """The pieces in order, in runs: those of *kind*, and all others."""
+    return [(is_kind, list(run)) for is_kind, run in groupby(pieces, lambda piece: type(piece) is kind)]
 
 
 class _RefusedError(Exception):

@@ -205,7 +205,7 @@ RESPONSES: list[Any] = [
         '{"role":"user","content":[{"type":"input_text","text":"a"},'
         '{"type":"input_image","image_url":"PNG_URL","detail":"auto"}]},'
         '{"type":"function_call_output","call_id":"call_2","output":"Error: broken"},'
-        '{"role":"user","content":[{"type":"input_text","text":"b"}]}',
+        '{"role":"user","content":"b"}',
         id="results and what is said stand in order",
     ),
     pytest.param(

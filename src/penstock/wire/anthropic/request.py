@@ -6,7 +6,7 @@ The fields stand in a fixed order with the messages last, so that the bytes of o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -50,6 +50,8 @@ from penstock.wire.request import (
     given_bytes,
     merged,
     refuse,
+    runs,
+    system_turn,
     to_json,
 )
 from penstock.wire.vendors import ANTHROPIC
@@ -79,6 +81,8 @@ def encode(
         body["system"] = system
     history = _History(model, dialect, options.tools, account)
     turns = [Turn(role, content) for role, content in history.walk(messages)]
+    if history.has_system:
+        turns = [apart for turn in turns for apart in _apart(turn)]
     for turn in turns:
         if turn.role == "user" and len(turn.content) > 1 and type(turn.content[0]) is not ToolResult:
             # "tool_result blocks must come before other blocks"
@@ -107,6 +111,12 @@ def encode(
         raise InvalidRequestError(f"the request cannot be written as JSON: {error}") from error
 
 
+def _apart(turn: Turn) -> Iterator[Turn]:
+    """A message, and what the system says in its midst as messages of their own."""
+    for is_turn, blocks in runs(turn.content, Turn):
+        yield from blocks if is_turn else (Turn(turn.role, blocks),)
+
+
 def _without_blank_end(turn: Turn) -> None:
     """Without the blanks at the end of words that the model is to continue: "cannot end with trailing whitespace"."""
     last = turn.content[-1]
@@ -130,6 +140,7 @@ class _History(HistoryWriter):
         self, model: Model, dialect: Dialect, tools: Sequence[Tool | Mapping[str, object]], account: str
     ) -> None:
         super().__init__(model, dialect, tools, account)
+        self.has_system = False  # whether the system says something after others have spoken
         self.marked: list[str] = []  # blocks of the vendor's own form that may hold cache marks
 
     def write_text(self, part: TextPart) -> Block:
@@ -176,8 +187,12 @@ class _History(HistoryWriter):
         wanted = self.dialect.reasoning_echo == "thinking" or part.account
         return Thinking(part.text, "") if part.text and wanted else None
 
-    def write_shown(self, part: OpaquePart) -> Block | None:
-        """What a user shows."""
+    def write_shown(self, part: OpaquePart) -> Block | Turn | None:
+        """What a user shows, or the system says after others have spoken."""
+        system = system_turn(part) if part.vendor == self.dialect.name else None
+        if system:
+            self.has_system = True
+            return Turn("system", [Text(system)] if isinstance(system, str) else list(system))
         block = self.write_opaque(part)
         if isinstance(block, msgspec.Raw):
             self.answered_by(part)

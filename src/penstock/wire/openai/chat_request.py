@@ -15,6 +15,7 @@ import msgspec
 from penstock.core.dialect import Dialect
 from penstock.core.errors import InvalidRequestError
 from penstock.core.messages import (
+    CHAT_PARTS,
     DocumentPart,
     ImagePart,
     Message,
@@ -38,6 +39,8 @@ from penstock.wire.request import (
     given_bytes,
     merged,
     refuse,
+    runs,
+    system_turn,
     to_json,
 )
 
@@ -163,6 +166,10 @@ class OpenAIHistory(HistoryWriter):
         return data_url(part) if self.has_image(part) else part.url or ""
 
 
+def _user(said: list[Any]) -> _User:
+    return _User(said[0].text if len(said) == 1 and type(said[0]) is _Text else said)
+
+
 def _digest(foreign: str, attempt: int) -> str:
     from hashlib import sha256  # for ids from elsewhere only
 
@@ -197,15 +204,12 @@ class _History(OpenAIHistory):
         self._images: list[Any] = []  # of results, which take only text
 
     def asked_turns(self, parts: Sequence[Any]) -> Iterator[Any]:
-        """Results first, each a message; then what the user says."""
-        results = [part for part in parts if type(part) is _Result]
+        """Results first, each a message; then what the user says, and the system between."""
+        yield from (part for part in parts if type(part) is _Result)
         said = [*self._images, *(part for part in parts if type(part) is not _Result)]
         self._images.clear()
-        yield from results
-        if len(said) == 1 and type(said[0]) is _Text:
-            yield _User(said[0].text)
-        elif said:
-            yield _User(said)
+        for is_system, pieces in runs(said, _System):
+            yield from pieces if is_system else (_user(pieces),)
 
     def said_turn(self, parts: Sequence[Any]) -> list[Any]:
         """The model's message; none if nothing of it can be sent."""
@@ -311,4 +315,11 @@ class _History(OpenAIHistory):
     def write_opaque(self, part: OpaquePart) -> _Text | None:
         return _Text(self.text(TextPart(part.text))) if part.text and not part.text.isspace() else None
 
-    write_shown = write_opaque
+    def write_shown(self, part: OpaquePart) -> _Text | _System | msgspec.Raw | None:
+        """What a user shows, or the system says after others have spoken."""
+        if part.vendor == self.dialect.name:
+            if type_of(part.data) in CHAT_PARTS:
+                return msgspec.Raw(self.own_block(part).encode())
+            if isinstance(system := system_turn(part), str) and system:
+                return _System(system)
+        return self.write_opaque(part)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 import msgspec
 
-from penstock.core.client_calls import CLIENT_CALLS
+from penstock.core.client_calls import CLIENT_CALLS, FUNCTION_BESIDE
 from penstock.wire.event_json import UNDECODABLE, decode, json_text, type_of
 from penstock.wire.openai.tool_calls import ItemCall
 
 __all__ = ["beside_function", "client_call"]
 
-_BESIDE: Final = ("caller", "namespace")  # of a call of a function what goes back with it
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _string = msgspec.json.Decoder(str)
 
@@ -37,7 +35,7 @@ def client_call(kind: str, raw: bytes) -> ItemCall | None:
 
 def beside_function(raw: bytes) -> str:
     """What goes back with a call of a function; empty for nothing."""
-    beside = _beside(decode(_fields, b"response.output_item.done", raw), _BESIDE)
+    beside = _beside(decode(_fields, b"response.output_item.done", raw), FUNCTION_BESIDE)
     return json_text(beside) if beside else ""
 
 

@@ -16,6 +16,7 @@ import msgspec
 from penstock.core.dialect import Dialect
 from penstock.core.errors import InvalidRequestError
 from penstock.core.messages import (
+    CHAT_PARTS,
     DocumentPart,
     ImagePart,
     Message,
@@ -79,6 +80,7 @@ class _Thought(msgspec.Struct, gc=False):
     item: msgspec.Raw
 
 
+_OTHERS = BLOCKS | CHAT_PARTS  # of the other wire
 _SAID = (_Text, _Image, _File)
 
 
@@ -112,9 +114,7 @@ def encode(
 
 
 def _asked(parts: Sequence[Any]) -> list[Any]:
-    """A user's items: what stands together in a message, in order with the rest."""
-    if len(parts) == 1 and type(parts[0]) is _Text:
-        return [_User(parts[0].text)]
+    """A user's items: what stands together in a message, in order with the rest. A text alone is the content itself."""
     items: list[Any] = []
     message: list[Any] = []
     for part in parts:
@@ -125,6 +125,9 @@ def _asked(parts: Sequence[Any]) -> list[Any]:
         if not message:
             items.append(_User(message))
         message.append(part)
+    for item in items:
+        if type(item) is _User and len(item.content) == 1 and type(item.content[0]) is _Text:
+            item.content = item.content[0].text
     return items
 
 
@@ -195,6 +198,6 @@ class _History(OpenAIHistory):
         return _Text(said.content) if isinstance(said, _Assistant) else said
 
     def write_opaque(self, part: OpaquePart) -> msgspec.Raw | _Assistant | None:
-        if part.vendor != self.dialect.name or type_of(part.data) in BLOCKS:  # of the other wire
+        if part.vendor != self.dialect.name or type_of(part.data) in _OTHERS:
             return self.write_said(TextPart(part.text)) if part.text else None
         return msgspec.Raw(self.own_block(part).encode())
