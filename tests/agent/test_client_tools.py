@@ -266,7 +266,10 @@ DEEP: Final = {
         "either": {"anyOf": [{"type": "string"}, {"type": "object", "properties": {"k": {"const": 1}}}]},
         "tree": {"$ref": "#/$defs/node"},
         "flag": {"type": "boolean"},
+        "old": {"type": "string", "nullable": True},
+        "LOUD": {"type": "STRING"},
     },
+    "patternProperties": {"^x-": {"type": "string"}},
     "required": ["n"],
     "additionalProperties": False,
     "$defs": {"node": {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}, "required": ["v"]}},
@@ -300,6 +303,10 @@ DEEP: Final = {
         pytest.param({"n": 1, "either": {"k": 2}}, "Invalid value 2, expected 1 - at `$.either.k`", id="neither"),
         pytest.param({"n": 1, "tree": {"v": 1, "next": {}}}, "required field `v` - at `$.tree.next`", id="far inside"),
         pytest.param({"n": 1, "m": 1}, "unknown field `m`; it has `n`, `x`", id="an unknown one"),
+        pytest.param({"n": 1, "x-1": "a", "old": None, "LOUD": "a"}, None, id="a pattern's name, and dialects"),
+        pytest.param({"n": 1, "x-1": 1}, "got `integer` - at `$.x-1`", id="a pattern's value"),
+        pytest.param({"n": 1, "old": 1}, "Expected `string`, got `integer` - at `$.old`", id="nullable"),
+        pytest.param({"n": 1, "LOUD": 1}, "Expected `string`, got `integer` - at `$.LOUD`", id="a type in capitals"),
     ],
 )
 def test_what_does_not_fit_is_said_with_its_path(value: object, fault: str | None) -> None:
@@ -314,6 +321,18 @@ def test_a_schema_that_refers_to_itself_without_end() -> None:
     assert misfit(1, {"$ref": "#"}) is None
     assert misfit(1, {"$ref": "#/nowhere"}) is None
     assert misfit(1, {"$ref": "https://x.test/schema"}) is None
+    itself = {"$ref": "#/$defs/a"}
+    for keyword in ("anyOf", "allOf"):
+        assert misfit({"a": [1]}, {**itself, "$defs": {"a": {keyword: [itself, itself, {"items": itself}]}}}) is None
+
+
+def test_a_deep_value_is_looked_at_once_for_each_schema() -> None:
+    """Three ways at each of its levels would be 3^50 looks."""
+    ways = [{"type": "object", "properties": {"next": {"$ref": "#"}}, "required": [name]} for name in "abc"]
+    value: object = "the end"
+    for _ in range(50):
+        value = {"next": value}
+    assert misfit(value, {"anyOf": ways}) == f"Expected `object`, got `string` - at `${'.next' * 50}`"
 
 
 @pytest.mark.anyio
@@ -340,6 +359,15 @@ def test_a_schema_that_refers_to_itself_without_end() -> None:
 async def test_a_tool_by_hand_checks_its_arguments(arguments: str, result: ToolResult) -> None:
     """Its function runs with nothing that its schema refuses."""
     assert await FunctionTool(Tool(name="f", parameters=DEEP), lambda given: given).run(arguments) == result
+
+
+@pytest.mark.anyio
+async def test_what_is_nested_deeper_than_anybody_looks_is_refused() -> None:
+    """And told like the rest."""
+    arguments = '{"n": 1, "tree": ' + '{"v": 1, "next": ' * 500 + "1" + "}" * 501
+    result = await FunctionTool(Tool(name="f", parameters=DEEP), lambda given: given).run(arguments)
+    assert result.is_error
+    assert "recursion" in str(result.content)
 
 
 @pytest.mark.anyio

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from foreign_signatures import Cat, City, Dog
 from penstock import ConfigError, FunctionTool, Tool, tool
 
 
@@ -70,6 +72,32 @@ async def test_the_function_gets_what_was_given(arguments: str, result: str) -> 
     """Nulls that only stand for what was left out are left out again; it knows its own defaults."""
     answer = await look.run(arguments)
     assert (answer.content, answer.is_error) == (result, False)
+
+
+@tool(strict=True)
+def visit(city: City, pets: list[Cat | Dog] | None = None, file: Path = Path("x")) -> str:
+    """Visit it."""
+    return f"{city!r} {pets} {file}"
+
+
+@pytest.mark.anyio
+async def test_strict_with_pydantic() -> None:
+    """The same rules for the schema, and the same way back."""
+    for node in objects(visit.definition.parameters):
+        assert (node["additionalProperties"], node["required"]) == (False, list(node["properties"]))
+    assert "'default':" not in str(visit.definition.parameters)
+    arguments = '{"city":{"name":"Ulm","people":null,"tags":null,"countryCode":"de"},"pets":null,"file":null}'
+    answer = await visit.run(arguments)
+    assert answer.content == "City(name='Ulm', people=0, tags=[], country='de') None x"
+
+
+@pytest.mark.anyio
+async def test_the_model_is_not_told_of_a_thousand_faults() -> None:
+    """The first ten of pydantic's say enough."""
+    many = '{"city":{"name":"Ulm","tags":[' + ",".join("1" * 1000) + "]}}"
+    said = str((await visit.run(many)).content)
+    assert said.count("valid string") == 10
+    assert said.endswith("`$.city.tags[9]`; and 990 more")
 
 
 @pytest.mark.anyio

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import enum
 import pickle
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 
 import anyio
@@ -209,6 +210,8 @@ async def partials(provider: BaseProvider, type_: Any, **more: Any) -> tuple[lis
             Tree(name="a", inner=[Tree(name="b")]), id="pydantic, recursive",
         ),
         pytest.param(Numbers, '{"value": [1, 2]}', Numbers([1, 2]), id="pydantic, no object"),
+        pytest.param(list[Model], '{"value": [{"name": "Paris"}]}', [Model(name="Paris")], id="pydantic, in a list"),
+        pytest.param(list[Path], '{"value": ["a/b"]}', [Path("a/b")], id="paths"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("mode", ["schema", "tool", "text"])
@@ -396,7 +399,8 @@ async def test_a_server_that_ignores_the_choice_of_tools() -> None:
 )  # fmt: skip
 async def test_what_the_model_is_told(type_: Any, text: str, why: str) -> None:
     """With the path, after the last attempt too."""
-    provider = ScriptedProvider(said(text), said(text))
+    answer = said(text, piece=1000)  # the deep one in pieces of seven takes ten seconds
+    provider = ScriptedProvider(answer, answer)
     with pytest.raises(StructuredOutputError) as caught:
         await generate_object(provider, type_, "Which?", repairs=1)
     told = provider.calls[1].messages[-1].content
@@ -522,12 +526,7 @@ class Unread:
 class NoModel(pydantic.BaseModel):
     """One without a schema."""
 
-    function: pydantic.SkipValidation[Any]
-
-    @classmethod
-    def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """What pydantic says then."""
-        raise pydantic.errors.PydanticInvalidForJsonSchema("Cannot generate a JsonSchema for function")
+    function: Callable[[], int]
 
 
 @pytest.mark.parametrize(

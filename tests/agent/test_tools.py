@@ -8,31 +8,37 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial, wraps
+from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
 import msgspec
 import pytest
+from pydantic import Field
 
+import foreign_signatures
 import signatures
+from foreign_signatures import FOREIGN, City
 from penstock import ConfigError, DocumentPart, FunctionTool, ImagePart, TextPart, Tool, ToolResult, tool
 from penstock.agent.tools import tool_table
 from signatures import SIGNATURES, Point
 
 IMAGE = ImagePart(data=b"\x89PNG", media_type="image/png")
 DOCUMENT = DocumentPart(url="https://example.org/a.pdf")
+ROWS = [*SIGNATURES, *FOREIGN]
 
 
 def made(signature: str) -> Callable[..., str]:
     """A function with that signature which says what it was given."""
-    names = dict(vars(signatures))
+    names = vars(signatures) | vars(foreign_signatures)
     exec(f"def f({signature}): return ', '.join(f'{{name}}={{value!r}}' for name, value in locals().items())", names)
     function: Callable[..., str] = names["f"]
     return function
 
 
 @pytest.mark.parametrize(
-    ("signature", "properties", "definitions"), [pytest.param(*row[:3], id=row[0]) for row in SIGNATURES]
+    ("signature", "properties", "definitions"), [pytest.param(*row[:3], id=row[0]) for row in ROWS]
 )
 def test_the_schema(signature: str, properties: dict[str, Any], definitions: dict[str, Any]) -> None:
     """An object with a property for each parameter; those without a default are required; nothing else is allowed."""
@@ -52,7 +58,7 @@ def test_the_schema(signature: str, properties: dict[str, Any], definitions: dic
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("signature", "arguments", "given"),
-    [pytest.param(row[0], *case, id=f"{row[0]}: {case[0]}") for row in SIGNATURES for case in row[3]],
+    [pytest.param(row[0], *case, id=f"{row[0]}: {case[0]}") for row in ROWS for case in row[3]],
 )
 async def test_arguments_that_fit(signature: str, arguments: str, given: str) -> None:
     """The function gets them as the types of its signature, and its own defaults for the rest."""
@@ -62,7 +68,7 @@ async def test_arguments_that_fit(signature: str, arguments: str, given: str) ->
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("signature", "arguments", "why"),
-    [pytest.param(row[0], *case, id=f"{row[0]}: {case[0]}") for row in SIGNATURES for case in row[4]],
+    [pytest.param(row[0], *case, id=f"{row[0]}: {case[0]}") for row in ROWS for case in row[4]],
 )
 async def test_arguments_that_do_not_fit(
     signature: str, arguments: str, why: str, caplog: pytest.LogCaptureFixture
@@ -73,10 +79,10 @@ async def test_arguments_that_do_not_fit(
     assert not caplog.records
 
 
-def test_there_are_sixty() -> None:
+def test_there_are_eighty() -> None:
     """The table is as long as it was promised to be, and each row has both kinds of arguments."""
-    assert len({row[0] for row in SIGNATURES}) >= 60
-    assert all(row[3] and row[4] for row in SIGNATURES)
+    assert len({row[0] for row in ROWS}) >= 80
+    assert all(row[3] and row[4] for row in ROWS)
 
 
 class Plain:
@@ -100,7 +106,7 @@ def yields(n: int) -> Iterator[int]:
     [
         pytest.param("a", "`a` has no annotation", id="no annotation"),
         pytest.param("a: int, b=1", "`b` has no annotation", id="a default is no annotation"),
-        pytest.param("a: object", "`a`: no schema", id="any object"),
+        pytest.param("a: object", "`a`: its type takes any value", id="any object"),
         pytest.param("a: Any", "`a`: its type takes any value", id="Any"),
         pytest.param("a: Any = 1", "`a`: its type takes any value", id="Any with a default"),
         pytest.param("a: Any = None", "`a`: its type takes any value", id="Any with None"),
@@ -109,20 +115,43 @@ def yields(n: int) -> Iterator[int]:
         pytest.param("*a: int", r"`\*a` can be anything", id="positional arguments"),
         pytest.param("a: int, **b: int", r"`\*\*b` can be anything", id="keyword arguments"),
         pytest.param("a: int, /", "`a` is positional-only", id="positional-only"),
-        pytest.param("a: list[object]", "`a`: no schema", id="a list of any objects"),
+        pytest.param("a: list[object]", "`a`: its type takes any value", id="a list of any objects"),
         pytest.param("a: complex", "`a`: no schema .*complex", id="a type without JSON"),
         pytest.param("a: type[int]", "`a`: no schema", id="a class"),
+        pytest.param("a: list[msgspec.msgpack.Ext]", "`a`: no schema .*Ext", id="what only msgpack has"),
         pytest.param("a: 'Callable[[], int]'", "`a`: its annotation cannot be read .*Callable", id="a name not known"),
         pytest.param("a: 'int]'", "`a`: its annotation cannot be read", id="an annotation that is no Python"),
         pytest.param("a: Circle | Point", "`a`: no schema .*tagged", id="structs that JSON cannot tell apart"),
         pytest.param("a: Point | Edit", "`a`: no schema .*dict-like", id="two objects that JSON cannot tell apart"),
         pytest.param("a: int, b: 3", "`b`", id="a value"),
+        pytest.param("a: Path | str", "`a`: no schema .*Path", id="a path or a text"),
+        pytest.param("a: Struct", "`a`: no schema .*Struct", id="a struct with a model inside"),
+        pytest.param("a: Callable", "`a`: no schema .*Callable", id="a model without a schema"),
+        pytest.param("a: int = Field(ge=1)", "`a`: write `Annotated", id="a Field for a default"),
+        pytest.param(
+            "a: Annotated[int, Field(default=1)]", "`a`: write .*default behind `=`", id="a default in a Field"
+        ),
+        pytest.param("a: Annotated[int, Field(alias='b')]", "`a`: write .* no alias", id="an alias"),
     ],
 )
 def test_what_has_no_schema_is_refused_when_it_is_made(signature: str, why: str) -> None:
     """The error names the function and the parameter."""
     with pytest.raises(ConfigError, match=f"^tool `f`: parameter {why}"):
         tool(made(signature))
+
+
+def test_a_class_that_only_the_program_has_is_for_the_context() -> None:
+    """The error says what to write; with it there is none."""
+
+    def look(word: str, db: Plain) -> str:
+        return word
+
+    with pytest.raises(
+        ConfigError, match=r"does not know the type .*Plain'>; if your program supplies it, use @tool"
+    ) as no:
+        tool(look)
+    assert no.value.message.endswith('@tool(context=("db",))')
+    assert tool(look, context="db").definition.parameters["required"] == ["word"]
 
 
 def test_a_struct_that_names_what_is_not_there() -> None:
@@ -135,7 +164,7 @@ def test_a_struct_that_names_what_is_not_there() -> None:
         """Takes a struct, below."""
 
     f.__annotations__["a"] = Local
-    with pytest.raises(ConfigError, match="tool `f`: parameter `a`: no schema can be made of it: name 'Missing'"):
+    with pytest.raises(ConfigError, match=r"parameter `a`: field `other`: its annotation cannot be read .*'Missing'"):
         tool(f)
 
 
@@ -143,7 +172,9 @@ def test_a_struct_that_names_what_is_not_there() -> None:
     ("make", "why"),
     [
         pytest.param(
-            lambda: tool(Plain.unbound), "`unbound`: parameter `self` has no annotation", id="a method of none"
+            lambda: tool(Plain.unbound),
+            "`unbound`: parameter `self` has no annotation; make .*`tool.object.method.`",
+            id="a method of none",
         ),
         pytest.param(lambda: tool(yields), "`yields`: the function yields", id="a generator"),
         pytest.param(lambda: tool(print, name="a b"), "`a b`: ", id="a builtin of a bad name"),
@@ -174,6 +205,7 @@ def test_functions_that_are_no_tools(make: Callable[[], object], why: str) -> No
             {"type": "object", "properties": {"a": {}}, "required": ["a", "b"]}, "`b` is required but", id="a lost name"
         ),
         pytest.param({"type": "object", "required": ["a"]}, "`a` is required but", id="no properties at all"),
+        pytest.param({"type": "object", "required": [["a"]]}, "is required but", id="a list is required"),
     ],
 )
 def test_a_definition_by_hand_is_checked_too(parameters: Any, why: str) -> None:
@@ -226,6 +258,15 @@ def annotated(city: Annotated[str, msgspec.Meta(description="From the annotation
     """
 
 
+def modelled(city: City, other: City, area: Annotated[City, Field(description="From the annotation.")]) -> None:
+    """Look up the weather.
+
+    Args:
+        city: From the docstring.
+        area: From the docstring.
+    """
+
+
 def prose(city: str) -> None:
     """city: its name."""
 
@@ -253,6 +294,12 @@ def silent(city: str) -> None: ...
             "Look up the weather.",
             {"city": "From the annotation.", "point": "Where."},
             id="the annotation wins over the docstring, the docstring over the type",
+        ),
+        pytest.param(
+            modelled,
+            "Look up the weather.",
+            {"city": "From the docstring.", "other": "A city.", "area": "From the annotation."},
+            id="the same with pydantic",
         ),
         pytest.param(prose, "city: its name.", {}, id="prose"),
         pytest.param(odd, ": :", {}, id="what the parser cannot read"),
@@ -331,6 +378,13 @@ async def test_what_else_is_a_function() -> None:
         pytest.param(True, "true", id="a truth"),
         pytest.param({"a": [1, None]}, '{"a":[1,null]}', id="a dictionary"),
         pytest.param(Point(1), '{"x":1,"y":0}', id="a struct"),
+        pytest.param(
+            City(name="a", countryCode="x"), '{"name":"a","people":0,"tags":[],"countryCode":"x"}', id="a model"
+        ),
+        pytest.param([Path("a"), IPv4Address("1.2.3.4")], '["a","1.2.3.4"]', id="paths and addresses"),
+        pytest.param({"p": re.compile("a+")}, '{"p":"a+"}', id="a pattern"),
+        pytest.param(ToolResult(content="a\udc80"), "a\N{REPLACEMENT CHARACTER}", id="a result of its own"),
+        pytest.param(ToolResult(content=[]), "", id="a result of nothing"),
         pytest.param([], "[]", id="an empty list"),
         pytest.param(["a", "b"], '["a","b"]', id="a list of text"),
         pytest.param(IMAGE, [IMAGE], id="one part"),

@@ -80,13 +80,15 @@ def run_tools(
     approve: Approve | None = None,
     tool_timeout: float | None = None,
     on_turn: OnTurn | None = None,
+    context: Mapping[str, object] | None = None,
 ) -> AsyncGenerator[LoopChunk, None]:
     """Call the model until it has its answer, running the tools that it calls; yield all chunks of all calls.
 
-    The calls of one turn run at the same time; their results come as ToolResultChunks, in the order of the calls. The
-    loop ends with the first answer that calls no tool, or whose stop reason is not `tool_calls`: its calls are not run,
-    as a later one was cut off, and their results say so. It goes on by itself after `pause`. It ends with
-    TurnLimitError when it may not call the model again, and when told, by `on_turn` or by leaving it.
+    The calls of one turn run at the same time; their results come as ToolResultChunks, in the order of the calls, once
+    every call of the turn has ended. The loop ends with the first answer that calls no tool, or whose stop reason is
+    not `tool_calls`: its calls are not run, as a later one was cut off, and their results say so. It goes on by itself
+    after `pause`. It ends with TurnLimitError when it may not call the model again, and when told, by `on_turn` or by
+    leaving it.
 
     messages: the history, extended in place by each whole turn. A refusal is left out, as vendors advise. Calls at its
         end that have no result are run first, so a history that was saved at any moment goes on where it was.
@@ -98,6 +100,7 @@ def run_tools(
         gets out; nothing of the turn has run then, and the history says so.
     tool_timeout: seconds that each call may take; then its result says so. A thread goes on alone, unheard.
     on_turn: called once a turn is in *messages* and before its last chunks are yielded. What it raises gets out.
+    context: what the parameters that `@tool(context=...)` names get, by name; all calls share it. More may be there.
 
     Whoever listens to the provider is told of the run, its turns and its tools.
 
@@ -110,8 +113,8 @@ def run_tools(
     check_count("max_turns", max_turns)
     if tool_timeout is not None:
         check_seconds("tool_timeout", tool_timeout)
-    table = tool_table(tools)
-    turns = _Turns(messages, table, approve, tool_timeout, on_turn)
+    table = tool_table(tools, context)
+    turns = _Turns(messages, table, context, approve, tool_timeout, on_turn)
     return Stream(_loop(provider, system_prompt, _with_tools(options, table), turns, max_turns))
 
 
@@ -165,12 +168,14 @@ class _Turns:
         self,
         messages: MutableSequence[Message],
         table: Mapping[str, FunctionTool],
+        context: Mapping[str, object] | None,
         approve: Approve | None,
         timeout: float | None,
         on_turn: OnTurn | None,
     ) -> None:
         self.messages = messages
         self._table = table
+        self._context = context
         self._approve = approve
         self._timeout = timeout
         self._on_turn = on_turn
@@ -242,7 +247,7 @@ class _Turns:
     async def _result_of(self, call: ToolCallChunk, results: list[ToolResultChunk], place: int) -> None:
         try:
             with anyio.move_on_after(self._timeout) as scope:
-                result = await self._table[call.name].run(call.arguments)
+                result = await self._table[call.name].run(call.arguments, self._context)
                 results[place] = ToolResultChunk(
                     id=call.id, name=call.name, content=result.content, is_error=result.is_error
                 )

@@ -117,7 +117,7 @@ async def generate_object(
     name: str = "answer",
     mode: Mode | None = None,
 ) -> Answer[Any]:
-    """Ask for a value of a type: any that msgspec decodes, or a model of pydantic's.
+    """Ask for a value of a type: any that msgspec decodes, or pydantic, as one of its models or a list of them.
 
     prompt: text, the parts of one message, or the history, which is left as it is.
     options: without tools of one's own, as nothing runs them here; a vendor's may be there.

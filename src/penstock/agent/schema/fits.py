@@ -6,179 +6,214 @@ do it. What a schema leaves open fits.
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from penstock.agent.schema.inliner import pointed
+
 __all__ = ["misfit"]
 
-_REF: Final = "#/"
-_DEEPEST: Final = 200  # references within references, of a schema that refers to itself
+_Fault: TypeAlias = tuple[str, str]  # what is wrong, and the path from the value that was looked at
+
 _KINDS: Final[Mapping[str, Callable[[Any], bool]]] = {
     "object": lambda value: isinstance(value, dict),
     "array": lambda value: isinstance(value, list),
     "string": lambda value: isinstance(value, str),
     "boolean": lambda value: isinstance(value, bool),
     "null": lambda value: value is None,
-    "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
     "integer": lambda value: _KINDS["number"](value) and value == value // 1,
+    "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
 }
 
 
-def misfit(value: object, schema: Mapping[str, Any]) -> str | None:
-    """What does not fit, in a sentence with the path; None if all does."""
-    return next(_Check(schema).faults(value, schema, "$", 0), None)
+def misfit(value: object, schema: Mapping[str, Any], *, patterns: bool = True) -> str | None:
+    """What does not fit, in a sentence with the path; None if all does.
+
+    patterns: whether regular expressions are tried; what does not fit a bad one can take Python for ever.
+    """
+    fault = _Check(schema, patterns).fault(value, schema)
+    return None if fault is None else f"{fault[0]} - at `${fault[1]}`"
 
 
 class _Check:
-    """One schema, for its references."""
+    """One value against one schema: holds that, for its references, and what was found at each."""
 
-    def __init__(self, root: Mapping[str, Any]) -> None:
+    def __init__(self, root: Mapping[str, Any], patterns: bool) -> None:
         self._root = root
+        self._tries = patterns
+        self._found: dict[tuple[int, int], _Fault | None] = {}
 
-    def faults(self, value: Any, schema: Any, path: str, depth: int) -> Iterator[str]:
-        """All that does not fit, in order."""
-        if schema is False:
-            yield f"it must not be there - at `{path}`"
-        if not isinstance(schema, Mapping) or depth > _DEEPEST:
-            return
-        if "$ref" in schema:
-            yield from self.faults(value, self._referred(schema["$ref"]), path, depth + 1)
-        yield from _plain(value, schema, path)
-        for each in _list(schema.get("allOf")):
-            yield from self.faults(value, each, path, depth + 1)
-        for keyword in ("anyOf", "oneOf"):
-            branches = _list(schema.get(keyword))
-            found = [next(self.faults(value, each, path, depth + 1), None) for each in branches]
-            if branches and None not in found:
-                # The branch that comes furthest says best what is wrong.
-                yield max((fault for fault in found if fault), key=_depth)
-        if isinstance(value, dict):
-            yield from self._object(value, schema, path, depth)
-        if isinstance(value, list):
-            first, rest = _list(schema.get("prefixItems")), schema.get("items", True)
-            for number, item in enumerate(value):
-                its = first[number] if number < len(first) else rest
-                yield from self.faults(item, its, f"{path}[{number}]", depth + 1)
+    def fault(self, value: Any, schema: Any) -> _Fault | None:
+        """The first thing that does not fit."""
+        if not isinstance(schema, Mapping):
+            return ("it must not be there", "") if schema is False else None
+        for keyword, operand in schema.items():
+            check = _KEYWORDS.get(keyword)
+            if check is not None and (found := check(self, value, operand, schema)) is not None:
+                return found
+        return None
 
-    def _object(self, value: dict[str, Any], schema: Mapping[str, Any], path: str, depth: int) -> Iterator[str]:
-        for name in _list(schema.get("required")):
-            if name not in value:
-                yield f"Object missing required field `{name}` - at `{path}`"
-        properties, other = schema.get("properties"), schema.get("additionalProperties", True)
-        properties = properties if isinstance(properties, Mapping) else {}
-        patterns = schema.get("patternProperties") or {}
-        for name, item in value.items():
-            if name in properties:
-                yield from self.faults(item, properties[name], f"{path}.{name}", depth + 1)
+    def reference(self, value: Any, reference: object, schema: Mapping[str, Any]) -> _Fault | None:
+        """Looked at once for each value: else schemas that refer to themselves twice take for ever."""
+        referred = self._referred(reference)
+        key = (id(value), id(referred))
+        if key not in self._found:
+            self._found[key] = None  # what is nothing but itself says nothing
+            self._found[key] = self.fault(value, referred)
+        return self._found[key]
+
+    def all_of(self, value: Any, branches: object, schema: Mapping[str, Any]) -> _Fault | None:
+        return _first(self.fault(value, each) for each in _list(branches))
+
+    def any_of(self, value: Any, branches: object, schema: Mapping[str, Any]) -> _Fault | None:
+        faults = list[_Fault]()
+        for each in _list(branches):
+            fault = self.fault(value, each)
+            if fault is None:
+                return None
+            faults.append(fault)
+        # The branch that comes furthest says best what is wrong.
+        return max(faults, key=lambda fault: fault[1].count(".") + fault[1].count("["), default=None)
+
+    def properties(self, value: Any, properties: object, schema: Mapping[str, Any]) -> _Fault | None:
+        if not isinstance(value, dict) or not isinstance(properties, Mapping):
+            return None
+        return _first(self._below(value[name], its, f".{name}") for name, its in properties.items() if name in value)
+
+    def patterns(self, value: Any, patterns: object, schema: Mapping[str, Any]) -> _Fault | None:
+        if not isinstance(value, dict) or not isinstance(patterns, Mapping):
+            return None
+        return _first(
+            self._below(item, its, f".{name}")
+            for pattern, its in patterns.items()
+            for name, item in value.items()
+            if self.found(pattern, name)
+        )
+
+    def others(self, value: Any, other: object, schema: Mapping[str, Any]) -> _Fault | None:
+        if not isinstance(value, dict):
+            return None
+        properties, patterns = (
+            each if isinstance(each, Mapping) else {} for each in map(schema.get, ("properties", "patternProperties"))
+        )
+        for name in value:
+            if name in properties or any(self.found(pattern, name) is not False for pattern in patterns):
                 continue
-            its = [each for pattern, each in patterns.items() if _found(pattern, name)]
-            if not its and other is False:
+            if other is False:
                 known = ", ".join(f"`{each}`" for each in properties)
-                yield f"Object contains unknown field `{name}`; it has {known or 'none'} - at `{path}`"
-            for each in its or [other]:
-                yield from self.faults(item, each, f"{path}.{name}", depth + 1) if each is not False else ()
+                return f"Object contains unknown field `{name}`; it has {known or 'none'}", ""
+            if (found := self._below(value[name], other, f".{name}")) is not None:
+                return found
+        return None
+
+    def first_items(self, value: Any, first: object, schema: Mapping[str, Any]) -> _Fault | None:
+        if not isinstance(value, list):
+            return None
+        pairs = enumerate(zip(value, _list(first), strict=False))
+        return _first(self._below(item, its, f"[{number}]") for number, (item, its) in pairs)
+
+    def items(self, value: Any, its: object, schema: Mapping[str, Any]) -> _Fault | None:
+        if not isinstance(value, list):
+            return None
+        begin = len(_list(schema.get("prefixItems")))
+        return _first(self._below(value[number], its, f"[{number}]") for number in range(begin, len(value)))
+
+    def found(self, pattern: str, text: str) -> bool | None:
+        """Whether a pattern is found; None for one that Python does not know, or is not to try."""
+        try:
+            return re.search(pattern, text) is not None if self._tries else None
+        except (re.error, OverflowError, RecursionError):
+            return None
+
+    def _below(self, value: Any, schema: Any, step: str) -> _Fault | None:
+        fault = self.fault(value, schema)
+        return None if fault is None else (fault[0], step + fault[1])
 
     def _referred(self, reference: object) -> Any:
         """The schema that is referred to; True, which all fits, where there is none."""
-        found: Any = self._root
-        if reference == "#":
-            return found
-        if not isinstance(reference, str) or not reference.startswith(_REF):
+        if not isinstance(reference, str) or not reference.startswith("#"):
             return True
-        for name in reference.removeprefix(_REF).split("/"):
-            key = name.replace("~1", "/").replace("~0", "~")
-            found = found.get(key) if isinstance(found, Mapping) else None
+        found = pointed(self._root, reference)
         return True if found is None else found
 
 
-def _plain(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[str]:
-    """What the keywords say that look at no part of the value."""
-    kinds = schema.get("type")
-    kinds = [kinds] if isinstance(kinds, str) else _list(kinds)
-    if kinds and not any(_KINDS.get(kind, lambda _: True)(value) for kind in kinds):
-        yield f"Expected `{' | '.join(kinds)}`, got `{_kind(value)}` - at `{path}`"
-        return
-    allowed = [schema["const"]] if "const" in schema else _list(schema.get("enum"))
-    if allowed and not any(_same(value, each) for each in allowed):
-        known = ", ".join(msgspec.json.encode(each).decode() for each in allowed[:20])
-        yield f"Invalid value {_shown(value)}, expected {known} - at `{path}`"
-    for keyword, says, measure, fits in _BOUNDS:
-        bound = schema.get(keyword)
-        size = measure(value)
-        if (
-            isinstance(bound, int | float)
-            and not isinstance(bound, bool)
-            and size is not None
-            and not fits(size, bound)
-        ):
-            yield f"Expected {says} {bound} - at `{path}`"
-    pattern = schema.get("pattern")
-    if isinstance(pattern, str) and isinstance(value, str) and not _found(pattern, value):
-        yield f"Expected text that matches {pattern!r} - at `{path}`"
+def _kind(check: _Check, value: Any, kinds: Any, schema: Mapping[str, Any]) -> _Fault | None:
+    names = [str(kind).lower() for kind in ([kinds] if isinstance(kinds, str) else _list(kinds))]
+    if not names or any(_KINDS.get(name, lambda _: True)(value) for name in names):
+        return None
+    if value is None and schema.get("nullable") is True:  # OpenAPI's word for it
+        return None
+    got = next(kind for kind, fits in _KINDS.items() if fits(value))
+    return f"Expected `{' | '.join(names)}`, got `{got}`", ""
 
 
-def _number(value: Any) -> float | int | None:
-    return value if _KINDS["number"](value) else None
-
-
-def _length(kind: type[str] | type[list[Any]] | type[dict[str, Any]]) -> Callable[[Any], int | None]:
-    return lambda value: len(value) if isinstance(value, kind) else None
-
-
-def _least(size: float, bound: float) -> bool:
-    return size >= bound
-
-
-def _most(size: float, bound: float) -> bool:
-    return size <= bound
-
-
-_BOUNDS: Final[Iterable[tuple[str, str, Callable[[Any], Any], Callable[[Any, Any], bool]]]] = (
-    ("minimum", "a number that is at least", _number, _least),
-    ("maximum", "a number that is at most", _number, _most),
-    ("exclusiveMinimum", "a number above", _number, lambda size, bound: size > bound),
-    ("exclusiveMaximum", "a number below", _number, lambda size, bound: size < bound),
-    ("minLength", "text with a length of at least", _length(str), _least),
-    ("maxLength", "text with a length of at most", _length(str), _most),
-    ("minItems", "a list with a length of at least", _length(list), _least),
-    ("maxItems", "a list with a length of at most", _length(list), _most),
-    ("minProperties", "an object with a length of at least", _length(dict), _least),
-    ("maxProperties", "an object with a length of at most", _length(dict), _most),
-)
-
-
-def _list(value: object) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else []
-
-
-def _same(value: object, other: object) -> bool:
+def _values(check: _Check, value: Any, allowed: object, schema: Mapping[str, Any]) -> _Fault | None:
     # To Python True is 1; to JSON it is not.
-    return value == other and isinstance(value, bool) == isinstance(other, bool)
-
-
-def _found(pattern: str, text: str) -> bool:
-    """Whether a pattern is found; one that Python does not know is none."""
-    try:
-        return re.search(pattern, text) is not None
-    except re.error:
-        return True
-
-
-def _kind(value: Any) -> str:
-    return next(
-        kind for kind in ("object", "array", "string", "boolean", "null", "integer", "number") if _KINDS[kind](value)
-    )
-
-
-def _depth(fault: str) -> int:
-    """How far inside the value a fault is."""
-    path = fault.rpartition("`$")[2]
-    return path.count(".") + path.count("[")
-
-
-def _shown(value: object) -> str:
+    if any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in _list(allowed)):
+        return None
+    known = ", ".join(msgspec.json.encode(each).decode() for each in _list(allowed)[:20])
     text = msgspec.json.encode(value).decode()
-    return text if len(text) <= 100 else f"{text[:100]}…"
+    shown = text if len(text) <= 100 else f"{text[:100]}…"
+    return (f"Invalid value {shown}, expected {known}", "") if known else None
+
+
+def _required(check: _Check, value: Any, names: object, schema: Mapping[str, Any]) -> _Fault | None:
+    missing = [name for name in _list(names) if name not in value] if isinstance(value, dict) else ()
+    return (f"Object missing required field `{missing[0]}`", "") if missing else None
+
+
+def _pattern(check: _Check, value: Any, pattern: object, schema: Mapping[str, Any]) -> _Fault | None:
+    if not isinstance(value, str) or not isinstance(pattern, str) or check.found(pattern, value) is not False:
+        return None
+    return f"Expected text that matches {pattern!r}", ""
+
+
+def _bound(kind: str, says: str, fits: Callable[[Any, Any], bool]) -> Callable[..., _Fault | None]:
+    """The check of a bound: of a number, or of how long something is."""
+
+    def check(_: _Check, value: Any, bound: Any, schema: Mapping[str, Any]) -> _Fault | None:
+        if not _KINDS["number"](bound) or not _KINDS[kind](value):
+            return None
+        return None if fits(value if kind == "number" else len(value), bound) else (f"Expected {says} {bound}", "")
+
+    return check
+
+
+_KEYWORDS: Final[Mapping[str, Callable[[_Check, Any, Any, Mapping[str, Any]], _Fault | None]]] = {
+    "$ref": _Check.reference,
+    "type": _kind,
+    "enum": _values,
+    "const": lambda check, value, allowed, schema: _values(check, value, [allowed], schema),
+    "allOf": _Check.all_of,
+    "anyOf": _Check.any_of,
+    "oneOf": _Check.any_of,
+    "required": _required,
+    "properties": _Check.properties,
+    "patternProperties": _Check.patterns,
+    "additionalProperties": _Check.others,
+    "prefixItems": _Check.first_items,
+    "items": _Check.items,
+    "pattern": _pattern,
+    "minimum": _bound("number", "a number that is at least", operator.ge),
+    "maximum": _bound("number", "a number that is at most", operator.le),
+    "exclusiveMinimum": _bound("number", "a number above", operator.gt),
+    "exclusiveMaximum": _bound("number", "a number below", operator.lt),
+    "minLength": _bound("string", "text with a length of at least", operator.ge),
+    "maxLength": _bound("string", "text with a length of at most", operator.le),
+    "minItems": _bound("array", "a list with a length of at least", operator.ge),
+    "maxItems": _bound("array", "a list with a length of at most", operator.le),
+    "minProperties": _bound("object", "an object with a length of at least", operator.ge),
+    "maxProperties": _bound("object", "an object with a length of at most", operator.le),
+}
+
+
+def _first(faults: Iterable[_Fault | None]) -> _Fault | None:
+    return next((fault for fault in faults if fault is not None), None)
+
+
+def _list(value: object) -> list[Any] | tuple[Any, ...]:
+    return value if isinstance(value, list | tuple) else ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-__all__ = ["REFS", "Inliner"]
+__all__ = ["REFS", "Inliner", "pointed", "references"]
 
 REFS: Final = "#/$defs/"
 """What a reference inside of a schema begins with."""
@@ -24,8 +24,12 @@ class Inliner:
 
     def __init__(self, components: Mapping[str, dict[str, Any]]) -> None:
         self._components = components
-        uses = {name: set(_references(component)) for name, component in components.items()}
-        self._recursive = {name for name in components if name in _reachable(name, uses)}
+        uses = {
+            name: {node["$ref"].removeprefix(REFS) for node in references(component)}
+            for name, component in components.items()
+        }
+        self.recursive = {name for name in components if name in _reachable(name, uses)}
+        """The components that hold themselves."""
         self._kept: set[str] = set()
 
     def schema(self, root: dict[str, Any]) -> dict[str, object]:
@@ -42,7 +46,7 @@ class Inliner:
         if not isinstance(node, dict):
             return node
         reference = node.get("$ref", "").removeprefix(REFS)
-        if reference in self._recursive:
+        if reference in self.recursive:
             self._kept.add(reference)
         elif reference:
             return self._expand(self._components[reference] | {key: node[key] for key in node if key != "$ref"})
@@ -62,14 +66,24 @@ class Inliner:
         return result
 
 
-def _references(node: Any) -> Iterator[str]:
+def references(node: Any) -> Iterator[dict[str, Any]]:
+    """Every node that refers to another."""
     if isinstance(node, dict):
-        if "$ref" in node:
-            yield node["$ref"].removeprefix(REFS)
+        if isinstance(node.get("$ref"), str):
+            yield node
         node = list(node.values())
     if isinstance(node, list):
         for item in node:
-            yield from _references(item)
+            yield from references(item)
+
+
+def pointed(root: object, path: str) -> Any:
+    """What a reference within *root* leads to, as `#/$defs/A`; None if there is none."""
+    found: Any = root
+    for name in path.split("/")[1:]:
+        key = name.replace("~1", "/").replace("~0", "~")
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
 
 
 def _reachable(start: str, uses: Mapping[str, set[str]]) -> set[str]:

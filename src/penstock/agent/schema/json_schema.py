@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 import msgspec.inspect as known
 
+from penstock.agent.schema.foreign import plain_of, text_format
 from penstock.agent.schema.inliner import REFS
 
 __all__ = ["default_of", "schema_components"]
@@ -39,7 +40,7 @@ _PAIRS: Final = (("maxProperties", "max_length"), ("minProperties", "min_length"
 def schema_components(types: Iterable[Any]) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
     """The schema of each type, and by name those of the classes in them, which the schemas refer to.
 
-    Raises TypeError for what has none, and whatever msgspec raises for a type that it does not take.
+    Of types that were checked: see type_schema.
     """
     infos = known.multi_type_info(types)
     classes: dict[Any, Any] = {}
@@ -55,7 +56,7 @@ def default_of(value: object) -> dict[str, object]:
     """The schema's keyword for a default; none for a value that has no JSON form, as a sentinel."""
     try:
         # The order of a set differs from process to process.
-        return {"default": msgspec.to_builtins(value, str_keys=True, order="deterministic")}
+        return {"default": msgspec.to_builtins(value, str_keys=True, order="deterministic", enc_hook=plain_of)}
     except (TypeError, ValueError, RecursionError):
         return {}
 
@@ -123,7 +124,7 @@ class _Maker:
             return {**(info.extra_json_schema or {}), **self._annotated(info)}
         if isinstance(info, _NAMED):
             return {"$ref": f"{REFS}{self.names[info.cls]}"}
-        return _FORMS[type(info)](self, info) if type(info) in _FORMS else self._unknown(info)
+        return _FORMS[type(info)](self, info)
 
     def component(self, info: Any) -> dict[str, Any]:
         """The schema of a class."""
@@ -135,12 +136,9 @@ class _Maker:
 
     def _annotated(self, info: Any) -> dict[str, Any]:
         inner = info.type
-        if isinstance(inner, known.CustomType) and info.extra_json_schema:
+        if isinstance(inner, known.CustomType) and text_format(inner.cls) is None:
             return {}  # it is as the annotation says
         return self.schema(inner)
-
-    def _unknown(self, info: Any) -> dict[str, Any]:
-        raise TypeError(f"type {getattr(info, 'cls', info)!r} is not supported")
 
     def _fields(self, info: Any) -> Iterator[tuple[str, dict[str, Any], bool]]:
         """Name, schema, and whether it is required."""
@@ -260,6 +258,7 @@ _FORMS: Final[Mapping[type, Callable[[_Maker, Any], dict[str, Any]]]] = {
     **dict.fromkeys(
         (known.CollectionType, known.ListType, known.SetType, known.FrozenSetType, known.VarTupleType), _Maker._items
     ),
+    known.CustomType: lambda _, info: {"type": "string", "format": text_format(info.cls)},
     known.TupleType: _Maker._tuple,
     known.DictType: _Maker._mapping,
     known.UnionType: _Maker._union,

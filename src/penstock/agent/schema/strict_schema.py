@@ -7,7 +7,8 @@ outputs, and how the SDKs of both rewrite a schema.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +17,7 @@ from penstock.agent.schema.inliner import REFS
 from penstock.core.arguments import UNDECODABLE, fixed_strings
 from penstock.core.errors import ConfigError
 
-__all__ = ["object_schema", "strict_schema", "takes_null", "unquoted", "without_nulls"]
+__all__ = ["meant", "object_schema", "strict_schema", "without_nulls"]
 
 # What says nothing about the value, or says it for people and not for the model.
 _SILENT: Final = frozenset({
@@ -26,6 +27,9 @@ _SILENT: Final = frozenset({
     *("properties", "required", "additionalProperties", "items", "prefixItems"),
 })  # fmt: skip
 _NULL: Final = {"type": "null"}
+# Exact numbers, for the types that are exact.
+_DECODE: Final = msgspec.json.Decoder(float_hook=Decimal).decode
+_ENCODE: Final = msgspec.json.Encoder(decimal_format="number").encode
 _TYPES: Final = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 
 
@@ -105,7 +109,7 @@ class _Rewriter:
         return {"properties": properties, "required": list(properties), "additionalProperties": False}
 
     def _optional(self, given: Any, path: str) -> dict[str, Any]:
-        if takes_null(given, self._definitions):
+        if _takes_null(given, self._definitions):
             return self._node(given, path)
         result = self._node(given, path, "null: left out")
         description = result.pop("description")
@@ -174,7 +178,7 @@ def _inexpressible(path: str, what: str) -> ConfigError:
     return error
 
 
-def takes_null(schema: Any, definitions: Mapping[str, Any]) -> bool:
+def _takes_null(schema: Any, definitions: Mapping[str, Any]) -> bool:
     """Whether null fits the schema."""
     if not isinstance(schema, Mapping):
         return schema is not False
@@ -184,11 +188,11 @@ def takes_null(schema: Any, definitions: Mapping[str, Any]) -> bool:
         return _is(schema, "null")
     if "$ref" in schema:
         # A definition that is nothing but itself would have no end; no type has one.
-        return takes_null(definitions.get(schema["$ref"].removeprefix(REFS), False), definitions)
+        return _takes_null(definitions.get(schema["$ref"].removeprefix(REFS), False), definitions)
     if "allOf" in schema:
-        return all(takes_null(each, definitions) for each in schema["allOf"])
+        return all(_takes_null(each, definitions) for each in schema["allOf"])
     branches = schema.get("anyOf", schema.get("oneOf"))
-    return True if branches is None else any(takes_null(each, definitions) for each in branches)
+    return True if branches is None else any(_takes_null(each, definitions) for each in branches)
 
 
 def without_nulls(value: object, schema: Mapping[str, object]) -> object:
@@ -220,53 +224,60 @@ def _pruned(value: Any, schema: Any, definitions: Mapping[str, Any]) -> Any:
         name: _pruned(item, properties.get(name, other), definitions)
         for name, item in value.items()
         if not (item is None and name not in required and name in properties)
-        or takes_null(properties[name], definitions)
+        or _takes_null(properties[name], definitions)
     }
 
 
-def unquoted(
-    value: object, schema: Mapping[str, object], decode: Callable[[str], object] = msgspec.json.decode
-) -> object:
-    """*value* with the lists and objects that models write as the JSON text of one, where the schema takes no text.
+def meant(text: str, schema: Mapping[str, object], *, nulls: bool) -> str | None:
+    """A JSON text that does not fit *schema*, as its author must have meant it; None where it says what it says.
 
-    decode: for that text.
+    Characters that were not escaped are, and lists and objects that models write as the JSON text of one are read where
+    the schema takes no text. Raises what msgspec raises.
+
+    nulls: whether it was made for the strict form of the schema, in which null is for what is left out.
     """
     definitions: Any = schema.get("$defs", {})
-    return _unquoted(value, schema, definitions, decode)
+    fixed = fixed_strings(text)
+    given = _DECODE(fixed)
+    value = _unquoted(without_nulls(given, schema) if nulls else given, schema, definitions)
+    return None if value == given and fixed == text else _ENCODE(value).decode()
 
 
-def _unquoted(value: Any, schema: Any, definitions: Mapping[str, Any], decode: Callable[[str], object]) -> Any:
+def _unquoted(value: Any, schema: Any, definitions: Mapping[str, Any]) -> Any:
     if isinstance(value, str):
         kind = {"[": "array", "{": "object"}.get(value.lstrip()[:1], "")
         if not kind or not any(_branches(schema, definitions, kind)) or any(_branches(schema, definitions, "string")):
             return value
         try:
-            value = decode(fixed_strings(value))
+            value = _DECODE(fixed_strings(value))
         except UNDECODABLE:
             return value
     if isinstance(value, list):
         lists = list(_branches(schema, definitions, "array"))
         rest = lists[0].get("items", {}) if len(lists) == 1 else {}
-        return [_unquoted(item, rest, definitions, decode) for item in value]
+        return [_unquoted(item, rest, definitions) for item in value]
     if not isinstance(value, dict):
         return value
     objects = list(_branches(schema, definitions, "object"))
     fitting = objects[0] if len(objects) == 1 else next((each for each in objects if _fits(value, each)), {})
     properties, other = fitting.get("properties", {}), fitting.get("additionalProperties", {})
-    return {name: _unquoted(item, properties.get(name, other), definitions, decode) for name, item in value.items()}
+    return {name: _unquoted(item, properties.get(name, other), definitions) for name, item in value.items()}
 
 
 def _branches(schema: Any, definitions: Mapping[str, Any], kind: str) -> Iterator[Mapping[str, Any]]:
-    """The schemas of objects, or of lists, that a value may fit."""
-    if not isinstance(schema, Mapping):
-        return
-    if "$ref" in schema:
-        yield from _branches(definitions.get(schema["$ref"].removeprefix(REFS)), definitions, kind)
-    elif _is(schema, kind):
-        yield schema
-    for keyword in ("anyOf", "oneOf", "allOf"):
-        for branch in schema.get(keyword, ()):
-            yield from _branches(branch, definitions, kind)
+    """The schemas of objects, or of lists, that a value may fit; each once, as they may refer to each other."""
+    waiting, seen = [schema], set[int]()
+    while waiting:
+        node = waiting.pop(0)
+        if not isinstance(node, Mapping) or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if "$ref" not in node and _is(node, kind):
+            yield node
+        further = [definitions.get(str(node["$ref"]).removeprefix(REFS))] if "$ref" in node else []
+        for keyword in ("anyOf", "oneOf", "allOf"):
+            further += node[keyword] if isinstance(node.get(keyword), list | tuple) else ()
+        waiting[:0] = further
 
 
 def _fits(value: Mapping[str, Any], schema: Mapping[str, Any]) -> bool:

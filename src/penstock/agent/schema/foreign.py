@@ -1,0 +1,111 @@
+"""Types that msgspec does not know: pydantic's, and what Python itself reads from text, as paths.
+
+pydantic is imported once a type of its own is seen, so by those who have it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePath
+from typing import Any, Final, get_origin
+
+import msgspec
+
+from penstock.agent.schema.inliner import REFS
+from penstock.core.errors import ConfigError
+
+__all__ = ["UNKNOWN_TYPE", "PydanticType", "explained", "is_pydantics", "object_of", "plain_of", "text_format"]
+
+UNKNOWN_TYPE: Final = (TypeError, ValueError, RuntimeError, NameError, AttributeError)
+"""What msgspec and pydantic raise for a type that they do not take; pydantic's own errors are some of these."""
+
+_MOST_FAULTS: Final = 10  # of one value that the model is told
+_LONGEST: Final = 1000  # characters of a fault: a validator may quote all of the value
+
+
+def text_format(cls: Any) -> str | None:
+    """The `format` of the text that a class is made of, as pydantic has it too; None for any other class."""
+    if isinstance(cls, type) and issubclass(cls, PurePath):
+        return "path"
+    if cls is re.Pattern:
+        return "regex"
+    if getattr(cls, "__module__", "") == "ipaddress":
+        return str(cls.__name__).lower().removesuffix("address")
+    return None
+
+
+def object_of(type_: Any, value: object) -> object:
+    """msgspec's hook for decoding. Raises ValueError for what does not fit; msgspec adds the path."""
+    if not isinstance(value, str):
+        raise TypeError(f"Expected `str`, got `{type(value).__name__}`")
+    if get_origin(type_) is not re.Pattern and type_ is not re.Pattern:
+        return type_(value)
+    try:
+        return re.compile(value)
+    except re.error as error:
+        raise ValueError(f"no regular expression: {error}") from error
+
+
+def plain_of(value: Any) -> object:
+    """msgspec's hook for encoding. Raises TypeError for what has no JSON form."""
+    if isinstance(value, re.Pattern):
+        return value.pattern
+    if text_format(type(value)) is not None:
+        return str(value)
+    if hasattr(value, "__pydantic_serializer__"):
+        return value.__pydantic_serializer__.to_python(value, mode="json", by_alias=True)
+    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
+
+
+def is_pydantics(thing: object) -> bool:
+    """Whether a class, or what stands in `Annotated`, is one that only pydantic understands."""
+    if hasattr(thing, "__get_pydantic_core_schema__") or "__pydantic_core_schema__" in getattr(thing, "__dict__", ()):
+        return True
+    return type(thing).__module__.partition(".")[0] in ("pydantic", "annotated_types")
+
+
+class PydanticType:
+    """A type that pydantic decodes. Raises ConfigError, which begins with *where*, for one without a schema.
+
+    prefix: of the names by which its schema refers to `components`.
+    """
+
+    def __init__(self, type_: Any, where: str, prefix: str = "") -> None:
+        import pydantic
+
+        self.is_class = isinstance(type_, type)
+        self._error = pydantic.ValidationError
+        try:
+            adapter = pydantic.TypeAdapter[Any](type_)
+            self.schema = adapter.json_schema(ref_template=f"{REFS}{prefix}{{model}}")
+        except UNKNOWN_TYPE as error:
+            said = str(error).partition("\n")[0].partition(". ")[0]  # then comes advice
+            raise ConfigError(f"{where}: no schema can be made of it: {said}") from error
+        self.components = {f"{prefix}{name}": each for name, each in self.schema.pop("$defs", {}).items()}
+        self._decode = adapter.validate_json
+
+    def decode(self, text: str | bytes, path: str = "$") -> Any:
+        """The value that a JSON text is. Raises msgspec's ValidationError, with the path, and what validators raise."""
+        try:
+            return self._decode(text)
+        except self._error as error:
+            raise msgspec.ValidationError(explained(error, path)) from error
+
+
+def explained(error: Any, path: str = "$") -> str:
+    """What does not fit, in one line with the path, which is what *path* says where the error knows none."""
+    if hasattr(error, "error_count"):  # pydantic's, with a list of all that is wrong
+        faults = error.errors(include_url=False, include_input=False, include_context=False)
+        listed = [f"{each['msg']} - at `{path}{_path(each['loc'])}`" for each in faults]
+        more = [f"and {len(listed) - _MOST_FAULTS} more"] if len(listed) > _MOST_FAULTS else []
+        return " ".join("; ".join([*listed[:_MOST_FAULTS], *more]).split())
+    # jsonschema's errors have both; their text is a page.
+    said = str(getattr(error, "message", error)).strip().partition("\n")[0] or type(error).__name__
+    path = getattr(error, "json_path", path)
+    if len(said) > _LONGEST:
+        said = f"{said[: _LONGEST // 2]} … {said[-_LONGEST // 2 :]}"
+    return said if " - at `" in said else f"{said} - at `{path}`"
+
+
+def _path(places: tuple[str | int, ...]) -> str:
+    return "".join(f"[{place}]" if isinstance(place, int) else f".{place}" for place in places)
