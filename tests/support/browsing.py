@@ -40,8 +40,11 @@ class Visit(NamedTuple):
     """The addresses that the page asked for, whatever their host."""
 
 
-def visit(page: Path, folder: Path, *options: str) -> Visit:
-    """The page in Chromium with a profile in *folder*; skips where there is none."""
+def visit(page: Path | str, folder: Path, *options: str) -> Visit:
+    """The page in Chromium with a profile in *folder*; skips where there is none.
+
+    page: a file, which may ask nobody, or the address of one that a server on 127.0.0.1 has, which may ask that.
+    """
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed: apt-get install chromium")
     with _listening() as (port, asked):
@@ -50,10 +53,10 @@ def visit(page: Path, folder: Path, *options: str) -> Visit:
             *_OPTIONS,
             f"--user-data-dir={folder / 'profile'}",
             f"--proxy-server=127.0.0.1:{port}",
-            "--proxy-bypass-list=<-loopback>",
+            *(() if isinstance(page, str) else ("--proxy-bypass-list=<-loopback>",)),
             *options,
             "--dump-dom",
-            page.absolute().as_uri(),
+            page if isinstance(page, str) else page.absolute().as_uri(),
         ]
         ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     return Visit(ran.stdout, [line for line in ran.stderr.splitlines() if "CONSOLE" in line], asked)
