@@ -7,15 +7,21 @@ client; building a provider does.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from penstock.agent.blocking import BlockingProvider as BlockingProvider
+    from penstock.agent.blocking import BlockingStream as BlockingStream
+    from penstock.agent.blocking import blocking as blocking
     from penstock.agent.collect import Collector as Collector
     from penstock.agent.collect import Reply as Reply
     from penstock.agent.collect import coalesce as coalesce
     from penstock.agent.collect import collect as collect
     from penstock.agent.collect import generate_text as generate_text
     from penstock.agent.collect import text_of as text_of
+    from penstock.agent.mcp.tools import McpTool as McpTool
+    from penstock.agent.mcp.tools import mcp_tools as mcp_tools
     from penstock.agent.run_tools import LoopChunk as LoopChunk
     from penstock.agent.run_tools import ToolResultChunk as ToolResultChunk
     from penstock.agent.run_tools import run_tools as run_tools
+    from penstock.agent.sse import to_sse as to_sse
     from penstock.agent.structured import Answer as Answer
     from penstock.agent.structured import Partial as Partial
     from penstock.agent.structured import generate_object as generate_object
@@ -92,11 +98,13 @@ if TYPE_CHECKING:
     from penstock.core.tokens import TokenCount as TokenCount
     from penstock.core.tokens import estimate_tokens as estimate_tokens
     from penstock.histories import Note as Note
+    from penstock.histories import ReadHistory as ReadHistory
     from penstock.histories import Repaired as Repaired
     from penstock.histories import dump_messages as dump_messages
     from penstock.histories import fit as fit
     from penstock.histories import fit_with_summary as fit_with_summary
     from penstock.histories import load_messages as load_messages
+    from penstock.histories import read_messages as read_messages
     from penstock.histories import repair as repair
     from penstock.middleware.cache_watch.events import BlockChange as BlockChange
     from penstock.middleware.cache_watch.events import CacheMiss as CacheMiss
@@ -111,8 +119,11 @@ else:
     __all__, _find, __dir__ = import_late(
         __name__,
         {
+            "agent.blocking": ("BlockingProvider", "BlockingStream", "blocking"),
             "agent.collect": ("Collector", "Reply", "coalesce", "collect", "generate_text", "text_of"),
+            "agent.mcp.tools": ("McpTool", "mcp_tools"),
             "agent.run_tools": ("LoopChunk", "ToolResultChunk", "run_tools"),
+            "agent.sse": ("to_sse",),
             "agent.structured": ("Answer", "Partial", "generate_object", "stream_object"),
             "agent.tools": ("FunctionTool", "ToolResult", "tool"),
             "config.catalog": ("catalog",),
@@ -187,7 +198,17 @@ else:
             "core.provider": ("BaseProvider",),
             "core.scope": ("run", "tags"),
             "core.tokens": ("TokenCount", "estimate_tokens"),
-            "histories": ("Note", "Repaired", "dump_messages", "fit", "fit_with_summary", "load_messages", "repair"),
+            "histories": (
+                "Note",
+                "ReadHistory",
+                "Repaired",
+                "dump_messages",
+                "fit",
+                "fit_with_summary",
+                "load_messages",
+                "read_messages",
+                "repair",
+            ),
             "middleware.cache_watch.events": ("BlockChange", "CacheMiss"),
             "middleware.cache_watch.watch": ("CacheWatch",),
             "providers.anthropic": ("AnthropicProvider",),
