@@ -211,15 +211,17 @@ async def test_ten_turns_that_read_and_edit_files(wire: ThreeWire, capsys: pytes
 
 
 async def test_it_runs_as_it_stands_in_the_readme(tmp_path: Path, anyio_backend: str) -> None:
-    """As a script, in a folder, with what is asked on its command line."""
+    """As a script, in a folder, with what is asked on its command line; a models.json names a model `demo`."""
     if anyio_backend != "asyncio":
         pytest.skip("the script chooses its loop itself")
     folder = tmp_path / "project"
     lay_out(folder)
     model = ScriptedModel()
     async with Emulator(model) as emulator:
-        environment = {"ANTHROPIC_API_KEY": "sk-none", "ANTHROPIC_BASE_URL": emulator.url}
-        environment["HOME"] = str(tmp_path)
+        config = {"modelId": "claude-sonnet-5-5", "apiKey": "sk-none", "baseUrl": emulator.url}
+        models = {"active": "demo", "models": {"demo": {"provider": "anthropic", "providerConfig": config}}}
+        (tmp_path / "models.json").write_bytes(msgspec.json.encode(models))
+        environment = {"PENSTOCK_MODELS": str(tmp_path / "models.json"), "HOME": str(tmp_path)}
         environment["PYTHONPATH"] = str(Path(penstock.__file__).parent.parent)  # the one that is tested
         command = [sys.executable, "-W", "error", str(ROOT / "tests" / "support" / "agent.py"), *REQUESTS]
         done = await anyio.run_process(command, env=environment, cwd=folder, check=False)

@@ -38,5 +38,5 @@ async def agent(provider: Metered, folder: Path, history: list[Message], request
 
 
 if __name__ == "__main__":
-    metered = Metered(open_provider(), Path.home() / "spend.db")
+    metered = Metered(open_provider("demo"), Path.home() / "spend.db")  # with a key: "sonnet", "gpt"
     asyncio.run(agent(metered, Path(), [], sys.argv[1:] or ["What is in this folder?"]))

@@ -10,10 +10,11 @@ from typing import Final
 
 import msgspec
 
-from penstock.core.models import ModelEntry, ModelInfo, ModelsConfig, ModelsFile, ProviderConfig
+from penstock.core.dialect import Dialect
+from penstock.core.models import ModelEntry, ModelInfo, ModelsConfig, ModelsFile
 from penstock.wire.vendors import DIALECTS
 
-__all__ = ["PROVIDERS", "catalog", "find_entry", "known_info", "needs_key", "own_url", "own_variables"]
+__all__ = ["PROVIDERS", "catalog", "known_info", "needs_key", "own_url", "own_variables"]
 
 PROVIDERS: Final = tuple(DIALECTS)
 """What `provider` can be in models.json."""
@@ -23,18 +24,23 @@ _DATED: Final = re.compile(r"[-@]\d{8}$|-\d{4}-\d\d-\d\d$|-latest$")
 
 def own_url(provider: str) -> str | None:
     """The usual address of a provider; None where each user has one of his own."""
-    return DIALECTS[provider].base_url
+    return _row(provider).base_url
 
 
 def own_variables(provider: str) -> Sequence[str]:
     """The environment variables that may hold a provider's key; empty for servers that need none."""
-    return DIALECTS[provider].key_variables
+    return _row(provider).key_variables
 
 
 def needs_key(provider: str) -> bool:
     """Whether a provider is asked with a key always; local servers are asked with one where it is given."""
-    row = DIALECTS[provider]
+    row = _row(provider)
     return row.needs_key if row.needs_key is not None else bool(row.key_variables)
+
+
+def _row(provider: str) -> Dialect:
+    """The row of a provider; of one that has none, one that says nothing of it."""
+    return DIALECTS.get(provider) or Dialect(name=provider, key_variables=())
 
 
 @cache
@@ -49,15 +55,6 @@ def catalog() -> ModelsConfig:
         complete = msgspec.structs.replace(found, model_info=info)
         models[alias] = msgspec.structs.replace(entry, provider_config=complete)
     return ModelsConfig(active=plain.active, models=models)
-
-
-def find_entry(config: ModelsConfig, name: str) -> ModelEntry | None:
-    """The entry of an alias, the file's before the catalogue's; or one made up for `PROVIDER/MODEL-ID`."""
-    entry = config.models.get(name) or catalog().models.get(name)
-    provider, _, model_id = name.partition("/")
-    if entry is None and model_id and provider in PROVIDERS:
-        return ModelEntry(provider=provider, provider_config=ProviderConfig(model_id=model_id))
-    return entry
 
 
 def known_info(provider: str, model_id: str, models: Mapping[str, ModelEntry]) -> ModelInfo | None:

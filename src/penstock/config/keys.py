@@ -9,12 +9,15 @@ from typing import Final
 
 from penstock.config.mistakes import mistake
 from penstock.core.validation import near
+from penstock.wire.vendors import DIALECTS
 
-__all__ = ["VARIABLE", "key_value"]
+__all__ = ["VARIABLE", "key_value", "misspelt_keys"]
 
 VARIABLE: Final = re.compile(r"\$\{([A-Za-z_]\w*)\}")
 """An environment variable in a key."""
 _BARE: Final = re.compile(r"\$[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
+# The words for a key at the end of a variable's name.
+_KEY_WORDS: Final = re.compile(r"(?:_?(?:API|AUTH|SECRET|ACCESS))?_?(?:KEY|TOKEN)S?$")
 
 
 def key_value(text: str, file: Path | None, where: str) -> str:
@@ -35,6 +38,33 @@ def key_value(text: str, file: Path | None, where: str) -> str:
     if "${" in VARIABLE.sub("", text):
         raise mistake(file, where, "expected the name of an environment variable between `${` and `}`")
     return VARIABLE.sub(value, text)
+
+
+def misspelt_keys() -> dict[str, str]:
+    """Variables of the environment that nobody reads but that look like a vendor's key, each with the right name.
+
+    A vendor whose own variable is set has none. Values are not looked at, but for being there.
+    """
+    from difflib import get_close_matches
+
+    rows = [row.key_variables for row in DIALECTS.values() if row.key_variables]
+    read = {name for names in rows for name in names} | {"ANTHROPIC_AUTH_TOKEN"}
+    missing = {_vendor(names[0]): names[0] for names in rows if not any(map(os.environ.get, names))}
+    if os.environ.get("ANTHROPIC_AUTH_TOKEN"):
+        missing.pop("ANTHROPIC", None)
+    found = {}
+    for name, value in os.environ.items():
+        vendor = _vendor(name)
+        if not value or name in read or vendor == name.upper().replace("_", ""):
+            continue
+        if near_ones := get_close_matches(vendor, missing, 1, cutoff=0.85):
+            found[name] = missing[near_ones[0]]
+    return found
+
+
+def _vendor(variable: str) -> str:
+    """What is left of a variable's name without the words for a key: all of it where there are none."""
+    return _KEY_WORDS.sub("", variable.upper()).replace("_", "")
 
 
 def _from_keyring(text: str, file: Path | None, where: str) -> str:

@@ -9,12 +9,13 @@ from typing import Any, Final
 
 import msgspec
 
-from penstock.config.catalog import PROVIDERS, catalog, find_entry
+from penstock.config.catalog import PROVIDERS, catalog
+from penstock.config.factories import OWN, is_plugin
 from penstock.config.mistakes import explained, mistake, quoted
 from penstock.config.replacing import replace_file
 from penstock.config.trust import judge, trust
 from penstock.core.errors import ConfigError
-from penstock.core.models import ModelEntry, ModelsConfig, ModelsFile
+from penstock.core.models import ModelEntry, ModelsConfig, ModelsFile, ProviderConfig
 from penstock.core.validation import near
 from penstock.wire.vendors import DIALECTS, completed
 
@@ -22,13 +23,13 @@ __all__ = [
     "FILE_NAME",
     "check_entry",
     "check_fallback",
+    "entry_of",
     "find_models_file",
     "ledger_path",
     "load_models",
     "models_schema",
     "read_models_file",
     "save_models",
-    "unknown_alias",
 ]
 
 FILE_NAME: Final = "models.json"
@@ -202,30 +203,31 @@ def _checked(plain: ModelsFile, file: Path) -> ModelsConfig:
         except ConfigError as error:
             raise mistake(file, f"$.budgets[{place}]", str(error)) from None
     if config.active not in config.models and config.active not in catalog().models:
-        raise unknown_alias(config, config.active, "$.active")
+        raise _unknown_alias(config, config.active, "$.active")
     return config
 
 
 def check_entry(entry: ModelEntry, file: Path | None, alias: str) -> None:
     """A known provider, with a wire that it has and an address. Raises ConfigError."""
     provider, config, where = entry.provider, entry.provider_config, f"$.models.{alias}"
-    if provider not in PROVIDERS:
-        said = (
-            f"unknown provider {quoted(provider)}, expected one of: {', '.join(PROVIDERS)}{near(provider, PROVIDERS)}"
-        )
+    if provider not in PROVIDERS and not is_plugin(provider):
+        known = (*PROVIDERS, *OWN)
+        said = f"unknown provider {quoted(provider)}, expected one of: {', '.join(known)}{near(provider, known)}"
         raise mistake(file, f"{where}.provider", said)
+    if entry.dialect is not None and not provider.endswith(_OWN):
+        said = "only the providers openai-compatible and anthropic-compatible take a dialect of their own"
+        raise mistake(file, f"{where}.dialect", said)
+    if provider not in PROVIDERS:
+        return
     row = DIALECTS[provider]
     if entry.dialect is not None:
-        if not provider.endswith(_OWN):
-            said = "only the providers openai-compatible and anthropic-compatible take a dialect of their own"
-            raise mistake(file, f"{where}.dialect", said)
         row = completed(entry.dialect, provider)
         if not set(row.wires) <= set(DIALECTS[provider].wires):
-            known = ", ".join(DIALECTS[provider].wires)
-            raise mistake(file, f"{where}.dialect.wires", f"{provider} has {known}, found {', '.join(row.wires)}")
+            wires = ", ".join(DIALECTS[provider].wires)
+            raise mistake(file, f"{where}.dialect.wires", f"{provider} has {wires}, found {', '.join(row.wires)}")
     if config.wire is not None and config.wire not in row.wires:
-        known = ", ".join(row.wires)
-        raise mistake(file, f"{where}.providerConfig.wire", f"{provider} has no wire {config.wire!r}, expected {known}")
+        wires = ", ".join(row.wires)
+        raise mistake(file, f"{where}.providerConfig.wire", f"{provider} has no wire {config.wire!r}, expected {wires}")
     if row.base_url is None and config.base_url is None:
         with_version = "" if "messages" in row.wires else ", with its /v1"
         raise mistake(file, f"{where}.providerConfig.baseUrl", f"{provider} has no usual one: give it{with_version}")
@@ -237,28 +239,44 @@ def check_fallback(config: ModelsConfig, alias: str) -> None:
     seen = 0
     while waiting:
         name, before = waiting.pop()
-        entry = find_entry(config, name)
+        fallback = entry_of(config, name).fallback
         where = f"$.models.{name}.fallback"
-        fallback = () if entry is None else entry.fallback
         for place, other in enumerate(fallback):
             if other in before:
                 way = " -> ".join((*before, other))
                 raise mistake(config.source, f"{where}[{place}]", f"{quoted(other)} falls back on itself: {way}")
             if other in fallback[:place]:
                 raise mistake(config.source, f"{where}[{place}]", f"{quoted(other)} stands there twice")
-            if find_entry(config, other) is None:
-                raise unknown_alias(config, other, f"{where}[{place}]")
+            entry_of(config, other, f"{where}[{place}]")
             waiting.append((other, (*before, other)))
         seen += len(fallback)
         if seen > _MOST_FALLBACKS:
             raise mistake(config.source, where, f"{quoted(alias)} falls back on more than {_MOST_FALLBACKS} models")
 
 
-def unknown_alias(config: ModelsConfig, alias: str, where: str = "$.models") -> ConfigError:
+def entry_of(config: ModelsConfig, alias: str, where: str | None = None) -> ModelEntry:
+    """The entry of an alias, the file's before the catalogue's; or one made up for `PROVIDER/MODEL-ID`.
+
+    where: the place in the file that names it; None for one that is asked for. Raises ConfigError for one that nobody
+    knows.
+    """
+    entry = config.models.get(alias) or catalog().models.get(alias)
+    if entry is not None:
+        return entry
+    provider, _, model_id = alias.partition("/")
+    if not (model_id and (provider in PROVIDERS or is_plugin(provider))):
+        raise _unknown_alias(config, alias, where)
+    return ModelEntry(provider=provider, provider_config=ProviderConfig(model_id=model_id))
+
+
+def _unknown_alias(config: ModelsConfig, alias: str, where: str | None) -> ConfigError:
     """The error for an alias that nobody knows, with what to write instead."""
     provider, slash, model_id = alias.partition("/")
     said = f"no model has the alias {quoted(alias)}"
-    if not alias and where == "$.models":
+    is_asked = where is None
+    if is_asked and config.source is not None:
+        where = "$.models"
+    if not alias and is_asked:
         return mistake(config.source, where, f"{said}: leave it out for the active model")
     if provider in PROVIDERS and not model_id:
         why = "the model is missing after the slash" if slash else f"{provider} is a provider"

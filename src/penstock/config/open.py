@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from penstock.config.catalog import catalog, find_entry, known_info
+from penstock.config.catalog import PROVIDERS, catalog, known_info
+from penstock.config.factories import find_factory
 from penstock.config.keys import key_value
 from penstock.config.mistakes import mistake
-from penstock.config.models_file import check_entry, check_fallback, ledger_path, load_models, unknown_alias
+from penstock.config.models_file import check_entry, check_fallback, entry_of, ledger_path, load_models
 from penstock.config.trust import tamed
 from penstock.core.models import ModelEntry, ModelInfo, ModelsConfig
 from penstock.core.provider import BaseProvider
@@ -32,6 +33,8 @@ def open_provider(
     """The provider of a model: *alias* in models.json, else in the packaged catalogue; None for the active one.
 
     What neither knows may be a provider and a model's id, as in `ollama/qwen3:8b` or `openrouter/openai/gpt-oss-120b`.
+    `demo` is no model but an emulator in this process, at pretended prices; `demo/chat` and `demo/responses` are the
+    same over OpenAI's APIs.
     models: a config, or the path of a file; None for what `load_models` finds. Without a `modelInfo` of its own a
     model has that of the catalogue; what the catalogue does not know either is unknown.
     listener: called with each event of `penstock.middleware`: of each request, also to the models it falls back on, and
@@ -55,9 +58,7 @@ def resolve(alias: str | None = None, *, models: ModelsConfig | str | os.PathLik
     if config.untrusted is not None:
         raise mistake(config.source, None, config.untrusted)
     name = config.active if alias is None else alias
-    entry = find_entry(config, name)
-    if entry is None:
-        raise unknown_alias(config, name)
+    entry = entry_of(config, name)
     where = f"$.models.{name}"
     check_entry(entry, config.source, name)
     if config.found:
@@ -109,6 +110,8 @@ def _bare(config: ModelsConfig, entry: ModelEntry) -> BaseProvider:
             own = known_info(entry.provider, model_id, catalog().models)
         return own
 
+    if entry.provider not in PROVIDERS:
+        return find_factory(entry.provider)(entry)
     asked = known_info(entry.provider, entry.provider_config.model_id, catalog().models)
     dialect = entry.dialect or entry.provider
     if "messages" in DIALECTS[entry.provider].wires:

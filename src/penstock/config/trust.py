@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from penstock.config.catalog import PROVIDERS, needs_key, own_url, own_variables
+from penstock.config.factories import OWN
 from penstock.config.keys import VARIABLE
 from penstock.config.mistakes import mistake
 from penstock.config.replacing import replace_file
@@ -158,7 +159,7 @@ def _is_default(field: msgspec.structs.FieldInfo, value: object) -> bool:
 
 def _harmless(name: str, entry: ModelEntry) -> bool:
     """Whether the value of a judged field sends nothing anywhere but where the provider's own key belongs."""
-    if entry.provider not in PROVIDERS:
+    if entry.provider not in PROVIDERS and entry.provider not in OWN:
         return False
     if name == "provider":  # it has an address of its own, or a baseUrl, which is judged by itself
         return True

@@ -1,4 +1,7 @@
-"""A stand-in for a model: it repeats what it is asked, and it counts and caches as the vendors' servers do.
+"""A stand-in for a model: deterministic, on three wires, and it counts and caches as the vendors' servers do.
+
+It repeats what it is asked, calls the tools that the words ask for, fits the schema that is asked for, and thinks if it
+is told to: see `penstock.testing.demo.saying`.
 
 Anthropic's cache follows wire rules that matter to a caller: entries are written only at marks, are looked for at most
 20 positions back from each, and need a least length. What it does not do is expire.
@@ -6,44 +9,46 @@ Anthropic's cache follows wire rules that matter to a caller: entries are writte
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Final, Protocol
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from penstock.testing.anthropic import anthropic_error, anthropic_events
-from penstock.testing.demo.openai import OpenAIDemo
+from penstock.testing.anthropic import anthropic_count, anthropic_error, anthropic_events
+from penstock.testing.demo.asked import asked
+from penstock.testing.demo.openai import OpenAIDemo, call_id
+from penstock.testing.demo.saying import Said, say, tokens_of
 from penstock.testing.emulator import Pause, Request, ServerReply, Step
+from penstock.testing.events import json_reply
+from penstock.testing.openai import openai_count
 
 __all__ = ["DemoModel"]
 
+_Writer: TypeAlias = Callable[[Mapping[str, Any], Said], Iterator[bytes] | bytes]
+"""How one endpoint writes an answer to a request's body: as events, or as one document."""
 _LOOK_BACK: Final = 20
+_UNREADABLE: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What comes of a schema, or a message, that is none: a vendor refuses it."""
 _RUNS: Final = ("tool_use", "tool_result")
-_LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
-
-
-class _Answer(Protocol):
-    """How one endpoint writes an answer: as events, or as one document. cut: the words are not all of it."""
-
-    def __call__(self, body: Mapping[str, Any], words: Sequence[str], *, cut: bool) -> Iterator[bytes] | bytes: ...
 
 
 class DemoModel:
     """A reply for every request to a model; give it to an Emulator. Its caches live as long as it does.
 
     Paths that end in `/v1/messages` are Anthropic's, in `/chat/completions` and `/responses` OpenAI's: see
-    `penstock.testing.demo.openai` for how those are cached. A request without `stream` gets one JSON document.
+    `penstock.testing.demo.openai` for how those are cached. A request without `stream` gets one JSON document. Two more
+    count a prompt: `/v1/messages/count_tokens` and `/responses/input_tokens`.
 
-    min_cache_tokens: the shortest prefix that it caches. pause: seconds between the words of an answer.
+    min_cache_tokens: the shortest prefix that it caches. pause: seconds between the pieces of an answer.
     """
 
     def __init__(self, *, min_cache_tokens: int = 16, pause: float = 0.0) -> None:
         self._min = min_cache_tokens
         self._pause = pause
         self._entries: set[bytes] = set()
-        openai = OpenAIDemo(min_cache_tokens)
-        self._answers: Mapping[str, _Answer] = {
+        self._openai = openai = OpenAIDemo(min_cache_tokens)
+        self._answers: Mapping[str, _Writer] = {
             "/v1/messages": self._messages,
             "/chat/completions": openai.chat,
             "/responses": openai.responses,
@@ -52,26 +57,43 @@ class DemoModel:
     def __call__(self, request: Request) -> ServerReply:
         """Answer one request."""
         path = request.path.partition("?")[0]
+        if path.endswith("/v1/messages/count_tokens"):
+            return anthropic_count(sum(map(_size, _blocks(msgspec.json.decode(request.body)))))
+        if path.endswith("/responses/input_tokens"):
+            return openai_count(self._openai.count(msgspec.json.decode(request.body)))
         answer = next((self._answers[end] for end in self._answers if path.endswith(end)), None)
         if answer is None:
             return anthropic_error(404, "not_found_error", f"no such endpoint: {path}")
         body = msgspec.json.decode(request.body)
-        words = f"This is Penstock's emulator, not a model, and nothing is billed. You said: {_asked(body)}".split(" ")
-        limit = next((body[name] for name in _LIMITS if body.get(name) is not None), len(words))
-        answered = answer(body, words[:limit], cut=len(words) > limit)
+        try:
+            said = say(asked(body))
+        except _UNREADABLE as error:
+            why = f"the demo cannot make anything of this request: {type(error).__name__}: {error}"
+            return anthropic_error(400, "invalid_request_error", why)
+        answered = answer(body, said)
+        ids = {"request-id": "req_emulated", "x-request-id": "req_emulated"}
         if isinstance(answered, bytes):
-            return ServerReply([answered], headers={"content-type": "application/json"}, whole=True)
-        return ServerReply(list(self._paced(answered)))
+            return json_reply(answered, headers=ids)
+        return ServerReply(list(self._paced(answered)), headers={"content-type": "text/event-stream", **ids})
 
-    def _messages(self, body: Mapping[str, Any], words: Sequence[str], *, cut: bool) -> Iterator[bytes] | bytes:
-        block = {"type": "text", "text": " ".join(words)}
-        usage, final = self._usage(body), {"output_tokens": len(words)}
-        reason = "max_tokens" if cut else "end_turn"
+    def _messages(self, body: Mapping[str, Any], said: Said) -> Iterator[bytes] | bytes:
+        blocks: list[dict[str, Any]] = []
+        if said.thought:
+            proof = sha256(said.thought.encode()).hexdigest()
+            blocks.append({"type": "thinking", "thinking": said.thought, "signature": proof})
+        if said.text or not (blocks or said.calls):
+            blocks.append({"type": "text", "text": said.text})
+        for number, (name, given) in enumerate(said.calls):
+            blocks.append({"type": "tool_use", "id": call_id(body, number), "name": name, "input": given})
+        usage, final = self._usage(body), dict[str, Any]({"output_tokens": said.tokens})
+        if said.thought:
+            final["output_tokens_details"] = {"thinking_tokens": said.thought_tokens}
+        reason = "max_tokens" if said.cut else "tool_use" if said.calls else "end_turn"
         if body.get("stream"):
-            return anthropic_events(block, usage=usage, final_usage=final, stop_reason=reason, model=body["model"])
+            return anthropic_events(*blocks, usage=usage, final_usage=final, stop_reason=reason, model=body["model"])
         message = {"id": "msg_emulated", "type": "message", "role": "assistant", "model": body["model"]}
         end = {"stop_reason": reason, "stop_sequence": None, "usage": {**usage, **final}}
-        return msgspec.json.encode({**message, "content": [block], **end})
+        return msgspec.json.encode({**message, "content": blocks, **end})
 
     def _paced(self, events: Iterator[bytes]) -> Iterator[Step]:
         for event in events:
@@ -93,7 +115,7 @@ class DemoModel:
             run = kind
             mark = block.pop("cache_control", None)
             encoded = msgspec.json.encode(block)
-            size += -(-len(encoded) // 4)
+            size += tokens_of(encoded)
             digest.update(encoded)
             seen.append((position, size, digest.digest()))
             if mark is None or size < self._min:
@@ -127,12 +149,6 @@ def _content(given: str | Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
     return [{"type": "text", "text": given}] if isinstance(given, str) else given
 
 
-def _asked(body: Mapping[str, Any]) -> str:
-    """The last text of the last turn: `messages`, or the Responses API's `input`."""
-    said: Any = body.get("messages") or body.get("input")
-    while isinstance(said, list | dict):
-        if isinstance(said, list):
-            said = said[-1] if said else ""
-        else:
-            said = said.get("text") or said.get("content") or said.get("output") or said.get("type")
-    return str(said or "nothing")
+def _size(block: Mapping[str, Any]) -> int:
+    """Tokens of a block, marks aside."""
+    return tokens_of(msgspec.json.encode({key: value for key, value in block.items() if key != "cache_control"}))
