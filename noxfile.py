@@ -42,12 +42,17 @@ WORKERS = ("-n", str(min((os.cpu_count() or 1) + 1, 8)), "--dist", "worksteal")
 WHEEL = (
     "tests/test_layers.py",
     "tests/test_readme.py",
-    "tests/cli",
+    "tests/cli/test_chat.py",
+    "tests/cli/test_doctor.py",
+    "tests/cli/test_models.py",
+    "tests/cli/test_spend.py",
     "tests/config",
     "tests/core/test_provider.py",
     "tests/guide/test_guide.py",
     "tests/providers/test_cassettes.py",
-    "tests/testing",
+    "tests/testing/test_demo_provider.py",
+    "tests/testing/test_faults.py",
+    "tests/testing/test_pytest_plugin.py",
 )
 CASSETTES = "tests/providers/test_cassettes.py"
 LLAMA = Path("../shared/llamacpp")
@@ -253,7 +258,7 @@ def record(session: nox.Session) -> None:
             session.error(f"{keys[source]} is not set: the real API cannot be recorded without a key")
         else:
             record_from(session, source)
-    session.run("pytest", "-q", CASSETTES, "tests/test_scrubbing.py")
+    session.run("pytest", "-q", CASSETTES, "tests/testing/test_scrubbing.py")
 
 
 def record_from(session: nox.Session, source: str) -> None:

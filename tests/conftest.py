@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from vcr import VCR
 
+from penstock.testing import scrubbed_cassettes
 from penstock.wire.vendors import DIALECTS
 from places import CORPORA
 from recording import WithAHeader
-from scrubbing import VCR_CONFIG
 
 KEYS = {variable for row in DIALECTS.values() for variable in row.key_variables}
 
@@ -57,10 +57,7 @@ def _no_key_and_no_file(
         shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
-@pytest.fixture(scope="session")
-def vcr_config() -> dict[str, Any]:
-    """How cassettes are matched, and what they may hold."""
-    return VCR_CONFIG
+vcr_config = scrubbed_cassettes()
 
 
 def pytest_recording_configure(config: pytest.Config, vcr: VCR) -> None:

@@ -41,10 +41,10 @@ SOURCES = {
     "llama.cpp-responses": Source(
         f"{_LLAMA_SERVER} /v1/responses", "tiny-scripted", "sk-test", f"{LLAMA}/v1", "llamacpp", "responses"
     ),
-    "emulator": Source(_MADE_UP, "claude-sonnet-5-5", "emulator", EMULATOR),
-    "emulator-chat": Source(_MADE_UP, "gpt-6.1-sol", "emulator", f"{EMULATOR}/v1", "openai", "chat"),
-    "emulator-responses": Source(_MADE_UP, "gpt-6.1-sol", "emulator", f"{EMULATOR}/v1", "openai", "responses"),
-    "emulator-dialects": Source(_MADE_UP, "some-model", "emulator", f"{EMULATOR}/dialects", wire="chat"),
+    "emulator": Source(_MADE_UP, "claude-sonnet-5-5", "sk-emulator", EMULATOR),
+    "emulator-chat": Source(_MADE_UP, "gpt-6.1-sol", "sk-emulator", f"{EMULATOR}/v1", "openai", "chat"),
+    "emulator-responses": Source(_MADE_UP, "gpt-6.1-sol", "sk-emulator", f"{EMULATOR}/v1", "openai", "responses"),
+    "emulator-dialects": Source(_MADE_UP, "some-model", "sk-emulator", f"{EMULATOR}/dialects", wire="chat"),
     "anthropic": Source("the real Messages API", "claude-haiku-5-5", REAL_KEYS["anthropic"] or "replayed", None),
     "openai": Source("the real Responses API", "gpt-6-luna", REAL_KEYS["openai"] or "replayed", None, "openai"),
 }
@@ -68,7 +68,7 @@ def header(cassette: dict[str, Any]) -> str:
     day = dt.datetime.now(dt.UTC).date()
     return (
         f"# Recorded on {day} from {SOURCES[name].what}.\n"
-        f"# `nox -s record -- {name.partition('-')[0]}` makes it again; tests/support/scrubbing.py "
+        f"# `nox -s record -- {name.partition('-')[0]}` makes it again; penstock.testing.cassettes "
         "takes keys and ids out.\n"
     )
 

@@ -349,7 +349,7 @@ async def test_the_demo_answers_responses() -> None:
         told = await sdk.responses.create(model="m", input=result)
     assert whole.output_text == streamed.output_text
     assert whole.output_text.endswith("You said: Good morning")
-    assert told.output_text.endswith("You said: 21 degrees")
+    assert told.output_text.endswith("a tool answered: 21 degrees")
     assert (cut.status, cut.output_text) == ("incomplete", "This is Penstock's")
     assert cut.incomplete_details is not None
     assert cut.incomplete_details.reason == "max_output_tokens"
@@ -426,7 +426,7 @@ def test_where_the_demo_answers(path: str, status: int) -> None:
     reply = DemoModel()(Request("POST", path, {}, msgspec.json.encode(body)))
     assert reply.status == status
     if status == 200:
-        assert b"You said: image_url" in b"".join(piece for piece in reply.body if isinstance(piece, bytes))
+        assert b"You attached an image." in b"".join(piece for piece in reply.body if isinstance(piece, bytes))
 
 
 async def test_a_refusal_is_a_reply_already() -> None:

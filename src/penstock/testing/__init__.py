@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from penstock.testing.anthropic import anthropic_error as anthropic_error
     from penstock.testing.anthropic import anthropic_events as anthropic_events
     from penstock.testing.anthropic import anthropic_message as anthropic_message
+    from penstock.testing.cassettes import scrubbed_cassettes as scrubbed_cassettes
+    from penstock.testing.contract import CONTRACT as CONTRACT
+    from penstock.testing.contract import check_provider as check_provider
     from penstock.testing.demo.model import DemoModel as DemoModel
     from penstock.testing.emulator import Cut as Cut
     from penstock.testing.emulator import Emulator as Emulator
@@ -55,6 +58,8 @@ else:
         {
             "answers": ("WIRES", "CalledTool", "WireName"),
             "anthropic": ("anthropic_count", "anthropic_error", "anthropic_events", "anthropic_message"),
+            "cassettes": ("scrubbed_cassettes",),
+            "contract": ("CONTRACT", "check_provider"),
             "demo.model": ("DemoModel",),
             "emulator": (
                 "Cut",

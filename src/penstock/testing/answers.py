@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias, get_args
 
-import msgspec
-
 from penstock.testing.anthropic import anthropic_error, anthropic_message
 from penstock.testing.emulator import ServerReply
+from penstock.testing.events import data_event, named_event
 from penstock.testing.openai import chat_completion, openai_error, responses_message
 
 __all__ = [
@@ -20,9 +19,7 @@ __all__ = [
     "CalledTool",
     "WireName",
     "answer",
-    "data_event",
     "error_answer",
-    "named_event",
     "until",
 ]
 
@@ -62,16 +59,6 @@ _WORDS: Final[Mapping[int, tuple[str, str, str | None]]] = {
     500: ("api_error", "server_error", None),
     529: ("overloaded_error", "overloaded_error", None),
 }
-
-
-def named_event(kind: str, **fields: Any) -> bytes:
-    """An event whose name is the type inside: of the Messages and the Responses API."""
-    return b"event: %b\ndata: %b\n\n" % (kind.encode(), msgspec.json.encode({"type": kind, **fields}))
-
-
-def data_event(**fields: Any) -> bytes:
-    """An event without a name: of the chat wire."""
-    return b"data: %b\n\n" % msgspec.json.encode(fields)
 
 
 _SAID: Final = "The server is overloaded."

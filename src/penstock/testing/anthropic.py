@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from penstock.testing.emulator import ServerReply
+from penstock.testing.events import cut, json_reply, json_text, named_event
 
 __all__ = ["anthropic_count", "anthropic_error", "anthropic_events", "anthropic_message"]
 
-_JSON = {"content-type": "application/json"}
 _DELTAS = {"text": ("text_delta", "text"), "thinking": ("thinking_delta", "thinking")}
 
 
@@ -37,12 +35,12 @@ def anthropic_events(
         "content": [],
     }
     message |= {"stop_reason": None, "stop_sequence": None, "usage": {**first, **(usage or {})}}
-    yield _event("message_start", message=message)
+    yield named_event("message_start", message=message)
     for index, block in enumerate(blocks):
         yield from _block_events(index, block, piece)
     delta = {"stop_reason": stop_reason, "stop_sequence": None}
-    yield _event("message_delta", delta=delta, usage={"output_tokens": 10, **(final_usage or {})})
-    yield _event("message_stop")
+    yield named_event("message_delta", delta=delta, usage={"output_tokens": 10, **(final_usage or {})})
+    yield named_event("message_stop")
 
 
 def anthropic_message(*blocks: Mapping[str, Any], **options: Any) -> Sequence[bytes]:
@@ -57,14 +55,13 @@ def anthropic_error(
     error: dict[str, Any] = {"type": kind, "message": message}
     if code is not None:
         error["details"] = {"error_code": code}
-    body = msgspec.json.encode({"type": "error", "error": error, "request_id": "req_emulated"})
-    fields = {"content-type": "application/json", "request-id": "req_emulated", **(headers or {})}
-    return ServerReply([body], status, fields, whole=True)
+    document = {"type": "error", "error": error, "request_id": "req_emulated"}
+    return json_reply(document, status, {"request-id": "req_emulated", **(headers or {})})
 
 
 def anthropic_count(tokens: int) -> ServerReply:
     """The answer to a request that only counts its prompt."""
-    return ServerReply([msgspec.json.encode({"input_tokens": tokens})], headers=_JSON, whole=True)
+    return json_reply({"input_tokens": tokens})
 
 
 def _block_events(index: int, block: Mapping[str, Any], piece: int) -> Iterator[bytes]:
@@ -73,7 +70,7 @@ def _block_events(index: int, block: Mapping[str, Any], piece: int) -> Iterator[
     deltas: list[dict[str, Any]] = []
     if kind in _DELTAS:
         delta, field = _DELTAS[kind]
-        deltas += ({"type": delta, field: text} for text in _cut(block[field], piece))
+        deltas += ({"type": delta, field: text} for text in cut(block[field], piece))
         start[field] = ""
         for citation in start.pop("citations", ()):
             deltas.append({"type": "citations_delta", "citation": citation})
@@ -82,18 +79,10 @@ def _block_events(index: int, block: Mapping[str, Any], piece: int) -> Iterator[
             deltas.append({"type": "signature_delta", "signature": block["signature"]})
             start["signature"] = ""
     elif "input" in block:
-        text = block["input"] if isinstance(block["input"], str) else msgspec.json.encode(block["input"]).decode()
-        deltas += ({"type": "input_json_delta", "partial_json": part} for part in ("", *_cut(text, piece)))
+        parts = ("", *cut(json_text(block["input"]), piece))
+        deltas += ({"type": "input_json_delta", "partial_json": part} for part in parts)
         start["input"] = {}
-    yield _event("content_block_start", index=index, content_block=start)
+    yield named_event("content_block_start", index=index, content_block=start)
     for delta_fields in deltas:
-        yield _event("content_block_delta", index=index, delta=delta_fields)
-    yield _event("content_block_stop", index=index)
-
-
-def _cut(text: str, piece: int) -> list[str]:
-    return [text[start : start + piece] for start in range(0, len(text), piece)]
-
-
-def _event(name: str, **fields: Any) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode({"type": name, **fields}))
+        yield named_event("content_block_delta", index=index, delta=delta_fields)
+    yield named_event("content_block_stop", index=index)

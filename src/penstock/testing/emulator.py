@@ -109,6 +109,9 @@ class Emulator:
     then: what each request gets when there are no more replies; by default the only one if that is a function, else an
     error. It can be changed at any time. refusing: connections are refused until `listen` is called.
 
+    What a function raises answers its request with 500 and is raised again when the emulator is left; what leaves it
+    already has it as a note.
+
     url: `http://127.0.0.1:PORT`, without a path. exchanges: all that has happened, in the order of arrival.
     """
 
@@ -135,6 +138,7 @@ class Emulator:
         self._bound: socket.socket | None = None
         self._stack = AsyncExitStack()
         self._group: anyio.abc.TaskGroup | None = None
+        self._raised: list[BaseException] = []
 
     @property
     def requests(self) -> list[Request]:
@@ -158,6 +162,15 @@ class Emulator:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+        # The same mistake at each try is one mistake.
+        raised = list({(type(error), str(error)): error for error in self._raised}.values())
+        if exc is not None:
+            for error in raised:
+                exc.add_note(f"The emulator's script raised {type(error).__name__}: {error}")
+        elif len(raised) == 1:
+            raise raised[0]
+        elif raised:
+            raise BaseExceptionGroup("the emulator's script raised several exceptions", raised)
 
     async def listen(self) -> None:
         """Take connections from now on, at the same port: only for one that was made to refuse them."""
@@ -202,8 +215,16 @@ class Emulator:
     def _reply(self, request: Request) -> ServerReply:
         reply = self._replies.popleft() if self._replies else self.then
         if reply is None:
-            return ServerReply([b"the emulator has no reply left"], 500, {"content-type": "text/plain"}, whole=True)
-        return reply if isinstance(reply, ServerReply) else reply(request)
+            return _plain_500("the emulator has no reply left")
+        try:
+            made = reply if isinstance(reply, ServerReply) else reply(request)
+            _check(made)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - also pytest.fail's; raised again when the emulator is left
+            self._raised.append(error)
+            return _plain_500(f"the emulator's script raised {type(error).__name__}: {error}")
+        return made
 
 
 class _Playing:
@@ -268,6 +289,19 @@ class _Playing:
                     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.alive = False
             await self._stream.aclose()
+
+
+def _plain_500(said: str) -> ServerReply:
+    return ServerReply([said.encode()], 500, {"content-type": "text/plain"}, whole=True)
+
+
+def _check(reply: object) -> None:
+    """Raise ConfigError for what cannot be played."""
+    if not isinstance(reply, ServerReply):
+        raise ConfigError(f"a script returned {type(reply).__name__}, expected a ServerReply")
+    for step in (*reply.before, *reply.body):
+        if not isinstance(step, Step):
+            raise ConfigError(f"a step is of type {type(step).__name__}, expected bytes, Pause, Cut, Reset or Hang")
 
 
 def _head(reply: ServerReply) -> bytes:

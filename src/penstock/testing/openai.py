@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from penstock.testing.emulator import ServerReply
+from penstock.testing.events import cut, data_event, json_reply, json_text
 
 __all__ = [
     "ChatForm",
@@ -68,7 +69,7 @@ def chat_events(
     """
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": "", "refusal": None}]
     for field, value in ((form.reasoning_field, reasoning), ("content", text), ("refusal", refusal)):
-        deltas += ({field: part} for part in _cut(value, piece))
+        deltas += ({field: part} for part in cut(value, piece))
     for index, call in enumerate(tool_calls):
         deltas += ({"tool_calls": [fragment]} for fragment in _fragments(index, call, piece, form))
     reason = _finish_reason(finish_reason, tool_calls)
@@ -86,9 +87,9 @@ def chat_events(
             chunk["usage"] = None
         elif last:
             _place(counts, chunk, form)
-        yield _data(chunk)
+        yield data_event(**chunk)
     if form.usage_place == "last":
-        yield _data({**head, "choices": [], "usage": counts})
+        yield data_event(**head, choices=[], usage=counts)
     if form.done:
         yield _DONE
 
@@ -114,7 +115,7 @@ def chat_document(
     if reasoning:
         message[form.reasoning_field] = reasoning
     if tool_calls:
-        message["tool_calls"] = [_call(call, _text(call.get("arguments", ""))) for call in tool_calls]
+        message["tool_calls"] = [_call(call, json_text(call.get("arguments", ""))) for call in tool_calls]
     reason = _finish_reason(finish_reason, tool_calls)
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason or None}
     document = {"id": "chatcmpl-emulated", "object": "chat.completion", "created": 1790000000, "model": model}
@@ -131,21 +132,19 @@ def openai_error(
     headers: Mapping[str, str] | None = None,
 ) -> ServerReply:
     """An answer with a failing status, in the API's own form. kind: the error's `type`."""
-    body = msgspec.json.encode({"error": {"message": message, "type": kind, "param": param, "code": code}})
-    fields = {"content-type": "application/json", "x-request-id": "req_emulated", **(headers or {})}
-    return ServerReply([body], status, fields, whole=True)
+    document = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    return json_reply(document, status, {"x-request-id": "req_emulated", **(headers or {})})
 
 
 def openai_count(tokens: int) -> ServerReply:
     """The answer to a request that only counts its prompt."""
-    body = msgspec.json.encode({"object": "response.input_tokens", "input_tokens": tokens})
-    return ServerReply([body], headers={"content-type": "application/json"}, whole=True)
+    return json_reply({"object": "response.input_tokens", "input_tokens": tokens})
 
 
 def _fragments(index: int, call: Mapping[str, Any], piece: int, form: ChatForm) -> Iterator[dict[str, Any]]:
-    text = _text(call.get("arguments", ""))
+    text = json_text(call.get("arguments", ""))
     place = {"own": {"index": index}, "shared": {"index": 0}, "none": {}}[form.call_index]
-    for number, part in enumerate([text] if form.whole_calls else ["", *_cut(text, piece)]):
+    for number, part in enumerate([text] if form.whole_calls else ["", *cut(text, piece)]):
         if number == 0 or form.call_ids == "every":
             yield {**place, **_call(call, part)}
         else:
@@ -223,7 +222,7 @@ def responses_events(
         end["usage"] = _usage("input", "output", usage)
     pairs.append((f"response.{status}", {"response": end}))
     for number, (name, fields) in enumerate(pairs):
-        event = _data({"type": name, **fields, "sequence_number": number})
+        event = data_event(type=name, **fields, sequence_number=number)
         yield b"event: %b\n%b" % (name.encode(), event) if names else event
 
 
@@ -241,7 +240,7 @@ def responses_document(*items: Mapping[str, Any], **options: Any) -> bytes:
 def _item(index: int, item: Mapping[str, Any]) -> dict[str, Any]:
     full = {"id": f"item_{index}", "status": "completed", **item}
     if item["type"] == "function_call":
-        full["arguments"] = _text(item.get("arguments", ""))
+        full["arguments"] = json_text(item.get("arguments", ""))
     elif item["type"] == "message":
         full["role"] = "assistant"
         full["content"] = [{"annotations": [], **part} if "text" in part else part for part in item["content"]]
@@ -260,7 +259,7 @@ def _item_events(index: int, item: dict[str, Any], piece: int) -> _Pairs:
         for count, part in enumerate(item.get(field) or ()):
             yield from _part_events(name, {**inside, number: count}, part, piece)
     if item["type"] == "function_call":
-        for text in _cut(item["arguments"], piece):
+        for text in cut(item["arguments"], piece):
             yield "response.function_call_arguments.delta", {**inside, "delta": text}
         yield "response.function_call_arguments.done", {**inside, "arguments": item["arguments"]}
     yield "response.output_item.done", {**place, "item": item}
@@ -271,7 +270,7 @@ def _part_events(name: str, inside: dict[str, Any], part: Mapping[str, Any], pie
     start = {key: [] if key == "annotations" else value for key, value in part.items()}
     yield f"{name}.added", {**inside, "part": {**start, field: ""}}
     logprobs: dict[str, Any] = {"logprobs": []} if part["type"] == "output_text" else {}
-    for text in _cut(part[field], piece):
+    for text in cut(part[field], piece):
         yield f"{stem}.delta", {**inside, "delta": text, **logprobs}
     for number, annotation in enumerate(part.get("annotations", ())):
         yield f"{stem}.annotation.added", {**inside, "annotation_index": number, "annotation": annotation}
@@ -287,15 +286,3 @@ def _usage(prompt: str, answer: str, usage: Mapping[str, Any] | None) -> dict[st
         f"{answer}_tokens_details": {"reasoning_tokens": 0},
     }
     return {"total_tokens": counts[f"{prompt}_tokens"] + counts[f"{answer}_tokens"], **details, **counts}
-
-
-def _text(arguments: Any) -> str:
-    return arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
-
-
-def _cut(text: str, piece: int) -> list[str]:
-    return [text[start : start + piece] for start in range(0, len(text), piece)]
-
-
-def _data(fields: Mapping[str, Any]) -> bytes:
-    return b"data: %b\n\n" % msgspec.json.encode(fields)

@@ -42,19 +42,20 @@ class RunningFault:
     """A fault that a server on the loopback has now.
 
     name, wire: which. expected: what must come out of one call. url: what a client of this wire takes as its base URL.
-    provider: asks the server, and is closed by whoever uses it: `async with` it. emulator: the server; its `requests`
+    provider: asks the server, and is closed by whoever uses it: `async with` it. Its tokens cost $0.001 of input and
+    $0.002 of output, so that an answer of ten and ten costs $0.03. emulator: the server; its `requests`
     are what was asked. Its events belong to another thread: look at them with `is_set()`, do not wait for them.
     """
 
     def __init__(self, fault: Fault, wire: WireName, emulator: Emulator) -> None:
-        from penstock.testing.faults.fault import base_url, provider_on
+        from penstock.testing.faults.fault import PRICES, base_url, provider_on
 
         self.name = fault.name
         self.wire = wire
         self.expected: Outcome = fault.outcome
         self.emulator = emulator
         self.url = base_url(wire, emulator.url)
-        self.provider: BaseProvider = provider_on(wire, emulator.url, deadlines=fault.deadlines)
+        self.provider: BaseProvider = provider_on(wire, emulator.url, deadlines=fault.deadlines, model_info=PRICES)
 
     def __repr__(self) -> str:
         return f"<{self.name!r} on {self.wire} at {self.url}>"
@@ -68,6 +69,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Called by pytest."""
     config.addinivalue_line("markers", _MARKER)
+    config.addinivalue_line("markers", "penstock_partly_played: the test may leave some of its cassette unasked for")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

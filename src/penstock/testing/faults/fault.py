@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any, Final, Literal
 
 import msgspec
 
 from penstock.core.errors import ProviderError
 from penstock.core.messages import Deadlines
-from penstock.core.models import ProviderConfig
+from penstock.core.models import ModelInfo, ProviderConfig
 from penstock.core.provider import BaseProvider
 from penstock.providers.anthropic import AnthropicProvider
 from penstock.providers.openai import OpenAIProvider
 from penstock.testing.answers import WIRES, CalledTool, WireName, answer
 from penstock.testing.emulator import Emulator, ServerReply
 
-__all__ = ["TEXT", "Fault", "Outcome", "base_url", "emulated", "provider_on"]
+__all__ = ["PRICES", "TEXT", "Fault", "Outcome", "base_url", "emulated", "provider_on"]
 
 TEXT: Final = "Hello there, world!"
 """What the emulator says when nothing is wrong."""
+
+PRICES: Final = ModelInfo(
+    input_price=Decimal(1000),
+    output_price=Decimal(2000),
+    cache_reads_price=Decimal(100),
+    cache_writes_price=Decimal(1250),
+)
+"""A tenth of a cent a token of input, two tenths one of output: an ordinary answer of ten and ten costs $0.03."""
 
 _SHORT: Final = 1.0
 _PATIENT: Final = Deadlines(connect=30, first_chunk=30, stall=30)

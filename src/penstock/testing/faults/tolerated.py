@@ -7,18 +7,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from penstock.testing.answers import (
-    TEXT_DELTA,
-    WIRES,
-    CalledTool,
-    WireName,
-    answer,
-    data_event,
-    named_event,
-    until,
-)
+from penstock.testing.answers import TEXT_DELTA, WIRES, CalledTool, WireName, answer, until
 from penstock.testing.anthropic import anthropic_message
 from penstock.testing.emulator import Hang, ServerReply, Step, pieces
+from penstock.testing.events import data_event, named_event
 from penstock.testing.faults.fault import TEXT, Fault, Outcome
 from penstock.testing.openai import ChatForm, chat_completion, responses_message
 
