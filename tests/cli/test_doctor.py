@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from penstock import ModelInfo, OpenAIProvider, ProviderConfig
+from examples import stand_in
+from penstock import AnthropicProvider, ModelInfo, OpenAIProvider, ProviderConfig, load_models
 from penstock.cli.doctor import examine
+from penstock.cli.free_checks import key_of, preliminary
 from penstock.cli.main import main
-from penstock.testing import Cut, Emulator, ServerReply, chat_completion, chat_document, openai_error
+from penstock.testing import Cut, Emulator, ServerReply, anthropic_error, chat_completion, chat_document, openai_error
 
 CALL = [{"id": "c", "name": "ping", "arguments": {}}]
 PRICED = ModelInfo(input_price=1, output_price=2)  # type: ignore[arg-type]
@@ -96,13 +99,118 @@ def test_a_server_that_is_not_there(capsys: pytest.CaptureFixture[str], tmp_path
     (tmp_path / "models.json").write_bytes(msgspec.json.encode({"active": "here", "models": {"here": entry}}))
     assert main(["doctor", "here"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("reachable       NO   no answer from http://127.0.0.1:9/v1")
-    assert "check baseUrl" in lines[1]
+    file = tmp_path / "models.json"
+    assert lines[0] == f"models.json     yes  {file}, which was found; it asks for nothing that needs trust"
+    assert lines[1] == "key             ?    none is set, and none is needed"
+    assert lines[2].startswith("host            NO   no connection to 127.0.0.1:9 (")
+    assert "baseUrl" in lines[3]
+    assert lines[-1] == "answers         ?    skipped: the host cannot be reached"
 
 
-def test_a_key_that_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
-    """Its variable is named, and nothing is asked."""
-    assert main(["doctor", "deepseek"]) == 1
+@pytest.fixture
+def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Writes a models.json, named by the environment, whose only model is asked at a server of ours."""
+    with stand_in() as environment:
+
+        def write(provider: str, **config: Any) -> Path:
+            url = environment["ANTHROPIC_BASE_URL" if provider == "anthropic" else "OPENAI_BASE_URL"]
+            entry = {"provider": provider, "providerConfig": {"modelId": "m", "baseUrl": url, **config}}
+            path = tmp_path / "models.json"
+            path.write_bytes(msgspec.json.encode({"active": "a", "models": {"a": entry}}))
+            monkeypatch.setenv("PENSTOCK_MODELS", str(path))
+            return path
+
+        yield write
+
+
+def test_a_key_that_is_missing(
+    named: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its variable is named, and one that looks like it; nothing is asked."""
+    named("deepseek")
+    monkeypatch.setenv("DEEPSEEK_KEY", "k-secret")
+    assert main(["doctor"]) == 1
     out = capsys.readouterr().out
+    assert "key             NO   none was found\n" in out
+    assert "DEEPSEEK_KEY is set, which nobody reads. Set DEEPSEEK_API_KEY.\n" in out
     assert "not tried" in out
-    assert "DEEPSEEK_API_KEY" in out
+    assert "k-secret" not in out
+
+
+def test_what_costs_nothing_comes_first(
+    named: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file, the key's place but never the key, the host, and a prompt that is counted."""
+    path = named("anthropic")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-secret")
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    first, second, third, fourth, *rest = out.splitlines()
+    assert first == f"models.json     yes  {path}, which was named or is trusted"
+    assert second == "key             yes  from ANTHROPIC_API_KEY"
+    assert re.fullmatch(r"host            yes  127\.0\.0\.1:\d+ takes connections", third)
+    assert re.fullmatch(r"count           yes  counted \d+ prompt tokens \(free\)", fourth)
+    assert [line.partition("  ")[0].strip() for line in rest if not line.startswith(" ")] == ALL
+    assert "secret" not in out
+
+
+@pytest.mark.parametrize(
+    ("config", "variables", "said"),
+    [
+        ({"apiKey": "${OURS}"}, {"OURS": "k"}, "from OURS, which models.json names"),
+        ({"apiKey": "k"}, {}, "in models.json"),
+        ({"apiKey": "keyring:a/b"}, {}, "from the keyring, as models.json says"),
+        ({"headers": {"Authorization": "Bearer k"}}, {}, "in a header of models.json"),
+        ({}, {"DEEPSEEK_API_KEY": "k"}, "from DEEPSEEK_API_KEY"),
+        ({}, {}, "none was found"),
+    ],
+    ids=["a variable", "the key itself", "a keyring", "a header", "the vendor's variable", "nowhere"],
+)
+def test_where_a_key_comes_from(
+    config: dict[str, Any], variables: dict[str, str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In words; it is not looked up."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    entry = {"provider": "deepseek", "providerConfig": {"modelId": "m", **config}}
+    (tmp_path / "m.json").write_bytes(msgspec.json.encode({"active": "a", "models": {"a": entry}}))
+    finding = key_of(load_models(tmp_path / "m.json"), "a")
+    assert (finding.said, finding.works) == (said, said != "none was found")
+
+
+def test_behind_a_proxy_the_host_is_not_judged(
+    named: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the proxy can reach it."""
+    named("openai-compatible")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    main(["doctor"])
+    assert re.search(r"^host +\?  +127\.0\.0\.1:\d+ is behind the proxy", capsys.readouterr().out, re.MULTILINE)
+
+
+@pytest.mark.anyio
+async def test_a_refused_count_says_why() -> None:
+    """Before anything is billed."""
+    async with Emulator(then=anthropic_error(401, "authentication_error", "wrong key")) as emulator:
+        config = ProviderConfig(model_id="m", api_key="k", base_url=emulator.url)
+        async with AnthropicProvider(config) as provider:
+            found = await preliminary(load_models(), "demo", provider)
+    assert [(each.what, each.works, each.said) for each in found if each.what == "count"] == [
+        ("count", False, "wrong key")
+    ]
+
+
+def test_without_a_key_and_a_file_it_says_what_the_demo_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And that it is not a model; the status says that something is missing."""
+    monkeypatch.setenv("ANTHROPIC_KEY", "k")
+    assert main(["doctor"]) == 1
+    out, err = capsys.readouterr()
+    assert "an emulator in this program, not a model" in err
+    first, second, *rest = out.splitlines()
+    assert first == "key             NO   none was found"
+    assert second.strip() == "ANTHROPIC_KEY is set, which nobody reads. Set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN."
+    assert [line for line in rest if " NO " in line] == []
+    assert "would have cost $" in out
+    assert main(["doctor", "demo"]) == 0

@@ -17,7 +17,7 @@ import pytest
 from ledger_files import KEYS, NOW, cost, micros, rows, write_ledger
 from penstock import Message, Options, StopChunk, TextChunk, UsageChunk, collect
 from penstock.cli.main import main
-from penstock.cli.spend import _told_apart
+from penstock.cli.tables import told_apart
 from penstock.meter import Metered
 from penstock.testing import ScriptedProvider
 
@@ -210,7 +210,7 @@ def test_what_is_wrong_is_said(
 def test_which_ledger(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One that is named, or that of models.json; a file that is not there is not made."""
     assert main(["spend"]) == 2
-    assert "there is no ledger" in capsys.readouterr().err
+    assert "no ledger is configured: pass one with --db FILE" in capsys.readouterr().err
     assert spend(tmp_path / "none.db") == 2
     assert f"there is no ledger '{tmp_path / 'none.db'}'" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
@@ -244,8 +244,8 @@ def test_what_a_ledger_has_booked(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize("names", [["claude-sonnet-5-5", "claude-haiku-5-5"], ["gpt-6-mini-2027", "gpt-6-nano-2027"]])
-def test_names_that_are_cut_can_be_told_apart(names: list[str]) -> None:
+def test_names_that_are_cut_can_betold_apart(names: list[str]) -> None:
     """The mark stands where they do not differ."""
-    cut = _told_apart(names, 10)
+    cut = told_apart(names, 10)
     assert len(set(cut)) == len(names)
     assert all(len(each) == 10 and "…" in each for each in cut)

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from penstock.config.catalog import find_entry, own_url
+from penstock.config.catalog import own_url
+from penstock.config.models_file import entry_of
 from penstock.config.trust import tamed
 from penstock.core.chunks import EXACT
 from penstock.core.dialect import without_userinfo
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 else:
     Commands = object
 
-__all__ = ["KEYS", "Commands", "plain", "say_where"]
+__all__ = ["KEYS", "Commands", "address", "places", "plain", "say_where"]
 
 KEYS: Final = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
 """The variables that make the packaged default's model one that can be asked."""
@@ -37,27 +38,30 @@ def plain(number: Decimal | None) -> str:
 
 def say_where(config: ModelsConfig, alias: str | None) -> None:
     """Say on standard error which file and which hosts are used, if these are not the defaults."""
-    file = [f"models from {config.source}"] if config.source is not None else []
-    hosts = dict.fromkeys(_hosts(config, alias or config.active))
-    # A file may give a name that one knows to another vendor's model.
-    said = [*file, *(f"asking {host}" for host, usual in hosts if file or not usual)]
+    said = places(config, alias)
     if said:
         print(f"({'; '.join(said)})", file=sys.stderr)
 
 
+def places(config: ModelsConfig, alias: str | None) -> list[str]:
+    """Which file and which hosts are used, as far as these are not the defaults."""
+    file = [f"models from {config.source}"] if config.source is not None else []
+    hosts = dict.fromkeys(_hosts(config, alias or config.active))
+    # A file may give a name that one knows to another vendor's model.
+    return [*file, *(f"asking {host}" for host, usual in hosts if file or not usual)]
+
+
 def _hosts(config: ModelsConfig, alias: str) -> Iterator[tuple[str, bool]]:
     """The addresses of a model and of those that it falls back on, and whether each is the vendor's own."""
-    entry = find_entry(config, alias)
-    if entry is None:
-        return
-    own = own_url(entry.provider)
-    url = _address(tamed(entry) if config.found else entry) or own
+    entry = entry_of(config, alias)
+    url = address(config, entry)
     if url is not None:
-        yield str(without_userinfo(url)), url == own
+        yield str(without_userinfo(url)), url == own_url(entry.provider)
     for other in entry.fallback:
         yield from _hosts(config, other)
 
 
-def _address(entry: ModelEntry) -> str | None:
-    variable = _ADDRESSES.get(entry.provider)
-    return entry.provider_config.base_url or (os.environ.get(variable) if variable is not None else None)
+def address(config: ModelsConfig, entry: ModelEntry) -> str | None:
+    """The address that a model is asked at, None where its vendor has no usual one and the demo has none yet."""
+    given = (tamed(entry) if config.found else entry).provider_config.base_url
+    return given or os.environ.get(_ADDRESSES.get(entry.provider, "")) or own_url(entry.provider)

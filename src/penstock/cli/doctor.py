@@ -1,16 +1,19 @@
-"""`penstock doctor`: one tiny call to a model, and what of it works."""
+"""`penstock doctor`: what can be seen for nothing, then one tiny call to a model, and what of it works."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Final
 
 import anyio
 import msgspec
 
 from penstock.cli.commands import Commands, say_where
+from penstock.cli.free_checks import Finding, Line, key_of, preliminary
+from penstock.config.factories import OWN
 from penstock.config.models_file import load_models
 from penstock.config.open import open_provider
 from penstock.core.chunks import Chunk, StopChunk, TextChunk, ToolCallChunk, ToolCallDeltaChunk, UsageChunk
@@ -32,18 +35,17 @@ from penstock.core.provider import BaseProvider
 
 __all__ = ["Finding", "add", "examine", "run"]
 
+_ABOUT_DEMO: Final = (
+    "No models.json and no key for its model, so there is no model to ask. What is looked at below is the demo: an "
+    "emulator in this program, not a model. It repeats what it is told, calls tools, fits schemas, and bills nothing."
+)
 _TOOL = Tool(name="ping", description="Takes no arguments and answers pong.")
 _PROMPT = "Write one short sentence, then call the tool `ping`."
+_LINES: Final[Sequence[Line]] = (
+    "reachable", "key accepted", "model known", "answers", "streams", "usage", "terminal event", "tools"
+)  # fmt: skip
+"""What a call shows, if it can."""
 _DEADLINES = Deadlines(connect=10, first_chunk=120, stall=60, total=180)
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the table. works: None where it cannot be told. advice: what to do, empty where nothing is."""
-
-    what: Literal["reachable", "key accepted", "model known", "answers", "streams", "usage", "terminal event", "tools"]
-    works: bool | None
-    said: str
-    advice: str = ""
 
 
 class _Call(msgspec.Struct):
@@ -56,14 +58,23 @@ class _Call(msgspec.Struct):
 
 
 async def examine(provider: BaseProvider) -> list[Finding]:
-    """Make one tiny call with one tool, a second one without it if the tool is refused, and say what works."""
+    """Make one tiny call with one tool, a second one without it if the tool is refused, and say what works.
+
+    There is a line of each kind: what the call has not shown is not known.
+    """
     call = await _call(provider, [_TOOL])
     refused = call.error
     if isinstance(refused, InvalidRequestError):
         call = await _call(provider, [])
     else:
         refused = None
-    return [*_connection(call, provider.get_model().id), *_answer(call), _tools(call, refused)]
+    findings = (
+        *_connection(call, provider.get_model().id),
+        *_answer(call, pretended=provider.vendor in OWN),
+        *_tools(call, refused),
+    )
+    found = {finding.what: finding for finding in findings}
+    return [found.get(what, Finding(what=what)) for what in _LINES]
 
 
 async def _call(provider: BaseProvider, tools: Sequence[Tool]) -> _Call:
@@ -92,8 +103,6 @@ def _connection(call: _Call, asked: str) -> Iterator[Finding]:
     unreachable = isinstance(error, NetworkError) or (isinstance(error, ProviderTimeoutError) and error.deadline)
     if unreachable and not call.chunks:
         yield Finding(what="reachable", works=False, said=str(error and error.message), advice=advice)
-        yield Finding(what="key accepted", works=None, said="not known")
-        yield Finding(what="model known", works=None, said="not known")
         return
     if isinstance(error, AuthenticationError) and error.status is None:
         yield Finding(what="reachable", works=None, said="not tried")
@@ -101,14 +110,11 @@ def _connection(call: _Call, asked: str) -> Iterator[Finding]:
         yield Finding(what="reachable", works=True, said=f"{call.seconds:.2f} s for the whole call")
     if isinstance(error, AuthenticationError | PermissionDeniedError):
         yield Finding(what="key accepted", works=False, said=error.message, advice=advice)
-        yield Finding(what="model known", works=None, said="not known")
     elif isinstance(error, NotFoundError):
-        yield Finding(what="key accepted", works=None, said="not known")
         yield Finding(what="model known", works=False, said=error.message, advice=advice)
-    else:
-        known = None if error is not None and not call.chunks else True
-        yield Finding(what="key accepted", works=known, said="not known" if known is None else "yes, or none is needed")
-        yield _known_model(call, asked) if known else Finding(what="model known", works=None, said="not known")
+    elif error is None or call.chunks:
+        yield Finding(what="key accepted", works=True, said="accepted, or not needed")
+        yield _known_model(call, asked)
 
 
 def _known_model(call: _Call, asked: str) -> Finding:
@@ -120,7 +126,7 @@ def _known_model(call: _Call, asked: str) -> Finding:
     return Finding(what="model known", works=None, said=f"asked for {asked}, {answered} answered", advice=advice)
 
 
-def _answer(call: _Call) -> Iterator[Finding]:
+def _answer(call: _Call, *, pretended: bool) -> Iterator[Finding]:
     error = call.error
     pieces = [time for time, chunk in zip(call.times, call.chunks, strict=True)
               if isinstance(chunk, TextChunk | ToolCallDeltaChunk)]  # fmt: skip
@@ -135,26 +141,21 @@ def _answer(call: _Call) -> Iterator[Finding]:
         yield Finding(
             what="streams", works=None, said="the answer came in one piece", advice="Ask for more to be sure of it."
         )
-    else:
-        yield Finding(what="streams", works=None, said="not known")
     usage = sum((chunk for chunk in call.chunks if isinstance(chunk, UsageChunk)), UsageChunk())
     if usage.prompt_tokens or usage.output_tokens:
         cost = format_dollars(usage) if usage.cost is not None or usage.known_cost else "price unknown"
-        said = f"{usage.prompt_tokens} tokens in, {usage.output_tokens} out, {cost}"
+        shown = f"would have cost {cost}" if pretended else cost
+        said = f"{usage.prompt_tokens} tokens in, {usage.output_tokens} out, {shown}"
         advice = "Give the prices in modelInfo of models.json." if cost == "price unknown" else ""
         yield Finding(what="usage", works=True, said=said, advice=advice)
     elif error is None:
         advice = "Calls to this server cannot be counted: see streamUsage of its dialect."
         yield Finding(what="usage", works=False, said="the server reports none", advice=advice)
-    else:
-        yield Finding(what="usage", works=None, said="not known")
     if error is None:
         yield Finding(what="terminal event", works=True, said=str(_reason(call)))
     elif isinstance(error, StreamInterruptedError):
         advice = "If whole answers end so, set saysEnd to false in the server's dialect."
         yield Finding(what="terminal event", works=False, said=error.message, advice=advice)
-    else:
-        yield Finding(what="terminal event", works=None, said="not known")
 
 
 def _reason(call: _Call) -> str:
@@ -162,34 +163,45 @@ def _reason(call: _Call) -> str:
     return f"stopped with {stop.reason}" if isinstance(stop, StopChunk) else "none"
 
 
-def _tools(call: _Call, refused: ProviderError | None) -> Finding:
+def _tools(call: _Call, refused: ProviderError | None) -> Iterator[Finding]:
+    made = [chunk.name for chunk in call.chunks if isinstance(chunk, ToolCallChunk)]
     if refused is not None:
-        return Finding(what="tools", works=False, said=refused.message, advice="Use this model without tools.")
-    made = [chunk for chunk in call.chunks if isinstance(chunk, ToolCallChunk)]
-    if made:
-        return Finding(what="tools", works=True, said=f"called {', '.join(chunk.name for chunk in made)}")
-    if call.error is not None:
-        return Finding(what="tools", works=None, said="not known")
-    advice = "It may still do so: a model is free to. A local server may need a template or a flag for tools."
-    return Finding(what="tools", works=None, said="offered, and not called", advice=advice)
+        yield Finding(what="tools", works=False, said=refused.message, advice="Use this model without tools.")
+    elif made:
+        yield Finding(what="tools", works=True, said=f"called {', '.join(made)}")
+    elif call.error is None:
+        advice = "It may still do so: a model is free to. A local server may need a template or a flag for tools."
+        yield Finding(what="tools", works=None, said="offered, and not called", advice=advice)
 
 
 def add(commands: Commands) -> None:
     """Add it to the command line."""
-    doctor = commands.add_parser("doctor", help="make one tiny call to a model and report what works")
+    doctor = commands.add_parser("doctor", help="check what is free, make one tiny call, and report what works")
     doctor.add_argument("model", nargs="?", metavar="ALIAS", help="as for chat; the active one if none is named")
     doctor.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """The command; the result is the exit status."""
-
     models = load_models()
+    alias = arguments.model or models.active
+    lacking = [] if arguments.model or models.source is not None else [key_of(models, alias)]
+    is_demo = any(finding.works is False for finding in lacking)
+    if is_demo:
+        alias = "demo"
+        print(_ABOUT_DEMO, file=sys.stderr)
 
     async def examined() -> list[Finding]:
-        async with open_provider(arguments.model, models=models) as provider:
-            say_where(models, arguments.model)
-            return await examine(provider)
+        async with open_provider(alias, models=models) as provider:
+            say_where(models, alias)
+            free = await preliminary(models, alias, provider)
+            if any(finding.what == "host" and finding.works is False for finding in free):
+                return [*free, Finding(what="answers", works=None, said="skipped: the host cannot be reached")]
+            asked = await examine(provider)
+            if any(finding.what == "key accepted" and finding.works for finding in asked):
+                # What an SDK finds by itself, as in a profile, is a key too.
+                free = [finding for finding in free if finding.what != "key" or finding.works is not False]
+            return [*lacking, *free, *asked]
 
     findings = anyio.run(examined)
     marks = {True: "yes", False: "NO", None: "?"}

@@ -6,16 +6,14 @@ import argparse
 import csv
 import datetime as dt
 import sys
-import unicodedata
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from penstock.cli.commands import Commands, plain
-from penstock.cli.terminal import json_line, printable
+from penstock.cli.tables import WIDTH, fitted, line, lines_of
+from penstock.cli.terminal import columns, json_line, printable
 from penstock.config.models_file import ledger_path, load_models
 from penstock.core.chunks import UsageChunk
 from penstock.core.cost import format_dollars
@@ -25,9 +23,8 @@ from penstock.meter.sums import Chosen, format_count, reading, summed, totals
 
 __all__ = ["add", "run"]
 
-_WIDTH: Final = 80
 _NAME: Final = 10
-"""Columns: of the whole table, and of a name for which a cost gives up digits."""
+"""Columns of a name for which a cost gives up digits."""
 _MOST: Final = 3
 """Fields that the table has room for."""
 
@@ -61,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         until=instant("--until", arguments.until, now.timestamp()),
         where=_conditions(arguments.where),
     )
-    db = ledger_path(load_models()) if arguments.db is None else arguments.db
+    db = _ledger() if arguments.db is None else arguments.db
     by = [name.strip() for name in arguments.by.split(",")]
     if arguments.html is not None:
         return _write_page(db, chosen, arguments.html, now)
@@ -70,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     with reading(db) as connection:
         found = totals(connection, by, chosen)
     if arguments.json:
-        print(json_line(msgspec.json.encode([_record(total) for total in found]).decode()))
+        print(json_line([_record(total) for total in found]))
     elif arguments.csv:
         _write_csv(by, found)
     elif not found:
@@ -79,6 +76,13 @@ def run(arguments: argparse.Namespace) -> int:
         print("\n".join(_table(by, [*found, summed(found)])))
         print(f"{db}, {_period(chosen)}", file=sys.stderr)
     return 0
+
+
+def _ledger() -> Path:
+    models = load_models()
+    if models.ledger is None:
+        raise ConfigError('no ledger is configured: pass one with --db FILE, or set "ledger" in models.json')
+    return ledger_path(models)
 
 
 def _conditions(given: Sequence[str]) -> dict[str, list[str | None]]:
@@ -147,19 +151,17 @@ def _table(by: Sequence[str], found: Sequence[Total]) -> list[str]:
         ["cached", *(_share(total.usage) for total in found)],
     ]
     numbers = [column for column in numbers if any(column[1:])]
-    names = [[name, *(_line(total.by[name]) for total in found[:-1]), ""] for name in by]
+    names = [[name, *(line(total.by[name]) for total in found[:-1]), ""] for name in by]
     names[0][-1] = "total"
-    room = _WIDTH - sum(max(map(len, column)) + 2 for column in numbers) - 2 * len(by)
-    widths = [max(map(_wide, column)) for column in names]
+    room = WIDTH - sum(max(map(len, column)) + 2 for column in numbers) - 2 * len(by)
+    widths = [max(map(columns, column)) for column in names]
     needed = [width if name in TIMES else min(width, _NAME) for name, width in zip(by, widths, strict=True)]
     costs = ["cost", *_aligned([total.usage for total in found], room - sum(needed))]
     numbers.insert(1, costs)
     least = [width if name in TIMES else 1 for name, width in zip(by, widths, strict=True)]
-    widths = _fitted(widths, least, room - max(map(len, costs)))
-    cells = [_told_apart(column, width) for column, width in zip(names, widths, strict=True)]
-    cells += [[text.rjust(max(map(len, column))) for text in column] for column in numbers]
-    lines = ["  ".join(row).rstrip() for row in zip(*cells, strict=True)]
-    return [*lines[:-1], "-" * max(map(_wide, lines)), lines[-1]]
+    widths = fitted(widths, least, room - max(map(len, costs)))
+    lines = lines_of(names, widths, numbers)
+    return [*lines[:-1], "-" * max(map(columns, lines)), lines[-1]]
 
 
 def _aligned(usages: Sequence[UsageChunk], room: int) -> list[str]:
@@ -182,44 +184,3 @@ def _about(dollars: Decimal) -> str:
 def _share(usage: UsageChunk) -> str:
     """How much of the prompts was read from the cache."""
     return f"{usage.cache_read_tokens / usage.prompt_tokens:.0%}" if usage.prompt_tokens > 0 else ""
-
-
-def _line(text: str | None) -> str:
-    return "-" if text is None else printable(" ".join(text.split()))
-
-
-def _fitted(widths: Sequence[int], least: Sequence[int], room: int) -> list[int]:
-    """The columns' widths, of which the widest gives up one after the other until they fit."""
-    found = [min(width, _WIDTH) for width in widths]
-    while sum(found) > room and (free := [place for place, width in enumerate(found) if width > least[place]]):
-        found[max(free, key=found.__getitem__)] -= 1
-    return found
-
-
-def _told_apart(column: Sequence[str], width: int) -> list[str]:
-    """The names of a column, cut to just so many columns at a place that tells most of them apart."""
-    cuts = [[_cut(text, width, share) for text in column] for share in (0.5, 0.25, 0.0, 0.75)]
-    return max(cuts, key=lambda cut: len(set(cut)))
-
-
-def _cut(text: str, width: int, share: float) -> str:
-    """*text* in just so many columns: padded, or with so much of its head, the rest of its tail, and a mark between."""
-    head, tail = text, ""
-    while _wide(head) + _wide(tail) + (len(head) + len(tail) < len(text)) > width:
-        if len(head) == len(text):
-            middle = int(len(text) * share)
-            head, tail = text[:middle], text[middle + 1 :]
-        elif _wide(head) * (1 - share) > _wide(tail) * share:
-            head = head[:-1]
-        else:
-            tail = tail[1:]
-    cut = text if head == text else f"{head}…{tail}"
-    return cut + " " * (width - _wide(cut))
-
-
-def _wide(text: str) -> int:
-    """How many columns of a terminal *text* takes."""
-    return sum(
-        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
-        for character in text
-    )

@@ -8,13 +8,23 @@ a file gets what was written, unchanged.
 from __future__ import annotations
 
 import io
+import json
+import os
 import re
 import sys
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TextIO
 
-__all__ = ["PrintableStream", "json_line", "printable", "safe_terminal"]
+import msgspec
+
+__all__ = [
+    "PrintableStream", "columns", "is_styled", "is_terminal", "is_utf8", "json_line", "notice", "printable", "raw",
+    "safe_terminal", "wrapped",
+]  # fmt: skip
+
+_to_json: Final = msgspec.json.Encoder(decimal_format="number").encode
 
 # Controls but for tab and line feed, line and paragraph separators, overrides of the direction of text, marks and
 # blanks that cannot be seen, tags, halves of surrogate pairs. Joiners and the marks of Hebrew and Arabic stay: words
@@ -30,18 +40,29 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub("\ufffd", text.replace("\r\n", "\n"))
 
 
+def columns(text: str) -> int:
+    """How many columns of a terminal *text* takes."""
+    return sum(
+        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        for character in text
+    )
+
+
 class PrintableStream:
-    """A text stream that passes on printable text; in all else it is the stream around which it is made."""
+    """A text stream that passes on printable text; in all else it is the stream around which it is made.
+
+    raw: that stream, for styles of our own and for a line editor: never for what others have written.
+    """
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        self.raw = stream
         self._held = ""  # half of a line end, which may be whole with what comes next
 
     def write(self, text: str) -> int:
         """Write *text* without what a terminal would obey; the length is that of all of it."""
         whole = self._held + text
         self._held = "\r" if whole.endswith("\r") else ""
-        self._stream.write(printable(whole.removesuffix("\r")))
+        self.raw.write(printable(whole.removesuffix("\r")))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -50,7 +71,7 @@ class PrintableStream:
             self.write(line)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        return getattr(self.raw, name)
 
 
 @contextmanager
@@ -75,17 +96,60 @@ def _safe(stream: TextIO | None) -> Any:
     return PrintableStream(stream) if stream is not None and stream.isatty() else stream
 
 
-def json_line(text: str) -> str:
-    """JSON *text* for standard output: to a terminal the same document with what is unprintable escaped."""
+def json_line(value: object) -> str:
+    """*value* as JSON for standard output: to a terminal the same document with what is unprintable escaped."""
+    text = _to_json(value).decode()
     if not isinstance(sys.stdout, PrintableStream):
         return text
-    return _UNPRINTABLE.sub(lambda found: "".join(map(_escaped, _units(found[0]))), text)
+    return _UNPRINTABLE.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
-def _units(character: str) -> list[int]:
-    encoded = character.encode("utf-16-be", "surrogatepass")
-    return [int.from_bytes(encoded[place : place + 2]) for place in range(0, len(encoded), 2)]
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether somebody looks at it."""
+    return stream is not None and not stream.closed and stream.isatty()
 
 
-def _escaped(unit: int) -> str:
-    return f"\\u{unit:04x}"
+def is_styled(stream: TextIO | None) -> bool:
+    """Whether it is a terminal that knows escape sequences."""
+    return is_terminal(stream) and os.environ.get("TERM") not in (None, "", "dumb")
+
+
+def is_utf8(stream: TextIO) -> bool:
+    """Whether any character can go through it."""
+    return (stream.encoding or "").lower().replace("-", "") == "utf8"
+
+
+def raw(stream: TextIO) -> TextIO:
+    """The stream without the guard around it."""
+    return stream.raw if isinstance(stream, PrintableStream) else stream
+
+
+def wrapped(text: str, *, indent: int = 0) -> str:
+    """*text* for standard error: at a terminal broken between words; lines after the first are indented by so much."""
+    if not is_terminal(sys.stderr):
+        return text
+    try:
+        width = os.get_terminal_size(raw(sys.stderr).fileno()).columns or 80  # 0 is a terminal that does not say
+    except OSError:
+        width = 80
+    lines: list[str] = []
+    for word in text.split(" "):
+        if lines and columns(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(" " * (indent if lines else 0) + word)
+    return "\n".join(lines)
+
+
+def notice(text: str, *, end: str = "\n") -> None:
+    """Say *text* beside the answer, on standard error: dimmed at a terminal. end: empty for a piece of a stream."""
+    if sys.stderr is None:
+        return
+    text = wrapped(text) if end else text
+    styled = is_styled(sys.stderr)
+    if styled:
+        raw(sys.stderr).write("\x1b[2m")
+    sys.stderr.write(text)
+    if styled:
+        raw(sys.stderr).write("\x1b[22m")
+    print(end=end, file=sys.stderr, flush=True)
