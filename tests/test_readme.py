@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -9,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from examples import stand_in
 from penstock.cli.guide import topics
 from places import ROOT
 
@@ -22,11 +22,14 @@ def blocks(language: str) -> list[str]:
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
 def test_the_code_runs(number: int, tmp_path: Path) -> None:
-    """Each example, as it stands, against the emulator."""
+    """Each example as a program, as it stands, in an empty folder and without a key."""
     command = [sys.executable, "-W", "error", "-c", blocks("python")[number]]
-    with stand_in() as environment:
-        environment |= {"PATH": "", "HOME": str(tmp_path)}  # where the agent has its ledger
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    environment = {"PATH": "", "HOME": str(tmp_path / "home")}  # where the agent has its ledger
+    if "PYTHONPATH" in os.environ:
+        environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
+    for folder in (tmp_path / "home", tmp_path / "work"):
+        folder.mkdir()
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path / "work", check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 

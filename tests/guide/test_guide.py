@@ -16,7 +16,7 @@ import pytest
 
 import penstock
 import tables
-from examples import Block, blocks, run, stand_in
+from examples import Block, blocks, stand_in
 from penstock import load_models
 from penstock.cli import main
 from penstock.cli.guide import topics
@@ -47,16 +47,6 @@ def environment(demo: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys, and the stand-in in the vendors' place."""
     for name, value in demo.items():
         monkeypatch.setenv(name, value)
-
-
-@pytest.mark.usefixtures("environment")
-@pytest.mark.parametrize(("name", "block"), found("python"))
-def test_the_code_runs(name: str, block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each example, as it stands; what cannot be run here, and what pytest is to run, is at least Python."""
-    if block.runs and block.file is None:
-        run(block, f"{name}.md", monkeypatch)
-    else:
-        compile(block.code, f"{name}.md", "exec", dont_inherit=True)
 
 
 @pytest.mark.parametrize(("name", "block"), found("json"))
@@ -97,13 +87,26 @@ def pytest_in(folder: Path, *arguments: str) -> None:
     assert re.search(r"[1-9]\d* passed", done.stdout), done.stdout
 
 
-def test_the_test_of_a_loop_is_green(tmp_path: Path) -> None:
-    """With the settings that the page gives, on some of the faults."""
+@pytest.mark.parametrize(
+    ("file", "some"), [("test_my_loop.py", "asyncio and (401 or CRLF or clean)"), ("test_my_provider.py", "asyncio")]
+)
+def test_the_tests_of_the_page_on_testing_are_green(file: str, some: str, tmp_path: Path) -> None:
+    """With the settings that the page gives; a loop on some of the faults, a provider at each point."""
     saved("testing", tmp_path)
-    pytest_in(tmp_path, "test_my_loop.py", "-k", "asyncio and (401 or CRLF or clean)")
+    pytest_in(tmp_path, file, "-k", some)
 
 
-@pytest.mark.parametrize("page", ["chunks", "vendors"])
+def test_an_agent_uses_an_mcp_server(tmp_path: Path) -> None:
+    """Without a key, and it prints what the page shows."""
+    saved("mcp", tmp_path)
+    shown = next(block.code for block in blocks(PAGES["mcp"]) if block.language == "text")
+    command = [sys.executable, "agent.py"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=os.environ, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(shown)
+
+
+@pytest.mark.parametrize("page", ["vendors"])
 def test_the_examples_run_without_a_key(page: str, tmp_path: Path) -> None:
     """As the page on testing says: of Anthropic's API, and of OpenAI's too."""
     saved("testing", tmp_path)
@@ -211,6 +214,10 @@ def test_a_page_is_printed(topic: str, capsys: pytest.CaptureFixture[str]) -> No
         ("history", "# Histories"),
         ("trust", "# Security"),
         ("rate limits", "# Retry, fallback"),
+        ("jupyter", "# Scripts, notebooks"),
+        ("synchronous", "# Scripts, notebooks"),
+        ("fastapi", "# On the web"),
+        ("browser", "# On the web"),
     ],
 )
 def test_a_word_that_a_page_is_about_is_enough(word: str, title: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -235,8 +242,12 @@ def test_a_page_fits_a_terminal(name: str, capsys: pytest.CaptureFixture[str]) -
         ("zzz", "the guide has no page 'zzz'; `penstock guide` lists what there is"),
         ("", "the guide has no page ''; `penstock guide` lists what there is"),
         ("../index", "the guide has no page '../index'; `penstock guide` lists what there is"),
-        ("m", "'m' may be one of several pages of the guide: messages, money, models-json"),
-        ("coming", "'coming' may be one of several pages of the guide: coming-from-the-sdks, coming-from-litellm"),
+        ("m", "'m' may be one of several pages of the guide: messages, mcp, money, models-json"),
+        (
+            "coming",
+            "'coming' may be one of several pages of the guide: "
+            + ", ".join(f"coming-from-{name}" for name in ("anthropic", "openai", "litellm")),
+        ),
         ("prices", "'prices' may be one of several pages of the guide: models-json, money"),
         ("keys", "'keys' may be one of several pages of the guide: vendors, security, models-json"),
         ("unicorn", "the guide has no page 'unicorn'; `penstock guide` lists what there is"),
