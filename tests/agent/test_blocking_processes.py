@@ -38,6 +38,8 @@ def program(served: Served, code: str, *options: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env=unmeasured(),
+        # A test run in the background ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -110,16 +112,19 @@ time.sleep(60)
 def test_an_interrupt_ends_a_silent_wait() -> None:
     """The connection is closed before the program goes on, within the second that is waited for it."""
     with serving(ServerReply(before=[Hang()]), SILENT, SILENT) as served:
-        process = program(served, WAITS)
-        assert process.stdout is not None
         exchanges = served.emulator.exchanges
-        for number, wait in enumerate(("before_the_first_chunk", "in_a_coroutine", "in_a_stream_that_has_a_name")):
-            served.until(lambda number=number: len(exchanges) > number)  # type: ignore[misc]
-            process.send_signal(signal.SIGINT)
-            assert process.stdout.readline() == f"{wait}\n"
-            served.until(exchanges[number].hung_up.is_set)
-        process.kill()
-        process.communicate()
+        with program(served, WAITS) as process:
+            assert process.stdout is not None
+            try:
+                for number, wait in enumerate(
+                    ("before_the_first_chunk", "in_a_coroutine", "in_a_stream_that_has_a_name")
+                ):
+                    served.until(lambda number=number: len(exchanges) > number)  # type: ignore[misc]
+                    process.send_signal(signal.SIGINT)
+                    assert process.stdout.readline() == f"{wait}\n"
+                    served.until(exchanges[number].hung_up.is_set)
+            finally:
+                process.kill()
 
 
 FORKING: Final = """

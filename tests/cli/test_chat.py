@@ -152,7 +152,7 @@ def test_a_reader_that_has_had_enough_is_no_error() -> None:
         pytest.param(["-a", "/dev/zero"], "'zero' is too large: it has over 20 MB", id="a file without an end"),
         pytest.param(["--tools", "sums"], "expected MODULE:FUNCTION", id="a tool without a name"),
         pytest.param(["--tools", "nowhere:add"], "cannot be imported: ModuleNotFoundError", id="no such module"),
-        pytest.param(["--tools", "leaving:add"], "cannot be imported: SystemExit: 7", id="a module that is a script"),
+        pytest.param(["--tools", "leaves_us:add"], "cannot be imported: SystemExit: 7", id="a module that is a script"),
         pytest.param(["--tools", "failing:add"], "cannot be imported: ZeroDivisionError", id="a module that fails"),
         pytest.param(["--tools", "json:lods"], "'json' has no 'lods'; did you mean 'loads'?", id="no such function"),
         pytest.param(["--tools", "string:digits"], "is str, expected a function", id="no function"),
@@ -167,7 +167,7 @@ def test_what_cannot_be_sent_is_one_line(
     (tmp_path / "nul.txt").write_bytes(b"a\0b")
     (tmp_path / "empty.txt").write_text(" \n")
     (tmp_path / "failing.py").write_text("1 / 0")
-    (tmp_path / "leaving.py").write_text("raise SystemExit(7)")
+    (tmp_path / "leaves_us.py").write_text("raise SystemExit(7)")
     result = run(capsys, "chat", "Hi", *arguments)
     assert (result.status, result.out) == (2, "")
     assert said in result.err

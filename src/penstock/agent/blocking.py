@@ -43,6 +43,7 @@ class _Background:
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
         self._end = asyncio.Event()
+        self.is_ending = False
         self.thread = threading.Thread(target=self._run, name="penstock blocking", daemon=True)
         self.thread.start()
         atexit.register(self._stop)
@@ -58,6 +59,7 @@ class _Background:
 
     async def _serve(self) -> None:
         await self._end.wait()
+        self.is_ending = True
         left = asyncio.all_tasks() - {asyncio.current_task()}
         for task in left:
             task.cancel()
@@ -154,7 +156,9 @@ class _Reading(Generic[T]):
         except BaseException as error:  # noqa: BLE001 - it is raised where the stream is read
             end.error = self._interrupted(error) if self._left else error
         finally:
-            self.items.put(end)
+            # As the process ends only daemon threads are left to read: they end with it, and without a traceback.
+            if self._in is None or not self._in.is_ending:
+                self.items.put(end)
             self._ended.set()
 
     def _interrupted(self, error: BaseException) -> BaseException:
