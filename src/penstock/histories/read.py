@@ -22,13 +22,13 @@ from penstock.histories.read_items import read_items
 from penstock.histories.read_parts import Reading, decoded, wrong
 from penstock.histories.read_tools import read_tools
 from penstock.histories.read_wire import find_wire
+from penstock.histories.serialization import UNWRITABLE, first_unwritable
 
 __all__ = ["ReadHistory", "read_messages"]
 
 _VENDORS: Final[Mapping[Wire, str]] = {"messages": "anthropic", "responses": "openai", "chat": "openai"}
 """Whose an API is, where nobody says it."""
 
-_UNWRITABLE: Final = (TypeError, ValueError, RecursionError)  # msgspec's own are ValueErrors
 _SYSTEM: Final[Mapping[str, Wire]] = {"system": "messages", "instructions": "responses"}
 _STORED: Final = ("previous_response_id", "conversation", "prompt", "container")
 
@@ -130,7 +130,7 @@ def _json(document: object) -> bytes:
         return data
     try:
         return _encode(document)
-    except _UNWRITABLE as error:
+    except UNWRITABLE as error:
         wrong(_place_in(document), error)
 
 
@@ -140,13 +140,8 @@ def _place_in(document: object) -> str:
     if isinstance(document, Mapping):
         name = "input" if "input" in document else name
         document = document.get(name)
-    if isinstance(document, list | tuple):
-        for number, turn in enumerate(document):
-            try:
-                _encode(turn)
-            except _UNWRITABLE:
-                return f"{name}[{number}]"
-    return "the document"
+    place = first_unwritable(document, _encode) if isinstance(document, list | tuple) else ""
+    return f"{name}{place}" if place else "the document"
 
 
 def _plain(value: object) -> object:

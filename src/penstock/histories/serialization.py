@@ -7,7 +7,7 @@ the `account` of reasoning.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -16,10 +16,11 @@ from penstock.core.errors import ConfigError
 from penstock.core.messages import Message
 from penstock.core.validation import unicode_fault
 
-__all__ = ["dump_messages", "load_messages"]
+__all__ = ["UNWRITABLE", "dump_messages", "first_unwritable", "load_messages"]
 
 VERSION: Final = 2
-_FAULTS: Final = (TypeError, ValueError, RecursionError)  # msgspec's own are ValueErrors
+UNWRITABLE: Final = (TypeError, ValueError, RecursionError)
+"""What an encoder raises for what is no JSON, and a decoder for what does not fit: msgspec's own are ValueErrors."""
 
 
 class _Envelope(msgspec.Struct):
@@ -47,8 +48,8 @@ def dump_messages(messages: Sequence[Message]) -> bytes:
     """
     try:
         written = _encode(messages)
-    except _FAULTS as error:
-        raise _fault(error, _place(messages)) from error
+    except UNWRITABLE as error:
+        raise _fault(error, f"$.messages{first_unwritable(messages, _encode)}") from error
     _read(written)  # a history that is saved and cannot be read is lost, and it is found too late
     return _encode(_Envelope(VERSION, msgspec.Raw(written)))
 
@@ -61,7 +62,7 @@ def load_messages(data: bytes | str) -> list[Message]:
     """
     try:
         envelope = _envelope.decode(data)
-    except _FAULTS as error:
+    except UNWRITABLE as error:
         raise _fault(error) from error
     if not 1 <= envelope.version <= VERSION:
         newer = "; a newer Penstock has written it" if envelope.version > VERSION else ""
@@ -74,18 +75,18 @@ def load_messages(data: bytes | str) -> list[Message]:
 def _read(written: bytes | msgspec.Raw) -> list[Message]:
     try:
         return _messages.decode(written)
-    except _FAULTS as error:
+    except UNWRITABLE as error:
         raise _fault(unicode_fault(bytes(written), error), "$.messages") from error
 
 
-def _place(messages: Sequence[Message]) -> str:
-    """The path of the first message that cannot be written."""
-    for place, message in enumerate(messages):
+def first_unwritable(items: Iterable[object], encode: Callable[[object], bytes]) -> str:
+    """The place of the first item that *encode* cannot write, as `[3]`; empty if there is none."""
+    for place, item in enumerate(items):
         try:
-            _encode(message)
-        except _FAULTS:
-            return f"$.messages[{place}]"
-    return "$.messages"
+            encode(item)
+        except UNWRITABLE:
+            return f"[{place}]"
+    return ""
 
 
 def _fault(why: object, path: str = "$") -> ConfigError:
