@@ -42,8 +42,7 @@ class _Background:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
-        self._end = asyncio.Event()
-        self.is_ending = False
+        self.ending = asyncio.Event()
         self.thread = threading.Thread(target=self._run, name="penstock blocking", daemon=True)
         self.thread.start()
         atexit.register(self._stop)
@@ -58,8 +57,7 @@ class _Background:
             loop.run_until_complete(self._serve())
 
     async def _serve(self) -> None:
-        await self._end.wait()
-        self.is_ending = True
+        await self.ending.wait()
         left = asyncio.all_tasks() - {asyncio.current_task()}
         for task in left:
             task.cancel()
@@ -71,7 +69,7 @@ class _Background:
 
     def _stop(self) -> None:
         if self.thread.is_alive():  # not so in a process that was forked
-            self.loop.call_soon_threadsafe(self._end.set)
+            self.loop.call_soon_threadsafe(self.ending.set)
             self.thread.join(_CLOSE)
 
     def is_here(self) -> bool:
@@ -157,7 +155,7 @@ class _Reading(Generic[T]):
             end.error = self._interrupted(error) if self._left else error
         finally:
             # As the process ends only daemon threads are left to read: they end with it, and without a traceback.
-            if self._in is None or not self._in.is_ending:
+            if self._in is None or not self._in.ending.is_set():
                 self.items.put(end)
             self._ended.set()
 
