@@ -18,6 +18,7 @@ from vcr import VCR
 from penstock.testing import scrubbed_cassettes
 from penstock.wire.vendors import DIALECTS
 from places import CORPORA
+from plugin import import_all
 from recording import WithAHeader
 
 KEYS = {variable for row in DIALECTS.values() for variable in row.key_variables}
@@ -55,6 +56,12 @@ def _no_key_and_no_file(
     shutil.rmtree(data, ignore_errors=True)
     for left in empty_folder.iterdir():
         shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+@pytest.fixture(scope="session")
+def all_imported() -> None:
+    """For tests in which pytest runs in this process; it comes before the fixture `pytester`, which forgets imports."""
+    import_all()
 
 
 vcr_config = scrubbed_cassettes()

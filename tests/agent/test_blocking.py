@@ -438,5 +438,6 @@ def test_hundreds_of_calls_leave_nothing_behind() -> None:
             served.emulator.exchanges.clear()
             counts.append((*left(), len(gc.get_objects())))
     (*before, objects), (*after, objects_then) = counts
-    assert after == before
+    # Fewer, if a thread of an earlier test has ended meanwhile.
+    assert all(then <= now for now, then in zip(before, after, strict=True)), (before, after)
     assert objects_then < objects + 50

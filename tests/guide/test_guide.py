@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,9 @@ from penstock import load_models
 from penstock.cli import main
 from penstock.cli.guide import topics
 from penstock.wire.vendors import DIALECTS
+from plugin import run_project
+
+pytest_plugins = ["pytester"]
 
 PAGES = {path.stem: path.read_text("utf-8") for path in sorted(tables.GUIDE.glob("*.md"))}
 
@@ -77,23 +79,21 @@ def saved(page: str, folder: Path) -> None:
             (folder / "pyproject.toml").write_text(block.code)
 
 
-def pytest_in(folder: Path, *arguments: str) -> None:
-    """Run pytest there, as a user has it."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-    if not any(entry.name == "penstock" for entry in entry_points(group="pytest11")):
-        command += ["-p", "penstock.testing.pytest_plugin"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
-    assert done.returncode == 0, done.stdout
-    assert re.search(r"[1-9]\d* passed", done.stdout), done.stdout
+def passes(pytester: pytest.Pytester, *arguments: str) -> None:
+    """The tests in pytester's folder, as a user has them, are green; and there are some."""
+    outcomes = run_project(pytester, "-p", "no:cacheprovider", *arguments).parseoutcomes()
+    assert outcomes["passed"]
+    assert not {"failed", "errors", "warnings"} & set(outcomes)
 
 
 @pytest.mark.parametrize(
     ("file", "some"), [("test_my_loop.py", "asyncio and (401 or CRLF or clean)"), ("test_my_provider.py", "asyncio")]
 )
-def test_the_tests_of_the_page_on_testing_are_green(file: str, some: str, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("all_imported")
+def test_the_tests_of_the_page_on_testing_are_green(file: str, some: str, pytester: pytest.Pytester) -> None:
     """With the settings that the page gives; a loop on some of the faults, a provider at each point."""
-    saved("testing", tmp_path)
-    pytest_in(tmp_path, file, "-k", some)
+    saved("testing", pytester.path)
+    passes(pytester, file, "-k", some)
 
 
 def test_an_agent_uses_an_mcp_server(tmp_path: Path) -> None:
@@ -119,16 +119,16 @@ def test_the_examples_run_without_a_key(page: str, tmp_path: Path) -> None:
     assert "You said:" in done.stdout
 
 
-@pytest.mark.usefixtures("environment")
-def test_a_test_is_recorded_and_replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("all_imported", "environment")
+def test_a_test_is_recorded_and_replayed(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """The replay has no network, and the file no key."""
-    saved("recording", tmp_path)
+    saved("recording", pytester.path)
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-very-secret")
-    pytest_in(tmp_path, "--record-mode=once", "test_recorded.py", "-k", "asyncio")
-    (cassette,) = tmp_path.rglob("*.yaml")
+    passes(pytester, "--record-mode=once", "test_recorded.py", "-k", "asyncio")
+    (cassette,) = pytester.path.rglob("*.yaml")
     assert "secret" not in cassette.read_text()
     monkeypatch.setenv("ANTHROPIC_API_KEY", "none")
-    pytest_in(tmp_path, "--block-network", "test_recorded.py", "-k", "asyncio")
+    passes(pytester, "--block-network", "test_recorded.py", "-k", "asyncio")
 
 
 def test_each_page_stands_in_the_index() -> None:

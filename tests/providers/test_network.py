@@ -263,7 +263,7 @@ def test_a_bound_is_a_whole_number(field: str, value: object) -> None:
 @each_wire
 async def test_the_largest_event_is_the_owners_choice(wire: ThreeWire) -> None:
     """One that is larger says what to set."""
-    text = "Hello" * 2000
+    text = "Hello" * 300
     whole = b"".join(wire.answer(text)).replace(b"\n\n", b"\n: " + b"x" * 3000 + b"\n\n")
     reply = ServerReply(pieces(whole, 500))
     async with Emulator(reply, reply) as emulator:

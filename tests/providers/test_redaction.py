@@ -43,19 +43,23 @@ pytestmark = pytest.mark.anyio
 
 # With characters that an URL, JSON and HTML escape.
 CANARY = "sk-canary/Qz7+Xw9=vB3_kT5.m"
-SMALL = 12  # as much of it as nobody writes by chance
 JSON = {"content-type": "application/json"}
-
-
-def everywhere(text: str) -> bool:
-    """Whether the key, or a good part of it, stands in *text* in any of its forms."""
-    forms = (CANARY, quote(CANARY, safe=""), html.escape(CANARY), CANARY.replace("/", "\\/"), base64_of(CANARY))
-    parts = {form[start : start + SMALL] for form in forms for start in range(len(form) - SMALL + 1)}
-    return any(part in text for part in parts)
 
 
 def base64_of(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
+
+
+FORMS = (CANARY, quote(CANARY, safe=""), html.escape(CANARY), CANARY.replace("/", "\\/"), base64_of(CANARY))
+SMALL = 12  # as much of a form as nobody writes by chance
+PARTS = {form[start : start + SMALL] for form in FORMS for start in range(len(form) - SMALL + 1)}
+# One of these is in each of those: where there is none, the look is over sooner.
+HINTS = {form[start : start + 8] for form in FORMS for start in range(0, len(form) - 7, SMALL - 7)}
+
+
+def everywhere(text: str) -> bool:
+    """Whether the key, or a good part of it, stands in *text* in any of its forms."""
+    return any(hint in text for hint in HINTS) and any(part in text for part in PARTS)
 
 
 class Seen(logging.Handler):

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from leftovers import nothing_left
+from patience import SHORT
 from penstock import (
     AnthropicProvider,
     Deadlines,
@@ -89,13 +90,13 @@ ONCE = {
 @each_wire
 async def test_what_is_asked_once(wire: ThreeWire, case: Once) -> None:
     """The server may have done the work."""
-    limits = Deadlines(first_chunk=3)
+    hangs = case.error is FirstChunkTimeoutError
     async with (
         Emulator(hello(wire), case.reply(wire), hello(wire)) as emulator,
-        wire.provider(emulator.url, deadlines=limits) as provider,
+        wire.provider(emulator.url) as provider,
     ):
         await read(provider)
-        error = await failure(provider)
+        error = await failure(provider, options=Options(deadlines=Deadlines(first_chunk=SHORT)) if hangs else None)
         assert len(emulator.requests) == 2
     assert type(error) is case.error
     assert case.said in str(error)

@@ -16,6 +16,7 @@ from penstock.testing.cassettes import _differences
 from plugin import project, run_project
 
 pytest_plugins = ["pytester"]
+pytestmark = pytest.mark.usefixtures("all_imported")
 
 KEY = "sk-ant-api03-canary-0123456789"
 WRONG = "sk-ant-api03-wrong-0123456789"

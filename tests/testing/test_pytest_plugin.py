@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from penstock.testing import FAULTS
-from plugin import LOAD, project, run_project
+from plugin import LOAD, project, run_bare_project, run_project
 
 pytest_plugins = ["pytester"]
+pytestmark = pytest.mark.usefixtures("all_imported")
 
 LOOP = '''
 import anyio
@@ -196,4 +197,4 @@ def test_loaded():
     assert not {"anthropic", "openai", "httpx2", "pydantic", "h11", "msgspec", "vcr"} & set(sys.modules)
 """
     project(pytester, test)
-    run_project(pytester, "-p", "no:anyio", "-p", "no:recording").assert_outcomes(passed=1)
+    run_bare_project(pytester, "-p", "no:anyio", "-p", "no:recording").assert_outcomes(passed=1)
