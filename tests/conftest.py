@@ -64,6 +64,18 @@ def all_imported() -> None:
     import_all()
 
 
+def pytest_collection() -> None:
+    """Thousands of tests are no garbage, and each look for some would go through them all."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """From here on only what the tests make is looked at."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
 vcr_config = scrubbed_cassettes()
 
 
