@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from penstock.core.cost import calculate_cost as calculate_cost
     from penstock.core.cost import format_dollars as format_dollars
     from penstock.core.dialect import Dialect as Dialect
+    from penstock.core.entries import ModelEntry as ModelEntry
+    from penstock.core.entries import ModelsConfig as ModelsConfig
+    from penstock.core.entries import ProviderConfig as ProviderConfig
     from penstock.core.errors import AuthenticationError as AuthenticationError
     from penstock.core.errors import BudgetExceededError as BudgetExceededError
     from penstock.core.errors import CircuitOpenError as CircuitOpenError
@@ -84,14 +87,11 @@ if TYPE_CHECKING:
     from penstock.core.messages import ToolCallPart as ToolCallPart
     from penstock.core.messages import ToolResultPart as ToolResultPart
     from penstock.core.models import Model as Model
-    from penstock.core.models import ModelEntry as ModelEntry
     from penstock.core.models import ModelInfo as ModelInfo
-    from penstock.core.models import ModelsConfig as ModelsConfig
     from penstock.core.models import PriceChange as PriceChange
     from penstock.core.models import PriceHours as PriceHours
     from penstock.core.models import PriceSheet as PriceSheet
     from penstock.core.models import PriceTier as PriceTier
-    from penstock.core.models import ProviderConfig as ProviderConfig
     from penstock.core.provider import BaseProvider as BaseProvider
     from penstock.core.scope import run as run
     from penstock.core.scope import tags as tags
@@ -169,6 +169,7 @@ else:
                 "TotalTimeoutError",
                 "TurnLimitError",
             ),
+            "core.entries": ("ModelEntry", "ModelsConfig", "ProviderConfig"),
             "core.messages": (
                 "Deadlines",
                 "DocumentPart",
@@ -186,14 +187,11 @@ else:
             ),
             "core.models": (
                 "Model",
-                "ModelEntry",
                 "ModelInfo",
-                "ModelsConfig",
                 "PriceChange",
                 "PriceHours",
                 "PriceSheet",
                 "PriceTier",
-                "ProviderConfig",
             ),
             "core.provider": ("BaseProvider",),
             "core.scope": ("run", "tags"),

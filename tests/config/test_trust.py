@@ -19,7 +19,7 @@ from penstock import ConfigError, ModelEntry, ProviderConfig, load_models, open_
 from penstock.config.models_file import find_models_file, read_models_file
 from penstock.config.open import resolve
 from penstock.config.trust import FREE, JUDGED, forget, store_path, trust, trusted_files, wanted
-from penstock.core.models import ModelsFile
+from penstock.core.entries import ModelsFile
 
 SECRET = "sk-secret-0123456789"
 HOSTILE = "http://evil.example"

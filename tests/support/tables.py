@@ -27,6 +27,7 @@ from penstock import ProviderError
 GUIDE: Final = Path(penstock.__file__).parent / "guide"
 HOMES: Final = (
     "core.chunks",
+    "core.entries",
     "core.messages",
     "core.models",
     "core.dialect",

@@ -24,9 +24,9 @@ from penstock.config.catalog import catalog, own_variables
 from penstock.config.keys import misspelt_keys
 from penstock.config.models_file import load_models
 from penstock.config.open import resolve
+from penstock.core.entries import ModelsConfig
 from penstock.core.errors import ConfigError, ProviderError
 from penstock.core.messages import Options, Part
-from penstock.core.models import ModelsConfig
 from penstock.core.tokens import estimate_tokens
 from penstock.wire.vendors import DIALECTS
 

@@ -14,7 +14,7 @@ from penstock.config.models_file import entry_of
 from penstock.config.trust import tamed
 from penstock.core.chunks import EXACT
 from penstock.core.dialect import without_userinfo
-from penstock.core.models import ModelEntry, ModelsConfig
+from penstock.core.entries import ModelEntry, ModelsConfig
 
 if TYPE_CHECKING:
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]

@@ -22,9 +22,9 @@ from penstock.config.models_file import entry_of
 from penstock.config.open import open_provider, resolve
 from penstock.core.chunks import StopChunk, TextChunk, UsageChunk
 from penstock.core.cost import format_dollars
+from penstock.core.entries import ModelEntry, ModelsConfig
 from penstock.core.errors import AuthenticationError, ConfigError, InvalidRequestError
 from penstock.core.messages import Message, Options, Part, ToolResultPart
-from penstock.core.models import ModelEntry, ModelsConfig
 from penstock.core.provider import BaseProvider
 from penstock.histories.repair import repair
 

@@ -14,9 +14,9 @@ from penstock.config.catalog import needs_key, own_variables
 from penstock.config.factories import OWN
 from penstock.config.keys import VARIABLE, misspelt_keys
 from penstock.config.models_file import entry_of
+from penstock.core.entries import ModelsConfig
 from penstock.core.errors import ProviderError
 from penstock.core.messages import Message
-from penstock.core.models import ModelsConfig
 from penstock.core.provider import BaseProvider
 from penstock.providers.environment import proxies
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from penstock.cli.commands import Commands
 from penstock.config.catalog import catalog, own_variables
 from penstock.config.models_file import FILE_NAME, save_models
+from penstock.core.entries import ModelEntry, ModelsConfig, ProviderConfig
 from penstock.core.errors import ConfigError
-from penstock.core.models import ModelEntry, ModelsConfig, ProviderConfig
 
 __all__ = ["add", "run"]
 

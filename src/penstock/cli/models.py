@@ -17,8 +17,9 @@ from penstock.config.catalog import PROVIDERS, catalog, known_info, own_url
 from penstock.config.factories import OWN
 from penstock.config.models_file import load_models, models_schema
 from penstock.core.dialect import Dialect, without_userinfo
+from penstock.core.entries import ModelEntry, ModelsConfig
 from penstock.core.errors import ConfigError
-from penstock.core.models import ModelEntry, ModelInfo, ModelsConfig
+from penstock.core.models import ModelInfo
 from penstock.core.validation import near
 from penstock.meter.sums import format_count
 from penstock.wire.vendors import DIALECTS, completed

@@ -11,7 +11,8 @@ from typing import Final
 import msgspec
 
 from penstock.core.dialect import Dialect
-from penstock.core.models import ModelEntry, ModelInfo, ModelsConfig, ModelsFile
+from penstock.core.entries import ModelEntry, ModelsConfig, ModelsFile
+from penstock.core.models import ModelInfo
 from penstock.wire.vendors import DIALECTS
 
 __all__ = ["PROVIDERS", "catalog", "known_info", "needs_key", "own_url", "own_variables"]

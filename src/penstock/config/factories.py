@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from penstock.core.entries import ModelEntry
 from penstock.core.errors import ConfigError
-from penstock.core.models import ModelEntry
 from penstock.core.provider import BaseProvider
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from penstock.config.factories import OWN, is_plugin
 from penstock.config.mistakes import explained, mistake, quoted
 from penstock.config.replacing import replace_file
 from penstock.config.trust import judge, trust
+from penstock.core.entries import ModelEntry, ModelsConfig, ModelsFile, ProviderConfig
 from penstock.core.errors import ConfigError
-from penstock.core.models import ModelEntry, ModelsConfig, ModelsFile, ProviderConfig
 from penstock.core.validation import near
 from penstock.wire.vendors import DIALECTS, completed
 

@@ -14,7 +14,8 @@ from penstock.config.keys import key_value
 from penstock.config.mistakes import mistake
 from penstock.config.models_file import check_entry, check_fallback, entry_of, ledger_path, load_models
 from penstock.config.trust import tamed
-from penstock.core.models import ModelEntry, ModelInfo, ModelsConfig
+from penstock.core.entries import ModelEntry, ModelsConfig
+from penstock.core.models import ModelInfo
 from penstock.core.provider import BaseProvider
 from penstock.wire.vendors import DIALECTS
 

@@ -25,22 +25,17 @@ from penstock.config.keys import VARIABLE
 from penstock.config.mistakes import mistake
 from penstock.config.replacing import replace_file
 from penstock.core.dialect import Dialect, without_userinfo
-from penstock.core.errors import ConfigError
-from penstock.core.messages import Deadlines
-from penstock.core.models import (
+from penstock.core.entries import (
     CircuitBreakerTable,
     ModelEntry,
-    ModelInfo,
     ModelsFile,
-    PriceChange,
-    PriceHours,
-    Prices,
-    PriceSheet,
-    PriceTier,
     ProviderConfig,
     RateLimitTable,
     RetryTable,
 )
+from penstock.core.errors import ConfigError
+from penstock.core.messages import Deadlines
+from penstock.core.models import ModelInfo, PriceChange, PriceHours, Prices, PriceSheet, PriceTier
 
 __all__ = [
     "FREE",

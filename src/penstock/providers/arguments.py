@@ -7,9 +7,10 @@ from typing import Final
 
 from penstock.core.cost import prices_at
 from penstock.core.dialect import Dialect
+from penstock.core.entries import ProviderConfig
 from penstock.core.errors import ConfigError, InvalidRequestError
 from penstock.core.messages import Message, Options
-from penstock.core.models import Model, ModelInfo, ProviderConfig
+from penstock.core.models import Model, ModelInfo
 
 __all__ = ["check_call", "check_config", "priced"]
 

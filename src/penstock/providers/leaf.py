@@ -11,9 +11,10 @@ import msgspec
 
 from penstock.core.chunks import Chunk, UsageChunk
 from penstock.core.dialect import Dialect, Wire
+from penstock.core.entries import ProviderConfig
 from penstock.core.errors import ConfigError, ProviderError
 from penstock.core.messages import Message, Options
-from penstock.core.models import Model, ProviderConfig
+from penstock.core.models import Model
 from penstock.core.provider import BaseProvider
 from penstock.core.tokens import History, TokenCount, TokenMemory
 from penstock.providers.exchange import Exchange, Outgoing

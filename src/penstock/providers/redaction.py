@@ -11,8 +11,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from penstock.core.dialect import userinfo, without_userinfo
+from penstock.core.entries import ProviderConfig
 from penstock.core.errors import AuthenticationError, ConfigError
-from penstock.core.models import ProviderConfig
 
 if TYPE_CHECKING:
     import logging

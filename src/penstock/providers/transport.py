@@ -22,6 +22,7 @@ import anyio.lowlevel
 from penstock.core.chunks import Chunk, UsageChunk
 from penstock.core.closing import owe
 from penstock.core.dialect import Dialect
+from penstock.core.entries import ProviderConfig
 from penstock.core.errors import (
     AuthenticationError,
     ConfigError,
@@ -31,7 +32,6 @@ from penstock.core.errors import (
     StreamInterruptedError,
 )
 from penstock.core.messages import ResponseHead
-from penstock.core.models import ProviderConfig
 from penstock.providers.answers import CLOSE, close, refuse, whole
 from penstock.providers.deadlines import Watch
 from penstock.providers.exchange import Exchange, Outgoing, SDKClient

@@ -8,8 +8,8 @@ import msgspec
 
 from penstock.config.catalog import catalog
 from penstock.core.dialect import Dialect
+from penstock.core.entries import ModelEntry
 from penstock.core.errors import ConfigError
-from penstock.core.models import ModelEntry
 from penstock.core.provider import BaseProvider
 from penstock.providers.anthropic import AnthropicProvider
 from penstock.providers.credentials import Credentials

@@ -1,0 +1,241 @@
+"""The shape of models.json: its entries, and what a provider needs to know. In JSON the keys are camelCase."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from penstock.core.dialect import Dialect, Wire, check_base_url, without_userinfo
+from penstock.core.errors import ConfigError
+from penstock.core.messages import Deadlines
+from penstock.core.models import ModelInfo
+from penstock.core.validation import check_count, check_seconds
+
+__all__ = [
+    "MAX_ARGUMENTS",
+    "BudgetTable",
+    "CircuitBreakerTable",
+    "ModelEntry",
+    "ModelsConfig",
+    "ModelsFile",
+    "ProviderConfig",
+    "RateLimitTable",
+    "RetryTable",
+]
+
+MAX_ARGUMENTS: Final = 64 * 1024 * 1024
+"""Most characters of the arguments of one answer's tool calls, where the config says nothing else: a model that writes
+as much as it can writes under 2 MB.
+"""
+
+
+class ProviderConfig(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
+):
+    """What a provider needs to know."""
+
+    model_id: Annotated[str, msgspec.Meta(min_length=1)]
+    """The model, as its vendor spells it."""
+    model_info: ModelInfo | None = None
+    """Prices, limits and traits; None when nothing is known, and then `open_provider` looks into the catalogue."""
+    api_key: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    """The key. None for the vendor's environment variables, or the SDK's own search. In models.json also `${VARIABLE}`
+    or `keyring:SERVICE/USER`.
+    """
+    base_url: str | None = None
+    """The server, used as given; None for the vendor's own."""
+    wire: Wire | None = None
+    """Which API of the vendor, `chat`, `responses` or `messages`; None for its default."""
+    deadlines: Deadlines = Deadlines()
+    """How long to wait, in seconds; `Options.deadlines` replaces them for one call."""
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """HTTP headers that are sent with every request."""
+    max_connections: int = 1000
+    """The most connections at the same time, in each event loop: as many streams can run. One more waits for
+    `Deadlines.connect` and then fails.
+    """
+    max_event_bytes: int | None = None
+    """The most bytes of one event of a stream, or of an answer in one document; None for what the reader takes. A
+    generated image comes as one event.
+    """
+    max_arguments: int = MAX_ARGUMENTS
+    """Most characters that the arguments of one answer's tool calls may have together, 67,108,864 if nothing is said:
+    what a server can fill memory with.
+    """
+
+    def __post_init__(self) -> None:
+        if not self.model_id:
+            raise ConfigError(f"`model_id` is {self.model_id!r}, expected a model as its vendor spells it")
+        check_base_url(self.base_url)
+        check_count("max_connections", self.max_connections)
+        if self.max_event_bytes is not None:
+            check_count("max_event_bytes", self.max_event_bytes)
+        if not isinstance(self.deadlines, Deadlines):
+            raise ConfigError(f"`deadlines` is {self.deadlines!r}, expected Deadlines(...)")
+        check_count("max_arguments", self.max_arguments)
+
+    def __repr__(self) -> str:
+        """All fields but the key, what the headers hold, and a password in the URL."""
+        key = "'***'" if self.api_key else None
+        return (
+            f"ProviderConfig(model_id={self.model_id!r}, api_key={key}, "
+            f"base_url={without_userinfo(self.base_url)!r}, "
+            f"wire={self.wire!r}, headers={sorted(self.headers)}, model_info={self.model_info!r})"
+        )
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        """What `rich` prints: as above."""
+        return [("", repr(self))]
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+    """A table of models.json that builds a middleware. Its defaults are the middleware's own."""
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if value is None or isinstance(value, bool):
+                continue
+            (check_seconds if name in _SECONDS else check_count)(name, value)
+
+
+_SECONDS: Final = ("max_wait", "base", "window", "pause")
+
+
+class RetryTable(_Table, frozen=True, kw_only=True):
+    """What penstock.middleware.Retry is built with."""
+
+    attempts: int = 3
+    """The most tries, the first one included."""
+    max_wait: float = 60.0
+    """The longest pause, in seconds; an error that asks for a longer one is raised at once."""
+    base: float = 0.5
+    """The longest pause before the second try, in seconds; it doubles with each try."""
+    shown: bool = True
+    """Whether somebody is shown the text as it comes; if not, a call is tried again after its first text too."""
+
+
+class CircuitBreakerTable(_Table, frozen=True, kw_only=True):
+    """What penstock.middleware.CircuitBreaker is built with."""
+
+    failures: int = 5
+    """How many failures within `window` open the circuit."""
+    window: float = 60.0
+    """In seconds."""
+    pause: float = 30.0
+    """Seconds until one call is let through as a trial."""
+
+
+class RateLimitTable(_Table, frozen=True, kw_only=True):
+    """What penstock.middleware.RateLimit is built with. One of the two limits has to be given."""
+
+    requests_per_minute: int | None = None
+    """Requests over any minute; None for no such limit."""
+    tokens_per_minute: int | None = None
+    """Tokens of prompts and answers over any minute; None for no such limit."""
+    count_cache_reads: bool = True
+    """Whether tokens read from a cache count: at OpenAI they do, at Anthropic they do not (read 2026-11-21)."""
+    max_wait: float = 60.0
+    """The longest `retry_after` that is waited out, in seconds; with a longer one calls fail at once."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.requests_per_minute is None and self.tokens_per_minute is None:
+            raise ConfigError("`requests_per_minute` is not given and tokensPerMinute neither, expected one of them")
+
+
+class BudgetTable(_Table, frozen=True, kw_only=True):
+    """What penstock.meter.Budget is built with."""
+
+    limit: Decimal
+    """US dollars that may be spent in a period."""
+    per: Literal["call", "run", "hour", "day", "month", "total"]
+    """The period."""
+    by: str | None = None
+    """Gives each value its own dollars: `alias`, `vendor`, `model`, or a tag as `tags.user`. None: all share them."""
+    tz: str = "UTC"
+    """The zone in which a day begins, as `Europe/Amsterdam`."""
+    missing: Literal["share", "refuse"] = "share"
+    """Whether calls without that tag, or without a run, share dollars of their own, or are refused."""
+    max_wait: float = 60.0
+    """Seconds to wait, at most, for dollars that other calls hold."""
+    max_output: int = 16_384
+    """Tokens of an answer, at most, of a call that sets no `max_tokens`."""
+    lower: bool = False
+    """Whether the `max_tokens` of a call may be lowered to what is left."""
+    least: int = 1_024
+    """Tokens below which nothing is lowered, on top of a budget of reasoning."""
+    unbounded: Decimal | None = None
+    """US dollars to hold for a call whose cost has no bound; None: it is refused."""
+    unpriced: Literal["refuse", "allow"] = "refuse"
+    """What becomes of a call whose price is not known."""
+
+    def __post_init__(self) -> None:
+        """What is wrong is said when the file is read, by Budget itself."""
+
+
+class ModelEntry(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
+):
+    """One alias of models.json."""
+
+    provider: str
+    """The name of a dialect."""
+    provider_config: ProviderConfig
+    """The model, its key, its server."""
+    dialect: Dialect | None = None
+    """How a server differs that Penstock does not know; only with the providers `openai-compatible` and
+    `anthropic-compatible`, whose row holds for what it leaves out. None for the provider's own row.
+    """
+    enabled: bool = True
+    """Whether the alias can be opened."""
+    retry: RetryTable | None = None
+    """Tries again what may succeed later; None for never."""
+    circuit_breaker: CircuitBreakerTable | None = None
+    """Stops asking after too many failures; None for never. It is around `retry`."""
+    rate_limit: RateLimitTable | None = None
+    """Requests and tokens a minute; None for no limit. It is inside `retry`."""
+    concurrency: int | None = None
+    """The most streams at the same time; None for no limit. It is the innermost."""
+    fallback: Sequence[str] = ()
+    """Aliases to ask in turn if this one fails, each with its own middleware."""
+
+    def __post_init__(self) -> None:
+        if self.concurrency is not None:
+            check_count("concurrency", self.concurrency)
+
+
+class ModelsFile(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
+):
+    """models.json as it is written."""
+
+    active: str
+    """The alias that is used when none is named."""
+    models: Mapping[str, ModelEntry]
+    """The models by alias."""
+    ledger: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    """The file in which all calls are booked, from this file's folder on; None for none."""
+    budgets: Sequence[BudgetTable] = ()
+    """What all calls that are opened from this file may cost; they need a `ledger`."""
+    schema_url: str | None = msgspec.field(name="$schema", default=None)
+    """Where an editor finds the JSON Schema, None for nowhere. In JSON it is called `$schema`."""
+
+
+class ModelsConfig(ModelsFile, frozen=True, kw_only=True):
+    """A models.json that has been read."""
+
+    source: Path | None = None
+    """The file it was read from, None for the packaged catalogue; it is not written back."""
+    found: bool = False
+    """Whether the file was found by the search, and neither named nor trusted; not written back. Its entries are then
+    opened with less: an address in the environment holds, and a local server gets no key that the file does not name.
+    """
+    untrusted: str | None = None
+    """Why `open_provider` opens nothing of it: the file was found and not named, and asks for more than such a file may
+    that nobody has trusted. None where it may be opened; not written back.
+    """
