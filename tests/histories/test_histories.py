@@ -186,6 +186,7 @@ def test_other_sequences_come_back_as_lists() -> None:
         (b"[]", "$", "Expected `object`, got `array`"),
         (b"{}", "$", "missing required field `version`"),
         (b'{"version": 1}', "$", "missing required field `messages`"),
+        (b'{"version": 2, "reply": {}}', "$", "this is a reply: use `load_reply`"),
         (b'{"version": "1", "messages": []}', "$.version", "Expected `int`, got `str`"),
         (
             b'{"version": 3, "messages": 7}',

@@ -27,7 +27,7 @@ from penstock import (
     read_messages,
 )
 from penstock.core.dialect import Wire
-from penstock.histories.read_chat import PROOFS
+from penstock.histories.read.chat import PROOFS
 from penstock.wire.vendors import DIALECTS
 from writing import encode
 
@@ -613,6 +613,11 @@ WRONG: Final = [
     ),
     pytest.param([{"type": "human", "content": "a"}], "messages[0]: it has no `role`", id="no role"),
     pytest.param([HI, "Hi"], "messages[1]: Expected `object`, got `str`", id="no message"),
+    pytest.param(
+        [{"role": "user", "content": [{"type": "document", "source": source(), "citations": {"enabled": None}}]}],
+        "messages[0].content[0].citations: Expected `bool`, got `null`",
+        id="a null among citations",
+    ),
     pytest.param(
         [HI, {"role": "user", "content": 7}], "messages[1].content: Expected `array`, got `int`", id="no content"
     ),

@@ -33,7 +33,7 @@ _KINDS: Final[tuple[tuple[bytes, bytes, type[ImagePart | DocumentPart], str], ..
     (b"%PDF-", b"", DocumentPart, "application/pdf"),
 )
 _SIMPLE: Final = frozenset(Options.__struct_fields__) - {
-    "tools", "response_schema", "deadlines", "on_head", "on_resend", "extra", "tags", "scope"
+    "tools", "response_schema", "deadlines", "on_head", "on_resend", "on_drop", "extra", "tags", "scope"
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from typing import Final, Self
 import msgspec
 
 from penstock.config.replacing import replace_file
-from penstock.config.trust import store_path
+from penstock.config.trust_store import store_path
 from penstock.core.messages import Message, TextPart
 from penstock.histories.repair import repair
 from penstock.histories.serialization import dump_messages, load_messages
@@ -141,8 +141,7 @@ class Typed:
 
 def title_of(messages: Sequence[Message]) -> str:
     """How a conversation begins, in one short line."""
-    said = (message.content for message in messages if message.role == "user")
-    parts = (part for content in said for part in ([TextPart(content)] if isinstance(content, str) else content))
+    parts = (part for message in messages if message.role == "user" for part in message.parts)
     first = next((part.text for part in parts if isinstance(part, TextPart)), "")
     line = " ".join(first.split())
     return line if len(line) <= 40 else f"{line[:40]}..."

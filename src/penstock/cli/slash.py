@@ -111,10 +111,9 @@ def _transcript(messages: Sequence[Message]) -> str:
     """The conversation as Markdown: what was said, and which tools were called."""
     turns = []
     for message in messages:
-        parts = [TextPart(message.content)] if isinstance(message.content, str) else message.content
         texts = [
             part.text if isinstance(part, TextPart) else f"`{part.name}({part.arguments})`"
-            for part in parts
+            for part in message.parts
             if isinstance(part, TextPart | ToolCallPart)
         ]
         if texts:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from penstock.core.errors import ConfigError, ProviderError
+from penstock.core.errors import ConfigError, InvalidRequestError, ProviderError
 from penstock.core.scope import Scope, check_tags
 from penstock.core.validation import check_seconds
 
@@ -27,6 +27,7 @@ __all__ = [
     "Tool",
     "ToolCallPart",
     "ToolResultPart",
+    "laid_over",
 ]
 
 
@@ -153,6 +154,11 @@ class Message(msgspec.Struct, frozen=True):
         if self.role != "user" and self.role != "assistant":
             raise ConfigError(f"`role` is {self.role!r}, expected user or assistant{_ROLES.get(str(self.role), '')}")
 
+    @property
+    def parts(self) -> Sequence[Part]:
+        """The content as parts: plain text is one TextPart."""
+        return (TextPart(self.content),) if isinstance(self.content, str) else self.content
+
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True):
     """A tool that the model may call."""
@@ -206,7 +212,9 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What one call wants. None leaves it to the vendor; what a wire or a model cannot do is refused, by name."""
+    """What one call wants. None leaves it to the vendor; what a wire or a model cannot do is refused, by name,
+    unless it is `lenient`.
+    """
 
     max_tokens: int | None = None
     """Most tokens of the answer, reasoning included. None: the model's maximum; if that is unknown, the vendor's
@@ -256,6 +264,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Called with the error that it would have been when the request is sent once more, because the server had closed
     the connection that it was sent on. What it raises ends the call.
     """
+    lenient: bool = False
+    """Whether to leave out what this model cannot take, and say so, in place of refusing the call: sampling options,
+    `seed`, `reasoning`, `cache`, `user`, `service_tier`, `parallel_tool_calls`, and more `max_tokens` than it has.
+    """
+    on_drop: Callable[[InvalidRequestError], object] | None = None
+    """Called once in a call for each option that is left out as `lenient` says, with the `InvalidRequestError` that
+    would have been raised without it. What it raises ends the call.
+    """
     extra: Mapping[str, object] = msgspec.field(default_factory=dict)
     """Raw fields of the request body; objects are merged, all else is replaced. Not `model`: that has prices."""
     tags: Mapping[str, str] = msgspec.field(default_factory=dict)
@@ -281,3 +297,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         plain = Options()
         said = ((name, getattr(self, name)) for name in self.__struct_fields__ if name != "scope")
         return f"Options({', '.join(f'{name}={value!r}' for name, value in said if value != getattr(plain, name))})"
+
+
+def laid_over(body: Mapping[str, Any], extra: Mapping[str, object], last: str = "") -> dict[str, Any]:
+    """*extra* over *body*: objects are merged, all else is replaced. What is called *last* is moved to the end."""
+    both = dict(body)
+    for key, value in extra.items():
+        old = both.get(key)
+        both[key] = laid_over(old, value, last) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    if last in both:
+        both[last] = both.pop(last)
+    return both

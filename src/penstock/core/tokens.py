@@ -228,7 +228,7 @@ class TokenMemory:
 
         Reasoning is read again only while the calls after it are being answered, and only if it goes back.
         """
-        kinds = {type(part) for message in said for part in _parts(message) if self._measure.goes(part)}
+        kinds = {type(part) for message in said for part in message.parts if self._measure.goes(part)}
         if ReasoningPart in kinds and (ToolCallPart in kinds or self._measure.rates.keeps_reasoning):
             return report.output
         if not report.output:  # the prompt alone was counted
@@ -281,10 +281,6 @@ def _answer(messages: Sequence[Message]) -> Sequence[Message]:
     """What the model has said first."""
     end = next((place for place, message in enumerate(messages) if message.role != "assistant"), len(messages))
     return messages[:end]
-
-
-def _parts(message: Message) -> Sequence[Part]:
-    return () if isinstance(message.content, str) else message.content
 
 
 def _keys(messages: Sequence[Message]) -> list[int]:

@@ -5,7 +5,7 @@ origin, leaves out the reasoning of others, and sends the text of their blocks.
 """
 
 from penstock.histories.fit import Count, Summarise, fit, fit_with_summary
-from penstock.histories.read import ReadHistory, read_messages
+from penstock.histories.read.messages import ReadHistory, read_messages
 from penstock.histories.repair import Note, NoteKind, Repaired, repair
 from penstock.histories.serialization import dump_messages, load_messages
 

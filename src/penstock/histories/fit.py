@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Final, TypeAlias
 
 from penstock.core.errors import ConfigError, TokenLimitError
-from penstock.core.messages import Message, Part, ReasoningPart, TextPart, ToolCallPart, ToolResultPart
+from penstock.core.messages import Message, ReasoningPart, TextPart, ToolCallPart, ToolResultPart
 
 __all__ = ["Count", "Summarise", "fit", "fit_with_summary"]
 
@@ -148,7 +148,7 @@ def _whole(messages: Sequence[Message]) -> list[int]:
     made: dict[str, int] = {}  # where each call was made last
     reach = [len(messages)] * len(messages)
     for place, message in enumerate(messages):
-        for part in _parts(message):
+        for part in message.parts:
             if isinstance(part, ToolCallPart):
                 made[part.id] = place
             elif isinstance(part, ToolResultPart) and part.id in made:
@@ -162,12 +162,8 @@ def _whole(messages: Sequence[Message]) -> list[int]:
     return cuts[::-1]
 
 
-def _parts(message: Message) -> Sequence[Part]:
-    return () if isinstance(message.content, str) else message.content
-
-
 def _has_results(message: Message) -> bool:
-    return any(isinstance(part, ToolResultPart) for part in _parts(message))
+    return any(isinstance(part, ToolResultPart) for part in message.parts)
 
 
 def _chosen(messages: Sequence[Message], kept: Sequence[int], *, keep_proofs: bool) -> list[Message]:
@@ -176,9 +172,8 @@ def _chosen(messages: Sequence[Message], kept: Sequence[int], *, keep_proofs: bo
     for number, place in enumerate(kept):
         message = messages[place]
         if place != number and not keep_proofs:
-            parts = _parts(message)
-            rest = [part for part in parts if not (isinstance(part, ReasoningPart) and part.proof)]
-            if len(rest) < len(parts):
+            rest = [part for part in message.parts if not (isinstance(part, ReasoningPart) and part.proof)]
+            if len(rest) < len(message.parts):
                 if not rest:
                     continue
                 message = Message(message.role, rest)
@@ -191,8 +186,7 @@ def _with_summary(messages: list[Message], summary: TextPart, *, behind: bool) -
     if behind:  # the first answer's number, less one
         place = next(number for number, message in enumerate(messages) if message.role == "assistant") - 1
     first = messages[place]
-    said: list[Part] = [TextPart(first.content)] if isinstance(first.content, str) else list(first.content)
-    joined = [*said, summary] if behind else [summary, *said]
+    joined = [*first.parts, summary] if behind else [summary, *first.parts]
     return [*messages[:place], Message("user", joined), *messages[place + 1 :]]
 
 

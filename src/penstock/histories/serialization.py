@@ -8,7 +8,7 @@ the `account` of reasoning.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -16,16 +16,21 @@ from penstock.core.errors import ConfigError
 from penstock.core.messages import Message
 from penstock.core.validation import unicode_fault
 
-__all__ = ["UNWRITABLE", "dump_messages", "first_unwritable", "load_messages"]
+__all__ = ["UNWRITABLE", "Stored", "dump_messages", "first_unwritable", "load_messages"]
+
+T = TypeVar("T")
 
 VERSION: Final = 2
 UNWRITABLE: Final = (TypeError, ValueError, RecursionError)
 """What an encoder raises for what is no JSON, and a decoder for what does not fit: msgspec's own are ValueErrors."""
 
+_NOTHING: Final = msgspec.Raw()
 
-class _Envelope(msgspec.Struct):
+
+class _Envelope(msgspec.Struct, omit_defaults=True):
     version: int
-    messages: msgspec.Raw = msgspec.Raw()
+    messages: msgspec.Raw = _NOTHING
+    reply: msgspec.Raw = _NOTHING
 
 
 def _as_list(value: object) -> list[Any]:
@@ -35,9 +40,62 @@ def _as_list(value: object) -> list[Any]:
     raise TypeError(f"a {type(value).__name__} has no place in a message")
 
 
+_KINDS: Final = {
+    "messages": "this is a history: use `load_messages`",
+    "reply": "this is a reply: use `load_reply`",
+}
+"""What to do with a kind that another function reads, by its field."""
 _encode = msgspec.json.Encoder(enc_hook=_as_list).encode
 _envelope = msgspec.json.Decoder(_Envelope)
-_messages = msgspec.json.Decoder(list[Message])
+
+
+class Stored(Generic[T]):
+    """One kind of thing as JSON. name: of the field beside the version. what: its name in errors. kind: its type."""
+
+    def __init__(self, name: Literal["messages", "reply"], what: str, kind: type[T]) -> None:
+        self._name = name
+        self._what = what
+        self._decode = msgspec.json.Decoder(kind).decode
+
+    def dump(self, value: object, items: Iterable[object] = ()) -> bytes:
+        """The JSON. items: what it consists of, for the place in an error. Raises ConfigError, as `load` would."""
+        try:
+            written = _encode(value)
+        except UNWRITABLE as error:
+            raise self._fault(error, f"$.{self._name}{first_unwritable(items, _encode)}") from error
+        self._read(written)  # what is saved and cannot be read is lost, and it is found too late
+        return _encode(_Envelope(VERSION, **{self._name: msgspec.Raw(written)}))
+
+    def load(self, data: bytes | str) -> T:
+        """What `dump` was given. Raises ConfigError with `path`."""
+        try:
+            envelope = _envelope.decode(data)
+        except UNWRITABLE as error:
+            raise self._fault(error) from error
+        if not 1 <= envelope.version <= VERSION:
+            newer = "; a newer Penstock has written it" if envelope.version > VERSION else ""
+            raise self._fault(f"the version is {envelope.version}, expected 1 to {VERSION}{newer}", "$.version")
+        written: msgspec.Raw = getattr(envelope, self._name)
+        if not written:
+            other = next((said for name, said in _KINDS.items() if getattr(envelope, name)), None)
+            raise self._fault(other or f"Object missing required field `{self._name}`")
+        return self._read(written)
+
+    def _read(self, written: bytes | msgspec.Raw) -> T:
+        try:
+            return self._decode(written)
+        except UNWRITABLE as error:
+            raise self._fault(unicode_fault(bytes(written), error), f"$.{self._name}") from error
+
+    def _fault(self, why: object, path: str = "$") -> ConfigError:
+        said, _, inner = str(why).partition(" - at `$")
+        path += inner.removesuffix("`")
+        error = ConfigError(f"a stored {self._what} is wrong at {path}: {said}")
+        error.path = path
+        return error
+
+
+_messages: Final = Stored("messages", "history", list[Message])
 
 
 def dump_messages(messages: Sequence[Message]) -> bytes:
@@ -46,12 +104,7 @@ def dump_messages(messages: Sequence[Message]) -> bytes:
     Raises ConfigError with `path` for what `load_messages` would not read again, as a wrong type, and for text that is
     not Unicode, which no vendor takes either: `repair` fixes it.
     """
-    try:
-        written = _encode(messages)
-    except UNWRITABLE as error:
-        raise _fault(error, f"$.messages{first_unwritable(messages, _encode)}") from error
-    _read(written)  # a history that is saved and cannot be read is lost, and it is found too late
-    return _encode(_Envelope(VERSION, msgspec.Raw(written)))
+    return _messages.dump(messages, messages)
 
 
 def load_messages(data: bytes | str) -> list[Message]:
@@ -60,23 +113,7 @@ def load_messages(data: bytes | str) -> list[Message]:
     Raises ConfigError, which is a ValueError too, with `path`, for anything else, and for a version that this Penstock
     does not know.
     """
-    try:
-        envelope = _envelope.decode(data)
-    except UNWRITABLE as error:
-        raise _fault(error) from error
-    if not 1 <= envelope.version <= VERSION:
-        newer = "; a newer Penstock has written it" if envelope.version > VERSION else ""
-        raise _fault(f"the version is {envelope.version}, expected 1 to {VERSION}{newer}", "$.version")
-    if not envelope.messages:
-        raise _fault("Object missing required field `messages`")
-    return _read(envelope.messages)
-
-
-def _read(written: bytes | msgspec.Raw) -> list[Message]:
-    try:
-        return _messages.decode(written)
-    except UNWRITABLE as error:
-        raise _fault(unicode_fault(bytes(written), error), "$.messages") from error
+    return _messages.load(data)
 
 
 def first_unwritable(items: Iterable[object], encode: Callable[[object], bytes]) -> str:
@@ -87,11 +124,3 @@ def first_unwritable(items: Iterable[object], encode: Callable[[object], bytes])
         except UNWRITABLE:
             return f"[{place}]"
     return ""
-
-
-def _fault(why: object, path: str = "$") -> ConfigError:
-    what, _, inner = str(why).partition(" - at `$")
-    path += inner.removesuffix("`")
-    error = ConfigError(f"a stored history is wrong at {path}: {what}")
-    error.path = path
-    return error

@@ -102,8 +102,7 @@ class Chain:
         number = max(first, self.start)
         while number < len(self.hashes):
             message, position = self._find(number)
-            content = self._messages[message].content
-            parts = [TextPart(content)] if isinstance(content, str) else content[position:]
+            parts = self._messages[message].parts[position:]
             kept += [_block(part) for part in parts]
             number += len(parts)
         self._messages, self._tools, self._system = (), [], ""

@@ -14,7 +14,7 @@ import msgspec
 
 from penstock.core.client_calls import FUNCTION_BESIDE
 from penstock.core.messages import ImagePart, Part, ReasoningPart, TextPart, ToolCallPart, ToolResultPart
-from penstock.histories.read_parts import Fields, Reading, decoded, file_of, image_of, json_of
+from penstock.histories.read.parts import Fields, Reading, decoded, file_of, image_of, json_of
 
 __all__ = ["is_item", "read_items"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from penstock.core.messages import Tool
-from penstock.histories.read_parts import Reading, decoded, wrong
+from penstock.histories.read.parts import Reading, decoded, wrong
 
 __all__ = ["read_tools"]
 

@@ -9,7 +9,7 @@ import msgspec
 
 from penstock.core.arguments import UNDECODABLE
 from penstock.core.dialect import Wire
-from penstock.histories.read_items import is_item
+from penstock.histories.read.items import is_item
 
 __all__ = ["find_wire"]
 

@@ -22,7 +22,7 @@ from penstock.core.messages import (
     ToolCallPart,
     ToolResultPart,
 )
-from penstock.histories.read_parts import Fields, Reading, decoded, json_of, whole, wrong
+from penstock.histories.read.parts import Fields, Reading, decoded, json_of, whole, wrong
 
 __all__ = ["read_blocks", "read_system", "thought_of"]
 

@@ -22,8 +22,8 @@ from penstock.core.messages import (
     ToolCallPart,
     ToolResultPart,
 )
-from penstock.histories.read_blocks import thought_of
-from penstock.histories.read_parts import Fields, Reading, decoded, file_of, image_of, json_of, wrong
+from penstock.histories.read.blocks import thought_of
+from penstock.histories.read.parts import Fields, Reading, decoded, file_of, image_of, json_of, wrong
 
 __all__ = ["PROOFS", "read_chat"]
 

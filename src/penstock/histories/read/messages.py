@@ -16,12 +16,12 @@ from penstock.core.errors import ConfigError
 from penstock.core.messages import Message, Tool
 from penstock.core.validation import near, unicode_fault
 from penstock.histories.clean import Note
-from penstock.histories.read_blocks import read_blocks, read_system
-from penstock.histories.read_chat import read_chat
-from penstock.histories.read_items import read_items
-from penstock.histories.read_parts import Reading, decoded, wrong
-from penstock.histories.read_tools import read_tools
-from penstock.histories.read_wire import find_wire
+from penstock.histories.read.blocks import read_blocks, read_system
+from penstock.histories.read.chat import read_chat
+from penstock.histories.read.items import read_items
+from penstock.histories.read.parts import Reading, decoded, wrong
+from penstock.histories.read.tools import read_tools
+from penstock.histories.read.wire import find_wire
 from penstock.histories.serialization import UNWRITABLE, first_unwritable
 
 __all__ = ["ReadHistory", "read_messages"]

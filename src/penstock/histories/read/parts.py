@@ -50,7 +50,8 @@ _DATA_URL: Final = re.compile(r"data:([a-z]+/[a-z.+-]+);base64,(.*)", re.DOTALL)
 
 def wrong(place: str, why: object) -> NoReturn:
     """Raise ConfigError for what has no form of ours; msgspec says where inside the place."""
-    what, _, inner = str(why).partition(" - at `$")
+    # "[...]" is what it says of a value of an object whose names are not known before.
+    what, _, inner = str(why).replace("[...]", "").partition(" - at `$")
     place += inner.removesuffix("`")
     error = ConfigError(f"{place}: {what}")
     error.path = f"$.{place}"
