@@ -72,6 +72,12 @@ def late():
     except ConfigError as error: print('as Python ends' in str(error))
 threading.Thread(target=lambda: threading.main_thread().join() or late()).start()
 """,
+    "a provider that others share": """
+from penstock import ModelEntry, ModelsConfig, ProviderConfig, Providers
+entry = ModelEntry(provider="anthropic", provider_config=provider._config)
+shared = Providers(ModelsConfig(active="a", models={"a": entry}))
+print(any(True for chunk in blocking(shared.get()).create_message("", ASK)))
+""",
     "a daemon thread that reads": """
 begun = threading.Event()
 def read():

@@ -1,4 +1,4 @@
-"""`open_provider("demo")`: an ordinary provider without a key, and providers by the name of an entry point."""
+"""`open_provider("demo")`: an ordinary provider without a key."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_what_it_is_not_is_refused(config: dict[str, Any], said: str, tmp_path: 
     """In one line."""
     with pytest.raises(ConfigError) as caught:
         open_provider(models=models(tmp_path, **config))
-    assert str(caught.value) == said
+    assert str(caught.value) == f"{tmp_path / 'models.json'}, at $.models.mine: {said}"
 
 
 PROGRAM = """
@@ -141,49 +141,3 @@ def test_the_entry_points_are_those_that_are_known_by_name() -> None:
     """What is installed lists them, and what is only checked out finds them."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["project"]["entry-points"][GROUP] == OWN
-
-
-PLUGIN = """
-from penstock import ConfigError
-from penstock.testing import ScriptedProvider
-
-def make(entry):
-    return ScriptedProvider(model=entry.provider_config.model_id)
-"""
-
-
-@pytest.fixture
-def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package of somebody else's is installed: two providers, one of which cannot be loaded, and one called demo."""
-    (tmp_path / "water_plugin.py").write_text(PLUGIN)
-    info = tmp_path / "water-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: water\nVersion: 1.0\n")
-    points = {"water": "water_plugin:make", "ice": "water_plugin:freeze", "demo": "water_plugin:make"}
-    lines = [f"{name} = {value}" for name, value in points.items()]
-    (info / "entry_points.txt").write_text("\n".join((f"[{GROUP}]", *lines, "")))
-    monkeypatch.syspath_prepend(tmp_path)
-    return tmp_path
-
-
-@pytest.mark.usefixtures("plugins")
-def test_a_provider_of_another_package_is_opened_by_its_name() -> None:
-    """And our own name cannot be taken."""
-    assert open_provider("water/h2o").get_model().id == "h2o"
-    assert open_provider("demo").vendor == "demo"
-
-
-@pytest.mark.usefixtures("plugins")
-def test_one_that_cannot_be_loaded_is_named_with_its_package() -> None:
-    """Only when it is asked for."""
-    with pytest.raises(ConfigError, match=r"^the provider 'ice' of water \(water_plugin:freeze\) cannot be loaded: "):
-        open_provider("ice/cube")
-
-
-def test_a_file_that_was_found_may_not_name_it(plugins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would choose what runs."""
-    entry = {"provider": "water", "providerConfig": {"modelId": "h2o"}}
-    (plugins / "models.json").write_bytes(msgspec.json.encode({"active": "a", "models": {"a": entry}}))
-    monkeypatch.chdir(plugins)
-    with pytest.raises(ConfigError, match=r"\$\.models\.a\.provider"):
-        open_provider()

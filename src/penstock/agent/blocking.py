@@ -8,16 +8,16 @@ a web server's worker.
 from __future__ import annotations
 
 import asyncio
-import atexit
-import os
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
-from contextlib import aclosing, closing, suppress
+from contextlib import aclosing, suppress
+from functools import partial
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar, overload
 from weakref import WeakValueDictionary
 
+from penstock.agent.background import Background, OfProcess
 from penstock.core.chunks import Chunk, UsageChunk
 from penstock.core.closing import Stream, owed
 from penstock.core.errors import ConfigError, StreamInterruptedError
@@ -37,76 +37,38 @@ _AHEAD: Final = 64
 _ENDING: Final = "`blocking` cannot begin as Python ends: call it before the main thread is through, not in `atexit`"
 
 
-class _Background:
-    """A thread with an event loop. It ends with the process, which does not wait for it for more than a second."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.ending = asyncio.Event()
-        self.thread = threading.Thread(target=self._run, name="penstock blocking", daemon=True)
-        self.thread.start()
-        atexit.register(self._stop)
-
-    def _run(self) -> None:
-        with suppress(ImportError):  # where trio is, so is this, and a caller's context may say that we are in trio
-            import sniffio
-
-            sniffio.thread_local.name = "asyncio"
-        # Not asyncio.run: at its end it starts a thread, which Python 3.12 refuses while it ends itself.
-        with closing(self.loop) as loop:
-            loop.run_until_complete(self._serve())
-
-    async def _serve(self) -> None:
-        await self.ending.wait()
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-        for provider in list(_providers.values()):
-            with suppress(Exception):
-                await provider.aclose()
-        await self.loop.shutdown_asyncgens()
-
-    def _stop(self) -> None:
-        if self.thread.is_alive():  # not so in a process that was forked
-            self.loop.call_soon_threadsafe(self.ending.set)
-            self.thread.join(_CLOSE)
-
-    def is_here(self) -> bool:
-        """Whether the caller runs in this very thread, in which nothing may wait for it."""
-        return threading.current_thread() is self.thread
-
-
-_running: _Background | None = None
-_starting = threading.Lock()
 # Who writes `for chunk in blocking(provider).create_message(...)` closes none of them.
 _providers: WeakValueDictionary[int, BaseProvider] = WeakValueDictionary()
 
 
-def _forget() -> None:
-    global _running, _starting
-    _running, _starting = None, threading.Lock()
+async def _serve(ending: asyncio.Event) -> None:
+    await ending.wait()
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    for provider in list(_providers.values()):
+        for each in provider.nested():  # one that is shared leaves what is inside it open
+            with suppress(Exception):
+                await each.aclose()
+    await asyncio.get_running_loop().shutdown_asyncgens()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+_background: Final = OfProcess(partial(Background, "penstock blocking", _serve, _CLOSE))
 
 
-def _from_outside() -> _Background:
+def _from_outside() -> Background:
     """That of this process, begun if there is none yet. Raises ConfigError in its own thread."""
-    global _running
-    with _starting:
-        # Then Python starts no thread, or nothing that looks up a host.
-        if _running is None and threading.main_thread().is_alive():
-            _running = _Background()
-    if _running is None or not _running.thread.is_alive():
+    # As Python ends it starts no thread, or nothing that looks up a host.
+    running = _background.get() if threading.main_thread().is_alive() else _background.made
+    if running is None or not running.thread.is_alive():
         raise ConfigError(_ENDING)
-    if _running.is_here():
+    if running.is_here():
         raise ConfigError(
             "`blocking` was called by something that runs in its own event loop, and would wait for itself for ever:"
             " `await` it there, or use `async for`"
         )
-    return _running
+    return running
 
 
 class _End:
@@ -124,7 +86,7 @@ class _Reading(Generic[T]):
         self._most = most
         self._asked = asyncio.Event()
         self._ended = threading.Event()
-        self._in: _Background | None = None
+        self._in: Background | None = None
         self._task: asyncio.Task[None] | None = None
         self._left = False
 
@@ -256,7 +218,8 @@ class BlockingProvider:
 
     def close(self) -> None:
         """Close what the provider holds for `blocking`."""
-        if _running is None or _running.thread.is_alive():  # else it is closed, by what ends with Python
+        running = _background.made
+        if running is None or running.thread.is_alive():  # else it is closed, by what ends with Python
             blocking(self.provider.aclose())
 
     def __repr__(self) -> str:

@@ -32,7 +32,6 @@ from penstock.core.messages import (
     Options,
     Part,
     ReasoningPart,
-    TextPart,
     Tool,
     ToolCallPart,
     ToolResultPart,
@@ -206,9 +205,7 @@ class _Turns:
         try:
             await self._run(calls, results, run)
         finally:
-            after = self.messages[place + 1 : place + 2]
-            said = after[0].content if after else []
-            parts = [TextPart(said)] if isinstance(said, str) else list(said)
+            parts = [part for message in self.messages[place + 1 : place + 2] for part in message.parts]
             there = [part for part in parts if isinstance(part, ToolResultPart)]
             rest = [part for part in parts if not isinstance(part, ToolResultPart)]
             self.messages[place + 1 : place + 2] = [Message("user", [*there, *_parts(results), *rest])]
@@ -274,7 +271,7 @@ def _open_calls(messages: Sequence[Message]) -> tuple[int, list[ToolCallChunk]]:
     place = next((place for place in range(len(messages) - 1, -1, -1) if messages[place].role == "assistant"), -1)
     if place < 0:
         return place, []
-    parts = [part for message in messages[place:] if not isinstance(message.content, str) for part in message.content]
+    parts = [part for message in messages[place:] for part in message.parts]
     results = Counter(part.id for part in parts if isinstance(part, ToolResultPart))
     made = []
     for part in parts:

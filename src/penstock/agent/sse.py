@@ -13,6 +13,7 @@ from typing import Final
 import anyio
 import msgspec
 
+from penstock.agent.log import warn
 from penstock.agent.run_tools import LoopChunk
 from penstock.core.errors import ProviderError
 from penstock.core.validation import check_seconds
@@ -92,9 +93,7 @@ async def _events(stream: AsyncGenerator[LoopChunk, None]) -> AsyncGenerator[byt
             async for chunk in stream:
                 yield _event(str(chunk.__struct_config__.tag), chunk)
     except ProviderError as error:
-        import logging  # for those that fail
-
-        logging.getLogger("penstock").error("a stream to a browser failed: %s", error)
+        warn("a stream to a browser failed: %s", error)
         shown = {"error": type(error).__name__, "message": _meaning(type(error)), "retryable": error.retryable}
         yield _event("error", {"type": "error", **shown})
     else:

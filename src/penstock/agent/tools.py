@@ -13,7 +13,9 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar, overload
 import anyio.to_thread
 import msgspec
 
-from penstock.agent.schema.foreign import explained, plain_of
+from penstock.agent.log import warn
+from penstock.agent.schema.decoding import decoded, explained
+from penstock.agent.schema.foreign import plain_of
 from penstock.agent.schema.tool_schema import as_strict, check_definition, docstring_of, parameters_of
 from penstock.core.arguments import UNDECODABLE, whole_text
 from penstock.core.client_calls import CLIENT_CALLS, tool_name
@@ -90,7 +92,7 @@ class FunctionTool:
         filled = self.filled(context)
         try:
             try:
-                values = self._decoded(arguments)
+                values = decoded(self._decode, arguments, self._schema, nulls=self._is_strict)
             except UNDECODABLE as error:
                 return _misfit(explained(error))
             if self._validate is not None:
@@ -108,17 +110,6 @@ class FunctionTool:
     def filled(self, context: Mapping[str, object] | None) -> dict[str, object]:
         """What the function gets of *context*: a tool written by hand nothing. ConfigError for what is not there."""
         return {}
-
-    def _decoded(self, arguments: str) -> dict[str, object]:
-        try:
-            return self._decode(arguments)
-        except UNDECODABLE:
-            from penstock.agent.schema.strict_schema import meant  # by those whose models do not keep to it
-
-            fixed = meant(arguments, self._schema, nulls=self._is_strict)
-            if fixed is None:
-                raise
-            return self._decode(fixed)
 
     def _checked(self, arguments: str) -> dict[str, object]:
         from penstock.agent.schema.fits import misfit
@@ -273,12 +264,7 @@ def _misfit(why: str) -> ToolResult:
 
 def report_failure(name: str, error: BaseException) -> str:
     """Log what tool *name* raised, and say it for the model."""
-    import logging  # an eighth of what importing the package costs, for the few whose tools fail
-
-    logger = logging.getLogger("penstock")
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())  # who has set up no logging gets no traceback at the terminal
-    logger.warning("tool `%s` failed", name, exc_info=error)
+    warn("tool `%s` failed", name, error=error)
     try:
         said = str(error)
     except Exception:  # noqa: BLE001 - a tool's own exception may fail at that too

@@ -22,7 +22,8 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from mcp.shared.message import SessionMessage
 from mcp_types import PARSE_ERROR, ErrorData, JSONRPCError, JSONRPCMessage, jsonrpc_message_adapter
 
-from penstock.agent.mcp.session import LONGEST_MESSAGE, say
+from penstock.agent.log import warn
+from penstock.agent.mcp.session import LONGEST_MESSAGE
 from penstock.core.arguments import UNDECODABLE, fixed_strings
 from penstock.core.errors import ConfigError
 
@@ -137,7 +138,7 @@ class Child:
             return
         self._skipped = True
         first = line.decode(errors="replace").strip()[:200]
-        say("MCP server `%s` writes more to stdout than messages, which is skipped; the first: %s", self._name, first)
+        warn("MCP server `%s` writes more to stdout than messages, which is skipped; the first: %s", self._name, first)
 
     async def _write(self, stdin: ByteSendStream, sent: MemoryObjectReceiveStream[SessionMessage]) -> None:
         with sent, suppress(*_GONE):

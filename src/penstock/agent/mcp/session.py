@@ -19,11 +19,12 @@ from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
+from penstock.agent.log import warn
 from penstock.agent.mcp.results import tool_result
 from penstock.agent.tools import ToolResult
 from penstock.core.errors import ConfigError
 
-__all__ = ["LONGEST_MESSAGE", "Link", "Server", "say"]
+__all__ = ["LONGEST_MESSAGE", "Link", "Server"]
 
 LONGEST_MESSAGE: Final = 64 * 1024 * 1024
 """Bytes of a server's message, as of a whole document from a vendor."""
@@ -161,7 +162,7 @@ class Server:
 
     def tell(self, text: str, *facts: object) -> None:
         """Log a line about it."""
-        say(f"MCP server `%s` {text}", self.name, *facts)
+        warn(f"MCP server `%s` {text}", self.name, *facts)
 
     def _why(self) -> str:
         """Why it is there no more; empty if it was closed."""
@@ -253,8 +254,3 @@ def _reason(error: BaseException | None) -> str:
     if error is None:
         return ""
     return str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
-
-
-def say(text: str, *facts: object) -> None:
-    """Log a line for the program's owner."""
-    logging.getLogger("penstock").warning(text, *facts)

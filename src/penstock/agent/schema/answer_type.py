@@ -7,9 +7,10 @@ from typing import Any, Final
 
 import msgspec
 
-from penstock.agent.schema.foreign import PydanticType, explained, object_of
+from penstock.agent.schema.decoding import decoded, explained
+from penstock.agent.schema.foreign import PydanticType, object_of
 from penstock.agent.schema.inliner import Inliner
-from penstock.agent.schema.strict_schema import meant, object_schema, strict_schema
+from penstock.agent.schema.strict_schema import object_schema, strict_schema
 from penstock.agent.schema.type_schema import has_pydantics, schema_of, type_name
 from penstock.core.errors import ConfigError
 
@@ -52,13 +53,7 @@ class AnswerType:
     def decode(self, text: str) -> Any:
         """The value that the JSON text is. Raises MisfitError."""
         try:
-            try:
-                return self._decode(text)
-            except (msgspec.DecodeError, ValueError, ArithmeticError):
-                fixed = meant(text, self.schema, nulls=True)
-                if fixed is None:
-                    raise
-                return self._decode(fixed)
+            return decoded(self._decode, text, self.schema, nulls=True)
         except (msgspec.MsgspecError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
             raise MisfitError(explained(error)) from error  # also what a type's own check raises
 

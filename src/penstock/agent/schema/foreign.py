@@ -11,16 +11,14 @@ from typing import Any, Final, get_origin
 
 import msgspec
 
+from penstock.agent.schema.decoding import explained
 from penstock.agent.schema.inliner import REFS
 from penstock.core.errors import ConfigError
 
-__all__ = ["UNKNOWN_TYPE", "PydanticType", "explained", "is_pydantics", "object_of", "plain_of", "text_format"]
+__all__ = ["UNKNOWN_TYPE", "PydanticType", "is_pydantics", "object_of", "plain_of", "text_format"]
 
 UNKNOWN_TYPE: Final = (TypeError, ValueError, RuntimeError, NameError, AttributeError)
 """What msgspec and pydantic raise for a type that they do not take; pydantic's own errors are some of these."""
-
-_MOST_FAULTS: Final = 10  # of one value that the model is told
-_LONGEST: Final = 1000  # characters of a fault: a validator may quote all of the value
 
 
 def text_format(cls: Any) -> str | None:
@@ -90,22 +88,3 @@ class PydanticType:
             return self._decode(text)
         except self._error as error:
             raise msgspec.ValidationError(explained(error, path)) from error
-
-
-def explained(error: Any, path: str = "$") -> str:
-    """What does not fit, in one line with the path, which is what *path* says where the error knows none."""
-    if hasattr(error, "error_count"):  # pydantic's, with a list of all that is wrong
-        faults = error.errors(include_url=False, include_input=False, include_context=False)
-        listed = [f"{each['msg']} - at `{path}{_path(each['loc'])}`" for each in faults]
-        more = [f"and {len(listed) - _MOST_FAULTS} more"] if len(listed) > _MOST_FAULTS else []
-        return " ".join("; ".join([*listed[:_MOST_FAULTS], *more]).split())
-    # jsonschema's errors have both; their text is a page.
-    said = str(getattr(error, "message", error)).strip().partition("\n")[0] or type(error).__name__
-    path = getattr(error, "json_path", path)
-    if len(said) > _LONGEST:
-        said = f"{said[: _LONGEST // 2]} … {said[-_LONGEST // 2 :]}"
-    return said if " - at `" in said else f"{said} - at `{path}`"
-
-
-def _path(places: tuple[str | int, ...]) -> str:
-    return "".join(f"[{place}]" if isinstance(place, int) else f".{place}" for place in places)

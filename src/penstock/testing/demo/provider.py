@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -12,16 +12,14 @@ from penstock.core.entries import ModelEntry
 from penstock.core.errors import ConfigError
 from penstock.core.provider import BaseProvider
 from penstock.providers.anthropic import AnthropicProvider
-from penstock.providers.credentials import Credentials
 from penstock.providers.openai import OpenAIProvider
 from penstock.testing.answers import WIRES
-from penstock.testing.demo.server import DemoServer
+from penstock.testing.demo.server import SERVER
 from penstock.wire.vendors import ANTHROPIC
 
 __all__ = ["open_demo"]
 
 _MODEL: Final = "demo"
-_SERVER: Final = DemoServer()
 _UNKNOWN: Final = "http://127.0.0.1"
 """Its address until it is started."""
 _MESSAGES, _OPENAI = (
@@ -33,23 +31,15 @@ _MESSAGES, _OPENAI = (
 class DemoProvider(AnthropicProvider):
     """Over Anthropic's wire."""
 
-    def _client(self, credentials: Credentials | None, http_client: Any) -> Any:
-        _SERVER.start()
-        return super()._client(credentials, http_client)
-
     def _base_url(self) -> str:
-        return _SERVER.url or _UNKNOWN
+        return SERVER.made or _UNKNOWN
 
 
 class DemoOpenAIProvider(OpenAIProvider):
     """Over one of OpenAI's wires."""
 
-    def _client(self, credentials: Credentials, http_client: Any) -> Any:
-        _SERVER.start()
-        return super()._client(credentials, http_client)
-
     def _base_url(self) -> str:
-        return f"{_SERVER.url or _UNKNOWN}/v1"
+        return f"{SERVER.made or _UNKNOWN}/v1"
 
 
 def open_demo(entry: ModelEntry) -> BaseProvider:
@@ -67,5 +57,5 @@ def open_demo(entry: ModelEntry) -> BaseProvider:
     info = config.model_info or catalog().models[_MODEL].provider_config.model_info
     config = msgspec.structs.replace(config, model_id=_MODEL, model_info=info, wire=wire)
     provider = DemoProvider(config, _MESSAGES) if wire == "messages" else DemoOpenAIProvider(config, _OPENAI)
-    provider._transport.direct = True
+    provider._transport.start = SERVER.get
     return provider
