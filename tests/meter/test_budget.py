@@ -31,6 +31,7 @@ from penstock import (
     run,
     tags,
 )
+from penstock.core.dialect import Dialect
 from penstock.core.tokens import TokenMemory
 from penstock.meter import Budget, BudgetOverrun, Ledger, MaxTokensSet, Metered
 from penstock.meter.budget import period_of
@@ -348,6 +349,24 @@ class Searching(metering.Priced):
         return TokenMemory("m", DIALECTS["anthropic"])
 
 
+class Endless(metering.Priced):
+    """A model at a server of one's own that writes as much as it likes."""
+
+    longest: int | None = None
+
+    def get_model(self) -> Model:
+        return Model("m", msgspec.structs.replace(INFO, max_tokens=self.longest))
+
+    def _new_tokens(self) -> TokenMemory:
+        return TokenMemory("m", Dialect(name="mine", option_fields={"max_tokens": None}))
+
+
+class Long(Endless):
+    """The same, up to a length that is known."""
+
+    longest = 1_000_000
+
+
 SEARCH: dict[str, Any] = {"type": "web_search_20250305", "name": "web_search"}
 
 
@@ -369,6 +388,10 @@ async def test_what_has_no_price_or_no_bound() -> None:
         (Priced(HI), Options(tools=[SEARCH]), {}, "nothing bounds what this call of m may cost"),
         (Priced(HI), Options(tools=[SEARCH]), {"unbounded": "0.5"}, None),
         (Priced(HI), Options(tools=[SEARCH]), {"unbounded": "6"}, r"may cost \$6"),
+        (Endless(HI), Options(max_tokens=9, lenient=True), {}, "nothing bounds what this call of m may cost"),
+        (Endless(HI), Options(max_tokens=9, lenient=True), {"unbounded": "0.5"}, None),
+        (Long(HI), Options(max_tokens=9, lenient=True), {"lower": True}, r"may cost \$1[\d.]+"),
+        (Long(HI), Options(), {"max_output": 9}, r"may cost \$1[\d.]+"),
         (Priced(HI), Options(), {"by": "tags.user", "missing": "refuse"}, r"without tags.user; .* Options\(tags"),
         (Priced(HI), Options(), {"by": "tags.user"}, None),
         (Priced(HI), Options(tags={"user": "ann"}), {"by": "tags.user", "missing": "refuse"}, None),
@@ -379,6 +402,9 @@ async def test_what_has_no_price_or_no_bound() -> None:
             if refused is None:
                 await ask(provider, "Hi", options)
                 assert len(await booked(ledger)) == 1
+                sent = leaf.calls[0].options
+                assert sent is not None
+                assert sent.max_tokens == options.max_tokens or not isinstance(leaf, Endless)
                 continue
             with pytest.raises(ProviderError, match=refused):
                 await ask(provider, "Hi", options)

@@ -35,7 +35,7 @@ from penstock import (
 )
 from penstock.middleware import CircuitBreaker, Completed, Event, Fallback, FallbackTo, FirstChunk, Observe, Started
 from penstock.testing import ScriptedProvider
-from playing import ASK, HI, Clock, bill, cancelled_while_waiting, collect, outcome, used
+from playing import ASK, HI, Clock, bill, cancelled_while_waiting, collect, outcome, renewed, used
 
 pytestmark = pytest.mark.anyio
 
@@ -76,6 +76,26 @@ async def test_what_leads_to_the_next(error: ProviderError, leads_on: bool) -> N
     chunks, raised = await outcome(Fallback(first, second))
     assert len(second.calls) == (1 if leads_on else 0)
     assert (chunks, type(raised)) == ((HI, type(None)) if leads_on else ([], type(error)))
+
+
+@pytest.mark.parametrize(
+    ("scripts", "firsts", "seconds"),
+    [
+        pytest.param([[renewed()], HI], 2, 0, id="it is right now"),
+        pytest.param([[renewed()], [renewed()]], 2, 1, id="once, and no more often"),
+        pytest.param([[renewed()], [ServerError("broke")]], 2, 1, id="whatever comes then leads on"),
+        pytest.param([[TextChunk("H"), renewed()]], 1, 0, id="after the first text nothing is repeated"),
+    ],
+)
+async def test_who_refused_a_key_that_is_another_now_is_asked_again(
+    scripts: list[Any], firsts: int, seconds: int
+) -> None:
+    """A key that ended is no reason to move to another model; nobody is told that one did."""
+    events: list[Event] = []
+    first, second = ScriptedProvider(*scripts), ScriptedProvider(HI)
+    await outcome(Fallback(first, second, listener=events.append))
+    assert (len(first.calls), len(second.calls)) == (firsts, seconds)
+    assert [event.attempt for event in events if isinstance(event, FallbackTo)] == [2] * seconds
 
 
 async def test_a_good_primary_is_all_that_is_asked() -> None:

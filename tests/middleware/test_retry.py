@@ -50,6 +50,7 @@ from playing import (
     cancelled_while_waiting,
     collect,
     outcome,
+    renewed,
     used,
 )
 
@@ -291,3 +292,20 @@ def test_what_makes_no_sense_is_refused_by_name(wrong: dict[str, Any], said: str
         Retry(**({"inner": ScriptedProvider()} | wrong))
     assert said in str(raised.value)
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("scripts", "calls"),
+    [
+        pytest.param([[renewed()], HI], 2, id="it is right now"),
+        pytest.param([[renewed()], [renewed()], HI], 2, id="once, and no more often"),
+        pytest.param([[ServerError("broke")], [renewed()], HI], 3, id="whatever came before"),
+        pytest.param([[renewed()], [ServerError("broke")], HI], 3, id="another error is tried again as ever"),
+        pytest.param([[TextChunk("H"), renewed()], HI], 1, id="after the first text nothing is repeated"),
+    ],
+)
+async def test_a_key_that_is_another_now_is_tried_once(scripts: list[Any], calls: int) -> None:
+    """It ended; a second one that is refused as well is no matter of time."""
+    provider = ScriptedProvider(*scripts)
+    await outcome(patient(provider, attempts=9))
+    assert len(provider.calls) == calls

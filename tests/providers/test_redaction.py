@@ -172,6 +172,11 @@ PROVIDERS = [
     ),
     named("chat", lambda url: OpenAIProvider(ProviderConfig(api_key=CANARY, base_url=url, wire="chat", **PLAIN)), 1),
     named("responses", lambda url: OpenAIProvider(ProviderConfig(api_key=CANARY, base_url=url, **PLAIN)), 2),
+    named(
+        "a key that is fetched",
+        lambda url: OpenAIProvider(ProviderConfig(api_key=lambda: CANARY, base_url=url, wire="chat", **PLAIN)),
+        1,
+    ),
     named("azure", lambda url: OpenAIProvider(ProviderConfig(api_key=CANARY, base_url=url, **PLAIN), "azure"), 2),
     named(
         "a header at openai",
@@ -280,6 +285,7 @@ MISTAKES: list[Any] = [
     pytest.param({"headers": {"x-token": f"{CANARY}\n"}}, {}, id="a header that cannot be sent"),
     pytest.param({"headers": {"authorization": f"Bearer {CANARY}é"}}, {}, id="a header that is not ASCII"),
     pytest.param({"api_key": f"{CANARY}\r"}, {}, id="a key that cannot be sent"),
+    pytest.param({"api_key": lambda: f"{CANARY}\r"}, {}, id="a fetched key that cannot be sent"),
     pytest.param({"base_url": f"http://me:{CANARY}@127.0.0.1:9"}, {}, id="a password with characters of its own"),
     pytest.param({"base_url": "http://127.0.0.1:9"}, {}, id="nobody there"),
     pytest.param({}, {"ALL_PROXY": f"junk://me:{quote(CANARY, safe='')}@127.0.0.1:9"}, id="a proxy of no known kind"),
@@ -333,7 +339,7 @@ async def test_a_mistake_in_a_message_keeps_its_traceback() -> None:
         with pytest.raises(InvalidRequestError) as raised:
             await anext(provider.create_message("", [Message("user", 5)], Options()))  # type: ignore[arg-type]
     texts = shown(raised.value)
-    assert any("_prepared" in text for text in texts)
+    assert any("in _prepare" in text for text in texts)
     assert not [text for text in texts if everywhere(text)]
 
 

@@ -1,4 +1,4 @@
-"""The key that an entry of models.json stands for: a literal, an environment variable, a keyring's entry."""
+"""The key that an entry of models.json stands for: a literal, a variable, a keyring's entry, a program's output."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ from pathlib import Path
 from typing import Final
 
 from penstock.config.mistakes import mistake
+from penstock.core.entries import Key
 from penstock.core.validation import near
 from penstock.wire.vendors import DIALECTS
 
-__all__ = ["VARIABLE", "key_value", "misspelt_keys"]
+__all__ = ["COMMAND", "KEYRING", "VARIABLE", "key_value", "misspelt_keys"]
+
+KEYRING: Final = "keyring:"
+"""What stands before an entry of the keyring, SERVICE/USER."""
+COMMAND: Final = "command:"
+"""What stands before a program and its arguments."""
 
 VARIABLE: Final = re.compile(r"\$\{([A-Za-z_]\w*)\}")
 """An environment variable in a key."""
@@ -20,11 +26,13 @@ _BARE: Final = re.compile(r"\$[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 _KEY_WORDS: Final = re.compile(r"(?:_?(?:API|AUTH|SECRET|ACCESS))?_?(?:KEY|TOKEN)S?$")
 
 
-def key_value(text: str, file: Path | None, where: str) -> str:
-    """The key that *text* stands for; it is in no message."""
-    if text.startswith("keyring:"):
-        return _from_keyring(text, file, where)
+def key_value(text: str, file: Path | None, where: str) -> Key:
+    """The key that *text* stands for, which is in no message, or what fetches it when it is needed."""
+    if text.startswith((KEYRING, COMMAND)):
+        from penstock.config.key_sources import command, keyring_entry  # for those who have such an entry
 
+        kind, _, rest = text.partition(":")
+        return (command if kind == "command" else keyring_entry)(rest, file, where)
     if _BARE.fullmatch(text):
         raise mistake(file, where, f"a variable is written in braces: `${{{text[1:]}}}`")
 
@@ -65,19 +73,3 @@ def misspelt_keys() -> dict[str, str]:
 def _vendor(variable: str) -> str:
     """What is left of a variable's name without the words for a key: all of it where there are none."""
     return _KEY_WORDS.sub("", variable.upper()).replace("_", "")
-
-
-def _from_keyring(text: str, file: Path | None, where: str) -> str:
-    try:
-        import keyring
-        import keyring.errors
-    except ImportError:
-        raise mistake(file, where, "a keyring entry needs the extra: pip install 'penstock[keyring]'") from None
-    service, _, user = text.removeprefix("keyring:").partition("/")
-    try:
-        found = keyring.get_password(service, user)
-    except keyring.errors.KeyringError as error:
-        raise mistake(file, where, f"the keyring does not answer: {error}") from error
-    if not found:
-        raise mistake(file, where, f"the keyring has no entry for service {service!r} and user {user!r}")
-    return found

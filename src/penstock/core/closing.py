@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from functools import wraps
-from types import AsyncGeneratorType, TracebackType
+from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from penstock.core.chunks import UsageChunk
@@ -245,7 +245,5 @@ class aclosing(Generic[T]):  # noqa: N801 - contextlib's own, by its name
     async def __aenter__(self) -> AsyncGenerator[T, None]:
         return self._chunks
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         await self._chunks.aclose()

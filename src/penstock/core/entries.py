@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
 from penstock.core.dialect import Dialect, Wire, check_base_url, without_userinfo
 from penstock.core.errors import ConfigError
+from penstock.core.keys import FetchedKey
 from penstock.core.messages import Deadlines
 from penstock.core.models import ModelInfo
 from penstock.core.validation import check_count, check_seconds
@@ -19,9 +21,12 @@ __all__ = [
     "MAX_ARGUMENTS",
     "BudgetTable",
     "CircuitBreakerTable",
+    "Key",
     "ModelEntry",
     "ModelsConfig",
     "ModelsFile",
+    "OptionsTable",
+    "Platform",
     "ProviderConfig",
     "RateLimitTable",
     "RetryTable",
@@ -32,22 +37,71 @@ MAX_ARGUMENTS: Final = 64 * 1024 * 1024
 as much as it can writes under 2 MB.
 """
 
+if TYPE_CHECKING:
+    Key: TypeAlias = str | Callable[[], str | FetchedKey] | Callable[[], Awaitable[str | FetchedKey]]
+else:
+    Key = Annotated[str, msgspec.Meta(min_length=1)]  # in a file it is text
 
-class ProviderConfig(
-    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
-):
+
+# Each becomes a part of a host or of a path, so nothing in it may end that: no slash, no dot in a host's name.
+_LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE | re.ASCII)
+_SEGMENT: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,127}")
+
+
+class _Form(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+    """An object of models.json."""
+
+
+class Platform(_Form, frozen=True, kw_only=True):
+    """The cloud that serves a model in place of its vendor. `penstock.wire.platforms` has what each of them needs."""
+
+    name: str
+    """The platform, as `bedrock`."""
+    region: str | None = None
+    """Where, as the platform spells it: `eu-central-1`, `us-east5`, `global`."""
+    project: str | None = None
+    """The project that is billed, at Google's."""
+    workspace: str | None = None
+    """The workspace, where Anthropic runs the models."""
+    resource: str | None = None
+    """The name of the resource, at Azure: the first part of its host."""
+    profile: str | None = None
+    """The profile of AWS's own files that signs; None for whatever identity this process has."""
+    api_version: str | None = None
+    """The dated version of Azure's older API, which has the deployment in its path; None for its `v1`."""
+
+    def __post_init__(self) -> None:
+        for name, form in _FORMS.items():
+            value = getattr(self, name)
+            if value is not None and not form.fullmatch(value):
+                raise ConfigError(f"`{name}` is {value[:100]!r}, expected a name of letters, digits and hyphens")
+
+
+_FORMS: Final = {
+    "region": _LABEL,
+    "resource": _LABEL,
+    "project": _SEGMENT,
+    "workspace": _SEGMENT,
+    "api_version": _SEGMENT,
+}
+
+
+class ProviderConfig(_Form, frozen=True, kw_only=True):
     """What a provider needs to know."""
 
     model_id: Annotated[str, msgspec.Meta(min_length=1)]
     """The model, as its vendor spells it."""
     model_info: ModelInfo | None = None
     """Prices, limits and traits; None when nothing is known, and then `open_provider` looks into the catalogue."""
-    api_key: Annotated[str, msgspec.Meta(min_length=1)] | None = None
-    """The key. None for the vendor's environment variables, or the SDK's own search. In models.json also `${VARIABLE}`
-    or `keyring:SERVICE/USER`.
+    api_key: Key | None = None
+    """The key, or a function that gives it, async or not, and is asked for each request. None for the vendor's
+    environment variables, or the SDK's own search. In models.json also `${VARIABLE}`, `keyring:SERVICE/USER` or
+    `command: PROGRAM ARGUMENT ...`.
     """
     base_url: str | None = None
-    """The server, used as given; None for the vendor's own."""
+    """The server, used as given; None for the vendor's own, or the platform's."""
+    platform: Platform | None = None
+    """The cloud that serves the model; None for its vendor."""
     wire: Wire | None = None
     """Which API of the vendor, `chat`, `responses` or `messages`; None for its default."""
     deadlines: Deadlines = Deadlines()
@@ -70,6 +124,11 @@ class ProviderConfig(
     def __post_init__(self) -> None:
         if not self.model_id:
             raise ConfigError(f"`model_id` is {self.model_id!r}, expected a model as its vendor spells it")
+        key: object = self.api_key
+        if not (key is None or isinstance(key, str) or callable(key)):
+            raise ConfigError(
+                f"`api_key` is of type {type(key).__name__}, expected a key, or a function that gives one"
+            )
         check_base_url(self.base_url)
         check_count("max_connections", self.max_connections)
         if self.max_event_bytes is not None:
@@ -84,7 +143,8 @@ class ProviderConfig(
         return (
             f"ProviderConfig(model_id={self.model_id!r}, api_key={key}, "
             f"base_url={without_userinfo(self.base_url)!r}, "
-            f"wire={self.wire!r}, headers={sorted(self.headers)}, model_info={self.model_info!r})"
+            f"platform={self.platform!r}, wire={self.wire!r}, headers={sorted(self.headers)}, "
+            f"model_info={self.model_info!r})"
         )
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
@@ -92,7 +152,7 @@ class ProviderConfig(
         return [("", repr(self))]
 
 
-class _Table(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+class _Table(_Form, frozen=True, kw_only=True):
     """A table of models.json that builds a middleware. Its defaults are the middleware's own."""
 
     def __post_init__(self) -> None:
@@ -148,6 +208,43 @@ class RateLimitTable(_Table, frozen=True, kw_only=True):
             raise ConfigError("`requests_per_minute` is not given and tokensPerMinute neither, expected one of them")
 
 
+class OptionsTable(_Form, frozen=True, kw_only=True):
+    """What penstock.middleware.Defaults is built with: options of each call that says nothing else, as in `Options`."""
+
+    max_tokens: int | None = None
+    """Most tokens of the answer."""
+    temperature: float | None = None
+    """How random the choice of words is."""
+    top_p: float | None = None
+    """Choose among the likeliest words whose probabilities add up to this."""
+    top_k: int | None = None
+    """Choose among this many of the likeliest words."""
+    presence_penalty: float | None = None
+    """Makes words that have occurred less likely."""
+    frequency_penalty: float | None = None
+    """Makes words less likely the more often they have occurred."""
+    stop: str | Sequence[str] | None = None
+    """Texts at which the answer ends."""
+    seed: int | None = None
+    """For answers that can be repeated."""
+    tools: Sequence[Mapping[str, Any]] = ()
+    """The vendor's own tools, as its JSON objects."""
+    parallel_tool_calls: bool | None = None
+    """Whether several calls may come in one answer; it counts for calls that have tools."""
+    reasoning: Literal["off", "minimal", "low", "medium", "high", "xhigh", "max"] | int | None = None
+    """An effort, `off`, or a budget in tokens."""
+    cache: Literal["auto", "extended", "off"] = "auto"
+    """Whether the prompt is marked for caching, and for how long."""
+    user: str | None = None
+    """An id of your end user."""
+    service_tier: str | None = None
+    """The vendor's word for how fast and how expensive the call is."""
+    lenient: bool = False
+    """Whether to leave out what this model cannot take, in place of refusing the call."""
+    extra: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    """Raw fields of the request body; those of the call are laid over them."""
+
+
 class BudgetTable(_Table, frozen=True, kw_only=True):
     """What penstock.meter.Budget is built with."""
 
@@ -178,21 +275,24 @@ class BudgetTable(_Table, frozen=True, kw_only=True):
         """What is wrong is said when the file is read, by Budget itself."""
 
 
-class ModelEntry(
-    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
-):
+class ModelEntry(_Form, frozen=True, kw_only=True):
     """One alias of models.json."""
 
     provider: str
-    """The name of a dialect."""
+    """The name of a vendor's row, or of a provider that a package or the program brings."""
     provider_config: ProviderConfig
     """The model, its key, its server."""
+    settings: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    """What a provider that a package or the program brings wants to know beside it; that says what. Others take none.
+    """
     dialect: Dialect | None = None
     """How a server differs that Penstock does not know; only with the providers `openai-compatible` and
     `anthropic-compatible`, whose row holds for what it leaves out. None for the provider's own row.
     """
     enabled: bool = True
     """Whether the alias can be opened."""
+    options: OptionsTable | None = None
+    """What a call gets that does not say it; None for nothing. It is the outermost."""
     retry: RetryTable | None = None
     """Tries again what may succeed later; None for never."""
     circuit_breaker: CircuitBreakerTable | None = None
@@ -208,10 +308,16 @@ class ModelEntry(
         if self.concurrency is not None:
             check_count("concurrency", self.concurrency)
 
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        """All fields, but of the settings only the names: what they hold may be secret."""
+        return [(name, sorted(value) if name == "settings" else value) for name, value in super().__rich_repr__()]
 
-class ModelsFile(
-    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
-):
+    def __repr__(self) -> str:
+        """As `rich` prints it."""
+        return f"ModelEntry({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+
+
+class ModelsFile(_Form, frozen=True, kw_only=True):
     """models.json as it is written."""
 
     active: str

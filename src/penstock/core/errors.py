@@ -37,6 +37,7 @@ __all__ = [
     "TokenLimitError",
     "TotalTimeoutError",
     "TurnLimitError",
+    "said_by",
 ]
 
 
@@ -110,7 +111,10 @@ class ProviderError(Exception):
 
 
 class AuthenticationError(ProviderError):
-    """The key is missing, wrong or withdrawn (HTTP 401)."""
+    """The key is missing, wrong or withdrawn (HTTP 401), or it could not be fetched, and then there is no status.
+
+    It is `retryable` exactly when the key is fetched, and there is another now than the one that was refused.
+    """
 
     hint = "Check the API key: the vendor's environment variable, or apiKey in models.json."
 
@@ -135,6 +139,8 @@ class InvalidRequestError(ProviderError):
     """
 
     hint = "Correct this, then send again."
+    option: str | None = None
+    """The option of `Options` that this model, wire or vendor cannot take, refused here; None where it is not that."""
 
 
 class TokenLimitError(ProviderError):
@@ -222,7 +228,7 @@ class NetworkError(ProviderError):
     """No answer came: connection refused or reset, name not found, TLS failed."""
 
     retryable = True
-    hint = "Try again, as Retry does; if it stays, check baseUrl, network, proxy and TLS certificates."
+    hint = "Try again; if it stays, check baseUrl, network, proxy and TLS certificates."
 
 
 class StreamInterruptedError(ProviderError):
@@ -301,3 +307,11 @@ class ConfigError(ProviderError, ValueError):
     def __str__(self) -> str:
         """The message alone: it names everything, and msgspec puts the path behind it."""
         return self.message
+
+
+def said_by(error: BaseException) -> str:
+    """The kind of a stranger's error and what it says; the kind alone of one that fails at that too."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - whatever its __str__ raises
+        return type(error).__name__

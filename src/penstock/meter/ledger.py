@@ -12,16 +12,15 @@ from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import anyio
-import anyio.lowlevel
 import msgspec
 
 from penstock.core.errors import ConfigError, LedgerError
 from penstock.core.scope import new_id
 from penstock.core.validation import near
+from penstock.core.waking import waker
 from penstock.meter.budget import Budget, BudgetStatus
 from penstock.meter.entries import COUNTS, ENTRY_COLUMNS, Entry, Instant, Total, Where, cell, entry_of, instant
 from penstock.meter.store import Call, Outcome, Store
@@ -234,9 +233,7 @@ class Ledger:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         await self.aclose()
 
     def _writer(self) -> Writer:
@@ -266,14 +263,7 @@ class Ledger:
 async def _done(task: Task[Any]) -> None:
     """Wait until a thread has done it, in whatever event loop this is; it may be over already."""
     done = anyio.Event()
-    loop: Any = anyio.lowlevel.current_token().native_token
-    later = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon  # asyncio's, else trio's
-
-    def wake() -> None:
-        with suppress(RuntimeError):  # the loop is over, and nobody waits any more
-            later(done.set)
-
-    task.wake = wake  # before the look: whoever is over in between wakes
+    task.wake = waker(done)  # before the look: whoever is over in between wakes
     if not task.is_over:
         await done.wait()
 

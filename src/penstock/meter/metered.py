@@ -128,7 +128,7 @@ class Metered(Wrapper):
                 await anyio.lowlevel.checkpoint()
         call = self._planned(leaf, system_prompt, messages, options, scope)
         tell = Telling(self._listener, scope, leaf).tell
-        options = await self._opened(call, options, tell)
+        options = await self._opened(leaf, call, options, tell)
         row = _Row(self.ledger, call, leaf, self._clock)
         try:
             async with aclosing(send(system_prompt, messages, hearing(options, row.heard))) as chunks:
@@ -154,7 +154,7 @@ class Metered(Wrapper):
             if self.budgets and row.usage.known_cost.is_finite() and row.usage.known_cost > call.needed:
                 tell(BudgetOverrun, held=call.needed, cost=row.usage.known_cost)
 
-    async def _opened(self, call: Call, options: Options, tell: Callable[..., object]) -> Options:
+    async def _opened(self, leaf: BaseProvider, call: Call, options: Options, tell: Callable[..., object]) -> Options:
         """Write the row of a call, once its budgets allow it; its options, with the `max_tokens` that they leave."""
         try:
             longest = max((each.max_wait for each in self.budgets), default=0.0)
@@ -164,7 +164,7 @@ class Metered(Wrapper):
             raise
         if (fault := self.ledger.fault) is not None:
             tell(LedgerBehind, error=fault, kept=self.ledger.behind, given_up=self.ledger.given_up)
-        if not call.budgets or call.max_tokens == options.max_tokens:
+        if not call.budgets or call.max_tokens == options.max_tokens or not leaf.tokens.row.takes_max_tokens:
             return options
         tell(MaxTokensSet, max_tokens=call.max_tokens, asked=options.max_tokens)
         return msgspec.structs.replace(options, max_tokens=call.max_tokens)
@@ -191,6 +191,8 @@ class Metered(Wrapper):
         call.max_tokens = longest if options.max_tokens is None else options.max_tokens
         thinks = options.reasoning if isinstance(options.reasoning, int) else 0
         call.least = max(each.least for each in self.budgets) + thinks
+        if not leaf.tokens.row.takes_max_tokens:  # the answer is as long as the model likes
+            call.max_tokens = call.least = call.worst.most_output or call.max_tokens
         for budget in self.budgets:
             if budget.missing == "refuse" and bucket_of(budget.per, budget.by, call.facts) is None:
                 raise ConfigError(
@@ -215,8 +217,8 @@ class Metered(Wrapper):
         hold = max(holds) if len(holds) == len(self.budgets) else None
         if worst is None and hold is None:
             raise ConfigError(
-                f"not sent: nothing bounds what this call of {model} may cost, as with tools that the vendor runs and "
-                "with an `extra` that lengthens the answer; "
+                f"not sent: nothing bounds what this call of {model} may cost, as with tools that the vendor runs, "
+                "with an `extra` that lengthens the answer, and at a server that takes no `max_tokens`; "
                 'say how many dollars to hold: Budget(..., unbounded="0.50")'
             )
         if worst is not None and (hold is None or not worst.searches or worst.fixed is None or worst.fixed < hold):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 
 from penstock.core.chunks import Chunk, UsageChunk
 from penstock.core.closing import aclosing
 from penstock.core.errors import (
+    AuthenticationError,
     BudgetExceededError,
     ConfigError,
     InvalidRequestError,
@@ -33,6 +35,7 @@ class Fallback(Wrapper):
     written, and a request that the vendor itself calls invalid (400, 422), as most such requests are broken for all of
     them, and a mistake must not quietly move to another model.
     An option that the wire or the model cannot do (no status), and a history that is too long for it, do lead on.
+    Whoever refused a key that has been replaced since is asked once more, before anybody else.
 
     The last one's error gets out, with the usage of all; its `__cause__`s lead to those before it, down to the first.
     Model and prices are those of *primary*; `StopChunk.model` says who answered. Closing it closes all.
@@ -72,9 +75,11 @@ class Fallback(Wrapper):
         tell = Telling(self._listener, scope, self, self._clock).tell
         spent = UsageChunk()
         earlier: ProviderError | None = None
+        left = deque(self._providers)
+        twice: BaseProvider | None = None  # who was asked once more
         try:
-            for attempt, provider in enumerate(self._providers, 1):
-                shown = False
+            while left:
+                provider, shown = left.popleft(), False
                 try:
                     async with aclosing(provider.create_message(system_prompt, messages, options)) as chunks:
                         async for chunk in chunks:
@@ -88,10 +93,16 @@ class Fallback(Wrapper):
                 except ProviderError as error:
                     spent += error.usage
                     _chain(error, earlier)
-                    if shown or attempt == len(self._providers) or not _another_may_do(error):
+                    renewed = isinstance(error, AuthenticationError) and error.retryable and not shown
+                    if renewed and twice is not provider:
+                        twice = provider
+                        left.appendleft(provider)
+                    elif shown or not left or not _another_may_do(error):
                         error.usage = spent
                         raise
-                    tell(FallbackTo, about=self._providers[attempt], attempt=attempt + 1, **facts(error))
+                    else:
+                        attempt = len(self._providers) - len(left) + 1
+                        tell(FallbackTo, about=left[0], attempt=attempt, **facts(error))
                     earlier = error
         finally:
             earlier = None  # its traceback knows this frame: a cycle that only the garbage collector would find

@@ -6,12 +6,13 @@ import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from itertools import count
+from typing import Final
 
 import anyio
 
 from penstock.core.chunks import Chunk, UsageChunk
 from penstock.core.closing import aclosing
-from penstock.core.errors import ProviderError
+from penstock.core.errors import AuthenticationError, ProviderError
 from penstock.core.messages import Message, Options
 from penstock.core.provider import BaseProvider
 from penstock.core.scope import in_attempt, in_scope
@@ -21,6 +22,8 @@ from penstock.middleware.listeners import Telling, check_listener, facts
 from penstock.middleware.wrapper import Wrapper, is_visible
 
 __all__ = ["Retry"]
+
+_REFUSED_AGAIN: Final = "The key was refused, and so was its replacement. Check what issues the keys."
 
 
 class Retry(Wrapper):
@@ -33,6 +36,7 @@ class Retry(Wrapper):
     attempts: the most tries, the first one included. max_wait: the longest pause, in seconds. base: the longest pause
     before the second try; it doubles with each, and a random part of it is waited ("full jitter"). An error's
     `retry_after` is waited at least; if it is above max_wait, the error comes at once. Deadlines are those of each try.
+    For a key that was refused, and has been replaced since, there is one more try and no other.
 
     The usage of a try that failed stays in the stream. An error that gets out carries the usage of all tries.
     """
@@ -66,7 +70,7 @@ class Retry(Wrapper):
         """See BaseProvider."""
         options, scope = in_scope(options or Options())
         tell = Telling(self._listener, scope, self, self._clock).tell
-        spent = UsageChunk()
+        spent, refused = UsageChunk(), 0
         for attempt in count(1):
             shown = False
             options = in_attempt(options, attempt)
@@ -90,6 +94,9 @@ class Retry(Wrapper):
                 tell(AttemptFailed, attempt=attempt, **facts(error))
                 spent += error.usage
                 # After the first visible chunk a second try would repeat what the user has already read.
+                refused += isinstance(error, AuthenticationError)
+                if refused > 1:  # a source that always has another key would have everybody try again for ever
+                    error.retryable, error.hint = False, _REFUSED_AGAIN
                 pause = None if shown else self._pause(attempt, error)
                 if pause is None:
                     for chunk in held:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from penstock.core.cost import prices_at
 from penstock.core.dialect import Dialect
 from penstock.core.entries import ProviderConfig
-from penstock.core.errors import ConfigError, InvalidRequestError
+from penstock.core.errors import ConfigError, InvalidRequestError, ProviderError
 from penstock.core.messages import Message, Options
-from penstock.core.models import Model, ModelInfo
+from penstock.core.models import FindInfo, Model, ModelInfo
 
-__all__ = ["check_call", "check_config", "priced"]
+__all__ = ["check_call", "check_config", "prepared", "priced"]
+
+T = TypeVar("T")
 
 _NUMBERS: Final = ("max_tokens", "temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "seed")
 
@@ -39,9 +41,20 @@ def check_call(messages: object, options: object) -> None:
         raise InvalidRequestError(said)
 
 
+def prepared(prepare: Callable[[], T]) -> T:
+    """What *prepare* makes of a call, or InvalidRequestError for a value of which nothing can be made."""
+    try:
+        return prepare()
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
+        if isinstance(error, ProviderError):
+            raise
+        said = f"{type(error).__name__}: {error}"
+        raise InvalidRequestError(f"a message or an option holds a value of a wrong type ({said})") from error
+
+
 def priced(
-    config: ProviderConfig, find_info: Callable[[str], ModelInfo | None] | None, row: Dialect, url: str | None
-) -> tuple[Model, Callable[[str], ModelInfo | None] | None]:
+    config: ProviderConfig, find_info: FindInfo | None, row: Dialect, url: str | None
+) -> tuple[Model, FindInfo | None]:
     """The config's model with the prices of the server at *url*, and *find_info* with them too."""
 
     def find(model_id: str) -> ModelInfo | None:

@@ -19,6 +19,7 @@ import h11
 import httpx2
 
 from penstock.core.dialect import without_userinfo
+from penstock.core.keys import Hidden
 from penstock.providers.environment import proxies, tls_context
 
 __all__ = ["Sending", "caused_by", "followed", "http_client", "hung_up"]
@@ -56,6 +57,10 @@ class Sending:
         self._written = -math.inf
         self.scope: anyio.CancelScope | None = None
         """Around the request until its answer begins."""
+        self.key: Hidden | None = None
+        """The key that it carries, where that was fetched for it."""
+        self.renewed = False
+        """Whether it was refused with that, and there is another now."""
         self.resting: _Resting | None = None
         """The connection that it came on, if the server said how long it waits for the next request."""
         self.stream: Any = None
@@ -242,9 +247,9 @@ class _Connections(httpx2.AsyncHTTPTransport):
 
 
 def http_client(
-    most: int, hooks: Mapping[str, list[Callable[..., Any]]], *, direct: bool = False
+    most: int, on_request: Callable[..., Any], on_response: Callable[..., Any], *, direct: bool = False
 ) -> httpx2.AsyncClient:
-    """The client for an SDK. most: connections at the same time. hooks: as the HTTP client has them.
+    """The client for an SDK. most: connections at the same time. on_request, on_response: its hooks.
 
     direct: past every proxy of the environment.
 
@@ -254,6 +259,7 @@ def http_client(
     mounts = {
         pattern: None if proxy is None else _Connections(most, proxy, kept=True) for pattern, proxy in found.items()
     }
+    hooks = {"request": [on_request], "response": [on_response]}
     return httpx2.AsyncClient(
         transport=_Connections(most, None, kept=True), mounts=mounts, event_hooks=hooks, follow_redirects=False
     )

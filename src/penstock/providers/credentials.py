@@ -12,9 +12,21 @@ from penstock.core.errors import ConfigError
 from penstock.core.validation import near
 from penstock.wire.vendors import DIALECTS, completed, rows_of
 
-__all__ = ["Credentials", "find_credentials", "find_row", "is_authorized", "sdk_headers"]
+__all__ = [
+    "BEARER",
+    "NO_KEY",
+    "Credentials",
+    "fetched_header",
+    "find_credentials",
+    "find_row",
+    "is_authorized",
+    "sdk_headers",
+]
 
-_NO_KEY: Final = "none"  # the SDKs want one; servers that need none do not look
+BEARER: Final = "Authorization"
+"""The header that carries a key behind the word `Bearer`: where a row names no other."""
+NO_KEY: Final = "none"
+"""What an SDK is given that wants a key where none is needed, or where each request gets its own."""
 
 
 class Credentials(NamedTuple):
@@ -34,15 +46,29 @@ def find_credentials(config: ProviderConfig, row: Dialect) -> Credentials:
     # With a header of the caller's own for it, as for a token of another kind, no variable is looked at.
     given = {name.lower(): value for name, value in config.headers.items() if value}
     authorized = is_authorized(config.headers)
-    key = given.get((row.key_header or "").lower()) or config.api_key
-    key = key or (None if authorized else _first(row.key_variables))
+    fetched = fetched_header(config, row) is not None
+    literal = config.api_key if isinstance(config.api_key, str) else None
+    key = given.get((row.key_header or "").lower()) or literal
+    key = key or (None if authorized or fetched else _first(row.key_variables))
     needs_key = row.needs_key if row.needs_key is not None else bool(row.key_variables)
     own = {row.key_header: key} if key is not None and row.key_header is not None else {}
     missing = ""
-    if key is None and needs_key and not authorized:
+    if key is None and needs_key and not authorized and not fetched:
         names = " or ".join(row.key_variables)
         missing = f"there is no API key: {f'set {names}, or ' if names else ''}give one in the config"
-    return Credentials(key or _NO_KEY, {**own, **config.headers}, missing)
+    return Credentials(key or NO_KEY, {**own, **config.headers}, missing)
+
+
+def fetched_header(config: ProviderConfig, row: Dialect) -> str | None:
+    """The header that carries a key which is fetched for each request; None where none is.
+
+    As for a key that is text, a header of the caller's own for it stands before it.
+    """
+    if config.api_key is None or isinstance(config.api_key, str):
+        return None
+    name = row.key_header or BEARER
+    given = any(value and header.lower() == name.lower() for header, value in config.headers.items())
+    return None if given else name
 
 
 def is_authorized(headers: Mapping[str, str]) -> bool:

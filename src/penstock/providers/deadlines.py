@@ -65,6 +65,11 @@ class Watch:
         except TimeoutError:
             raise self.expired(name) from None
 
+    @property
+    def left(self) -> float:
+        """Seconds until the next deadline."""
+        return self._nearest(self._clock())[1]
+
     def body_timeout(self) -> float:
         """The read timeout for the body, in seconds: the longest silence that can be right."""
         self._silence = max(self._deadlines.stall, self._deadlines.first_chunk - (self._clock() - self._start))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -9,21 +10,25 @@ import msgspec
 
 from penstock.core.chunks import Chunk, UsageChunk
 from penstock.core.cost import Meter
-from penstock.core.errors import MalformedResponseError, ProviderError, ProviderTimeoutError, StreamInterruptedError
+from penstock.core.errors import (
+    MalformedResponseError,
+    NotFoundError,
+    ProviderError,
+    ProviderTimeoutError,
+    StreamInterruptedError,
+)
 from penstock.core.messages import Deadlines, ResponseHead
+from penstock.core.retirement import retirement_hint
 from penstock.wire.answer_reader import AnswerReader
 
 if TYPE_CHECKING:
     from penstock.providers.connections import Sending
 
-__all__ = ["Exchange", "Outgoing", "SDKClient"]
+__all__ = ["Exchange", "Outgoing", "SDKClient", "keys_of"]
 
 
 class SDKClient(Protocol):
     """What is used of AsyncAnthropic and AsyncOpenAI."""
-
-    @property
-    def api_key(self) -> str | None: ...
 
     async def post(self, path: str, **kwargs: Any) -> Any: ...
 
@@ -32,6 +37,11 @@ class SDKClient(Protocol):
     async def close(self) -> None: ...
 
     def is_closed(self) -> bool: ...
+
+
+def keys_of(client: SDKClient) -> list[object]:
+    """What a client was made with. One that signs its requests, or asks for a token for each, has none of its own."""
+    return [key for name in ("api_key", "auth_token") if (key := getattr(client, name, None))]
 
 
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +65,8 @@ class Exchange(Outgoing, frozen=True, kw_only=True):
     meter: Meter
     on_usage: Callable[[UsageChunk], object] = lambda usage: None
     """Called with the sum of the usage when the message is complete."""
+    platform: str | None = None
+    """The cloud that is asked, None for the vendor itself."""
     refused: Callable[[bytes], Sequence[Chunk]] = lambda body: ()  # the answer that a refusal's body may be
 
     def correction(
@@ -71,3 +83,11 @@ class Exchange(Outgoing, frozen=True, kw_only=True):
             return None if ours or shown or self.reader.held or self.meter.reported else self.meter.cancel()
         written = error.status is None and sending is not None and sending.whole
         return self.meter.open() if written else None
+
+    def complete(self, error: ProviderError) -> None:
+        """Add what only the call knows: its usage, and of a model that is not there what its vendor says of its end."""
+        meter, today = self.meter, dt.datetime.now(dt.UTC).date()
+        error.usage = meter.total
+        if isinstance(error, NotFoundError):
+            ended = retirement_hint(meter.model_id, meter.info, meter.find_info, today, self.platform)
+            error.hint = f"{ended} {error.hint}" if ended is not None else error.hint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["RefusedError", "no_answer", "pool_full", "refusal"]
 
 _CERTIFICATE_HINT: Final = "Check baseUrl, the clock, and whether SSL_CERT_FILE must name a company's own certificates."
+_CLIENT_HINT: Final = "If the server requires a client certificate, check the one that your `client` sends."
 _PROXY_HINT: Final = "Check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, with user and password where the proxy wants them."
 _WAITING: Final = ("408", "429")
 """What a proxy may answer other than its failing (5xx) that is different later."""
@@ -41,13 +43,18 @@ def no_answer(asked: str, cause: BaseException | None, sending: Sending | None, 
 
     from penstock.providers.connections import caused_by, hung_up
 
+    hint = NetworkError.hint
     if sending is not None and sending.begun and hung_up(cause):
-        kept = ", which had been used before," if sending.reused else ""
-        said = f"the connection{kept} was closed {sending.age:.1f} s after the request was sent; {said}"
+        if math.isinf(sending.age):  # of a client that is the caller's, nobody sees when it sends, nor over what
+            said, hint = f"the server closed the connection without an answer; {said}", _CLIENT_HINT
+        else:
+            kept = ", which had been used before," if sending.reused else ""
+            said = f"the connection{kept} was closed {sending.age:.1f} s after the request was sent; {said}"
     untrusted = caused_by(cause, ssl.SSLCertVerificationError)
     if untrusted is not None and str(untrusted) not in said:  # on trio it lies deeper
         said = f"{said}: {untrusted}"
     error = NetworkError(f"no answer from {asked} ({said})")
+    error.hint = hint
     if untrusted is not None:
         error.retryable, error.hint = False, _CERTIFICATE_HINT
     elif isinstance(cause, httpx2.ProxyError):
@@ -60,9 +67,13 @@ def no_answer(asked: str, cause: BaseException | None, sending: Sending | None, 
     return error
 
 
-def pool_full(error: ProviderTimeoutError, most: int) -> ProviderTimeoutError:
-    """The error of the deadline `connect`, for a call that found all *most* connections in use."""
-    why = f"`max_connections` is {most}, and the deadline `connect` {error.seconds:g} s"
+def pool_full(error: ProviderTimeoutError, most: int | None) -> ProviderTimeoutError:
+    """The error of the deadline `connect`, for a call that found all *most* connections in use.
+
+    most: None for those of a client that is the caller's.
+    """
+    limit = "the client given as `client` has no more" if most is None else f"`max_connections` is {most}"
+    why = f"{limit}, and the deadline `connect` {error.seconds:g} s"
     error.args = (f"not sent: all connections of this provider were in use ({why})",)
     error.hint = "Run fewer streams at once, as Concurrency does, or give the ProviderConfig more max_connections."
     return error

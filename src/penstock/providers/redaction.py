@@ -6,9 +6,12 @@ import re
 import sys
 import threading
 import weakref
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import msgspec
 
 from penstock.core.dialect import userinfo, without_userinfo
 from penstock.core.entries import ProviderConfig
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     import logging
 
 __all__ = [
+    "KnownSecrets",
     "Secrets",
     "check_headers",
     "check_secrets",
@@ -25,6 +29,8 @@ __all__ = [
     "live_secrets",
     "redact",
     "request_secrets",
+    "settings_secrets",
+    "shown_config",
     "shown_url",
     "strip_tracebacks",
     "url_secrets",
@@ -34,9 +40,21 @@ __all__ = [
 _MIN: Final = 8
 """Shorter keys (`none`, `sk-test`) are no secrets, and would be found in ordinary words."""
 
+_LEARNED: Final = 16
+"""Keys of earlier requests that are remembered: a server echoes what it has just been sent."""
+
+_HIDDEN: Final = "•••"
+"""In place of a key in what a provider says of its config; not ASCII, so that it is refused before it is sent."""
 _SECRET_HEADER: Final = re.compile(r"auth|key|token|secret|cookie|credential|passw|signature|^sig$", re.IGNORECASE)
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?")
+_UNFIT: Final = {
+    "a line end": re.compile(r"[\r\n]"),
+    "a space": re.compile(" "),
+    "one that is not ASCII": re.compile(r"[^\x00-\x7f]"),
+    "a control character": re.compile(r"[^!-~]"),
+}
+"""What no header can carry of a key."""
 _BEGIN: Final = r"(?:(?<!\\)|(?!\\))"
 """Of a run of backslashes only the first: else one of n takes n * n steps."""
 _SCHEME: Final = re.compile(r"^(?:bearer|basic|token|api-?key)\s+", re.IGNORECASE)
@@ -107,6 +125,19 @@ def request_secrets(url: str, headers: Mapping[str, str]) -> list[str]:
     return [*asked, *_header_secrets(headers), *url_secrets(url)]
 
 
+def settings_secrets(value: object, name: str = "") -> Iterator[str]:
+    """The keys in the settings of somebody's provider, however deep: by the names above them, and in URLs."""
+    if isinstance(value, Mapping):
+        for inner in value:
+            yield from settings_secrets(value[inner], f"{name}.{inner}")
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from settings_secrets(each, name)
+    else:
+        yield from _header_secrets({name: str(value)})
+        yield from url_secrets(value)
+
+
 def shown_url(url: str, secrets: Secrets) -> str:
     """As much of a base URL as may be shown: no user, no password, no query, and no key in its path."""
     return secrets.cleaned(re.split("[?#]", str(without_userinfo(url)), maxsplit=1)[0])
@@ -119,18 +150,26 @@ def config_secrets(config: ProviderConfig) -> Secrets:
     return Secrets([config.api_key, *headers, *url_secrets(config.base_url)], fit_headers=fit)
 
 
+def shown_config(config: ProviderConfig) -> ProviderConfig:
+    """*config* as it may be shown: a provider that is built of it sends nothing, as no header can carry a dot."""
+    headers = {name: _HIDDEN if _SECRET_HEADER.search(name) else value for name, value in config.headers.items()}
+    url = None if config.base_url is None else shown_url(config.base_url, config_secrets(config))
+    key = None if config.api_key is None else _HIDDEN
+    return msgspec.structs.replace(config, api_key=key, headers=headers, base_url=url)
+
+
 def check_secrets(keys: Iterable[object], secrets: Secrets) -> None:
     """Raise AuthenticationError for a key, or another of the *secrets*, that no header can carry.
 
     The HTTP library's own error would show it, and in a form in which it cannot be found and replaced.
     """
-    fit = secrets.fit_headers
+    unfit = "" if secrets.fit_headers else "a line end, perhaps"
     for key in keys:
         if not isinstance(key, str) or not key:
             raise AuthenticationError("the API key is empty or no text")
-        fit = fit and key.isascii() and key.isprintable() and " " not in key
-    if not fit:
-        raise AuthenticationError("the API key holds a character that no header can carry: a line end, perhaps")
+        unfit = unfit or next((what for what, sign in _UNFIT.items() if sign.search(key)), "")
+    if unfit:
+        raise AuthenticationError(f"the API key holds a character that no header can carry: {unfit}")
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
@@ -273,6 +312,34 @@ class _LogFilter:
         if clean != text:
             record.msg, record.args = clean, None
         return True
+
+
+class KnownSecrets:
+    """What a transport knows of keys: what it was given, and what requests have carried beside that."""
+
+    def __init__(self, given: Secrets) -> None:
+        self.now = self._given = given
+        """All of them."""
+        # The newest last: a token is refreshed every hour, say.
+        self._learned: deque[str] = deque(maxlen=_LEARNED)
+        self._lock = threading.Lock()
+
+    def give(self, keys: Iterable[object]) -> None:
+        """Keep these out of errors and logs from now on."""
+        self._know(keys, ())
+
+    def learn(self, keys: Iterable[str]) -> None:
+        """The same for those that a request carries, before it is sent."""
+        new = self.now.unknown(keys)
+        if new:
+            self._know((), new)
+
+    def _know(self, given: Iterable[object], learned: Iterable[str]) -> None:
+        with self._lock:
+            self._given = self._given.plus(given)
+            self._learned.extend(learned)
+            self.now = self._given.plus(self._learned)
+        watch_logs(self.now)
 
 
 _FILTER: Final = _LogFilter()

@@ -7,14 +7,13 @@ which the key would go along.
 
 from __future__ import annotations
 
-import datetime as dt
 import threading
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 import anyio
 import anyio.lowlevel
@@ -31,12 +30,16 @@ from penstock.core.errors import (
     ProviderError,
     StreamInterruptedError,
 )
-from penstock.core.messages import ResponseHead
-from penstock.providers.answers import CLOSE, close, refuse, whole
+from penstock.core.waking import is_over
+from penstock.providers.answers import CLOSE, close, head_of, refuse, whole
+from penstock.providers.arguments import prepared
 from penstock.providers.deadlines import Watch
-from penstock.providers.exchange import Exchange, Outgoing, SDKClient
+from penstock.providers.exchange import Exchange, Outgoing, SDKClient, keys_of
 from penstock.providers.failures import RefusedError, no_answer, pool_full, refusal
+from penstock.providers.fetching import RENEWED, Credential, RequestKeys, request_keys
+from penstock.providers.lent import Lent
 from penstock.providers.redaction import (
+    KnownSecrets,
     check_secrets,
     config_secrets,
     redact,
@@ -44,10 +47,8 @@ from penstock.providers.redaction import (
     shown_url,
     strip_tracebacks,
     url_secrets,
-    watch_logs,
 )
 from penstock.wire.errors import request_id_of, response_error
-from penstock.wire.retry_after import wait_of_buckets
 
 if TYPE_CHECKING:
     import httpx2
@@ -57,17 +58,13 @@ if TYPE_CHECKING:
 __all__ = ["Transport"]
 
 R = TypeVar("R")
-T = TypeVar("T", bound=Outgoing)
-
-_LEARNED: Final = 16
-"""Keys of earlier requests that are remembered: a server echoes what it has just been sent."""
 
 
 class Transport:
     """Sends exchanges through an SDK's client, of which there is one for each event loop."""
 
-    direct = False
-    """Whether no proxy of the environment stands between: the server is in this process."""
+    start: Callable[[], object] | None = None
+    """What starts the server, where that is in this process: then no proxy of the environment stands between."""
 
     def __init__(
         self,
@@ -76,8 +73,13 @@ class Transport:
         row: Dialect,
         config: ProviderConfig,
         keys: Iterable[str],
+        lent: Any = None,
+        signing: Credential | None = None,
     ) -> None:
-        """keys: what no error may show, beside what the config holds; what only the client knows is added."""
+        """keys: what no error may show, beside what the config holds; what only the client knows is added.
+
+        lent: a client of the caller's, see `penstock.providers.lent`. signing: what the client signs requests with.
+        """
         import httpx2  # here and not above: `import penstock` loads no HTTP client
 
         from penstock.providers import connections
@@ -85,30 +87,25 @@ class Transport:
         self._httpx = httpx2
         self._connections = connections
         self._sdk = sdk
-        self._sdk_error: type[Exception] = getattr(sdk, "AnthropicError", None) or sdk.OpenAIError
+        failure: type[Exception] = getattr(sdk, "AnthropicError", None) or sdk.OpenAIError
+        self._sdk_error = failure
         self._make_client = make_client
+        self._lent = None if lent is None else Lent(lent, sdk)
         self._row = row
         self._config = config
-        self._secrets = self._given = config_secrets(config).plus(keys)
-        # What requests have carried beside it, the newest last: a token is refreshed every hour, say.
-        self._learned: deque[str] = deque(maxlen=_LEARNED)
-        self._learning = threading.Lock()
+        self._secrets = KnownSecrets(config_secrets(config).plus(keys))
+        self._keys = RequestKeys(signing, None, self._secrets) if signing else request_keys(config, row, self._secrets)
         # The client of the loop that ran last in this thread. It is let go of with its loop's successor: a table of
         # loops would keep each loop alive, as its client knows it.
         self._local = threading.local()
-        self._failures = (
-            RefusedError,
-            httpx2.HTTPError,
-            httpx2.StreamError,
-            httpx2.InvalidURL,
-            self._sdk_error,
-            OSError,
-        )
+        # Those of all loops: a thread that ends drops its own.
+        self._open: WeakSet[SDKClient] = WeakSet()
+        self._failures = (RefusedError, httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, failure, OSError)
 
     def shown(self) -> Iterator[str]:
         """What a provider's repr says of its server: nothing of the vendor's own, and no secret."""
         if self._config.base_url is not None:
-            yield f"base_url={shown_url(self._config.base_url, self._secrets)!r}"
+            yield f"base_url={shown_url(self._config.base_url, self._secrets.now)!r}"
 
     async def exchange(self, prepare: Callable[[], Exchange]) -> AsyncGenerator[Chunk, None]:
         """Prepare the request, send it, and yield the chunks of the answer. Raises a ProviderError."""
@@ -119,7 +116,7 @@ class Transport:
         body: AsyncGenerator[bytes, None] | None = None
         shown = False
         try:
-            call = self._prepared(prepare)
+            call = prepared(prepare)
             watch = Watch(call.deadlines)
             # What became of the request, whichever way out is taken: what the server may bill hangs on it.
             sending = self._connections.Sending(call.deadlines.connect)
@@ -130,8 +127,7 @@ class Transport:
                 yield opening
                 watch.come_back()
             # Without compression the raw bytes are the same, and one generator cheaper for each read.
-            compressed = "content-encoding" in response.headers
-            body = response.aiter_bytes() if compressed else response.aiter_raw()
+            body = response.aiter_bytes() if "content-encoding" in response.headers else response.aiter_raw()
             while not call.reader.done:
                 data = await watch.read(body, may_end=call.reader.may_end)
                 held, content = call.reader.held, False
@@ -148,6 +144,7 @@ class Transport:
             call.on_usage(call.meter.total)
         except (ProviderError, *self._failures) as theirs:
             data = None  # it may echo the key, and this frame is on the traceback
+            await self._renew(theirs, watch, sending)
             for chunk in self._failed(theirs, call, watch, sending, response, shown=shown):
                 yield chunk
         except GeneratorExit:  # first, as there may be no loop any more to ask for its word
@@ -158,8 +155,7 @@ class Transport:
                 owe(cancelled, call.meter.open())
             raise
         finally:
-            if response is not None:
-                await close(self._failures, response, body, drain=call is not None and call.reader.done)
+            await close(self._failures, response, body, drain=call is not None and call.reader.done)
 
     async def fetch(self, prepare: Callable[[], Outgoing], read: Callable[[bytes], R]) -> R:
         """What *read* makes of the body of the answer to a request that is no call. Raises a ProviderError.
@@ -171,25 +167,31 @@ class Transport:
         sending: Sending | None = None
         response: httpx2.Response | None = None
         try:
-            call = self._prepared(prepare)
+            call = prepared(prepare)
             watch = Watch(call.deadlines)
             sending = self._connections.Sending(call.deadlines.connect)
             response = await self._send(call, watch, sending)
             return read(await whole(response, watch))
         except (ProviderError, *self._failures) as theirs:
+            await self._renew(theirs, watch, sending)
             error = self._ours(theirs, watch, sending, began=response is not None)
-            self._complete(error, call, response)
+            self._complete(error, call, sending, response)
             raise error from error.__cause__
         except anyio.get_cancelled_exc_class() as cancelled:
             strip_tracebacks(cancelled)
             raise
         finally:
-            if response is not None:
-                await close(self._failures, response, None)
+            await close(self._failures, response, None)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a client, in whatever event loop. Any thread may ask."""
+        return bool(self._open)
 
     async def aclose(self) -> None:
-        """Close this event loop's client."""
-        if self._client() is not None:
+        """Close this event loop's client, or what an ended one of this thread has left; a lent one stays open."""
+        token, _ = getattr(self._local, "held", (None, None))
+        if token == anyio.lowlevel.current_token() or (token is not None and is_over(token)):
             await self._let_go()
 
     def _client(self) -> SDKClient | None:
@@ -206,6 +208,9 @@ class Transport:
         _, client = getattr(self._local, "held", (None, None))
         if client is not None:
             del self._local.held
+            self._open.discard(client)
+            if self._lent is not None:
+                return
             with suppress(RuntimeError, TypeError, AttributeError, *self._failures):
                 with anyio.move_on_after(CLOSE, shield=True):
                     await client.close()
@@ -213,54 +218,42 @@ class Transport:
     def _new_client(self) -> SDKClient:
         from urllib.request import getproxies  # a third of what `import penstock` would cost
 
-        self._know(given=url_secrets(*getproxies().values()))
+        self._secrets.give(url_secrets(*getproxies().values()))
         try:
-            hooks: dict[str, list[Callable[..., Any]]] = {
-                "request": [self._learn],
-                "response": [partial(refuse, self._failures)],
-            }
-            most = self._config.max_connections
-            client = self._make_client(self._connections.http_client(most, hooks, direct=self.direct))
+            client = self._made()
         except (ImportError, TypeError, ValueError, AttributeError, OSError, self._httpx.InvalidURL) as error:
             if isinstance(error, ProviderError):
                 raise
             # Wrong again at every try.
             raise ConfigError(f"the HTTP client cannot be made ({type(error).__name__}: {error})") from error
-        self._know(given=[client.api_key, getattr(client, "auth_token", None)])
+        self._secrets.give(keys_of(client))
         self._local.held = (anyio.lowlevel.current_token(), client)
+        self._open.add(client)
         return client
+
+    def _made(self) -> SDKClient:
+        if self.start is not None:
+            self.start()
+        if self._lent is not None:
+            self._secrets.give(self._lent.secrets())
+            return self._lent.taken(self._make_client)
+        hooks = self._learn, partial(refuse, self._failures)
+        most = self._config.max_connections
+        return self._make_client(self._connections.http_client(most, *hooks, direct=self.start is not None))
 
     async def _learn(self, request: httpx2.Request) -> None:
         """Called by the HTTP client for each request, before it is sent: a token may have been refreshed for it."""
-        new = self._secrets.unknown(request_secrets(str(request.url), request.headers))
-        if new:
-            self._know(learned=new)
-
-    def _know(self, given: Iterable[object] = (), learned: Iterable[str] = ()) -> None:
-        """Keep these out of errors and logs too."""
-        with self._learning:
-            self._given = self._given.plus(given)
-            self._learned.extend(learned)
-            self._secrets = self._given.plus(self._learned)
-        watch_logs(self._secrets)
-
-    @staticmethod
-    def _prepared(prepare: Callable[[], T]) -> T:
-        try:
-            return prepare()
-        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
-            if isinstance(error, ProviderError):
-                raise
-            said = f"{type(error).__name__}: {error}"
-            raise InvalidRequestError(f"a message or an option holds a value of a wrong type ({said})") from error
+        self._secrets.learn(request_secrets(str(request.url), request.headers))
 
     async def _send(self, call: Outgoing, watch: Watch, sending: Sending) -> httpx2.Response:
+        if self._lent is not None:
+            self._lent.check()
         client = self._client()
         if client is None:
             await self._let_go()
-            client = self._new_client()
-        keys = (client.api_key, getattr(client, "auth_token", None))
-        check_secrets([key for key in keys if key is not None], self._secrets)
+            client = self._client() or self._new_client()  # another call may have made it meanwhile
+        check_secrets(keys_of(client), self._secrets.now)
+        found: Exception | None = None
         with watch.sending():
             try:
                 response = await self._post(client, call, sending)
@@ -268,8 +261,6 @@ class Transport:
                 if call.creates or client.is_closed() or not sending.found_closed(self._cause(theirs)):
                     raise
                 found = theirs
-            else:
-                found = None
             if found is not None:
                 self._tell_resent(call, watch, sending, found)
                 sending.begin(again=True)
@@ -281,16 +272,18 @@ class Transport:
     async def _post(self, client: SDKClient, call: Outgoing, sending: Sending) -> httpx2.Response:
         limits = call.deadlines
         options = {
-            "headers": call.headers,
+            "headers": {**call.headers, **(await self._keys.header(sending) if self._keys else {})},
             "timeout": self._httpx.Timeout(limits.first_chunk, connect=limits.connect, pool=limits.connect),
             "follow_redirects": False,
+            "max_retries": 0,
         }
         stream_cls = self._sdk.AsyncStream[Any]
         try:
             with self._connections.followed(sending):
                 send = client.get if call.body is None else partial(client.post, content=call.body)
-                stream = await send(call.path, cast_to=object, stream=True, stream_cls=stream_cls, options=options)
-        except self._failures:
+                send = partial(send, call.path, cast_to=object, stream=True, stream_cls=stream_cls, options=options)
+                stream = await (send() if self._lent is None else self._lent.answer(send, sending, self._learn))
+        except (ProviderError, *self._failures):
             raise
         except Exception as error:
             # A header that is no text, say, or one that lies about the body's length: nothing has been sent.
@@ -300,10 +293,7 @@ class Transport:
 
     def _tell(self, call: Outgoing, status: int, headers: Mapping[str, str]) -> None:
         if call.on_head is not None:
-            said = request_id_of(headers)
-            request_id = None if said is None else self._secrets.cleaned(said)  # a server may echo the key in it
-            wait = wait_of_buckets(headers, dt.datetime.now(dt.UTC))
-            call.on_head(ResponseHead(status=status, request_id=request_id, wait=wait))
+            call.on_head(head_of(status, headers, self._secrets.now))
 
     def _failed(
         self,
@@ -326,14 +316,23 @@ class Transport:
         error = self._ours(theirs, watch, sending, began=began)
         if call is not None and (correction := call.correction(error, sending, began=began, shown=shown)):
             yield correction
-        self._complete(error, call, response)
+        self._complete(error, call, sending, response)
         raise error from error.__cause__
+
+    async def _renew(self, theirs: Exception, watch: Watch | None, sending: Sending | None) -> None:
+        """Ask for the key anew if it was refused: there may be another by now."""
+        cause = self._cause(theirs)
+        if isinstance(cause, RefusedError):
+            cause = response_error(cause.status, cause.headers, cause.body)
+        if self._keys and watch and sending and isinstance(cause, AuthenticationError):
+            with anyio.move_on_after(watch.left):
+                await self._keys.renew(sending)
 
     def _tell_resent(self, call: Outgoing, watch: Watch, sending: Sending, theirs: Exception) -> None:
         """The error that it would have been, for whoever wants to hear."""
         if call.on_resend is not None:
             ours = self._ours(theirs, watch, sending, began=False)
-            self._complete(ours, call, None)
+            self._complete(ours, call, sending, None)
             call.on_resend(ours)
 
     def _cause(self, theirs: Exception) -> BaseException | None:
@@ -356,7 +355,7 @@ class Transport:
             error = response_error(cause.status, cause.headers, cause.body, self._row.request_faults)
             return refusal(error, cause, self._asked(sending))
         if isinstance(cause, httpx.PoolTimeout) and watch is not None:
-            return pool_full(watch.expired("connect"), self._config.max_connections)
+            return pool_full(watch.expired("connect"), None if self._lent else self._config.max_connections)
         if isinstance(cause, httpx.TimeoutException) and watch is not None:
             return watch.expired("connect" if isinstance(cause, httpx.ConnectTimeout) else None)
         said = f"{type(cause).__name__}: {cause}".rstrip(": ")
@@ -375,16 +374,25 @@ class Transport:
         server = str(getattr(self._client(), "base_url", None) or "the server").rstrip("/")
         return server if sending is None or sending.proxy is None else f"{server} through the proxy {sending.proxy}"
 
-    def _complete(self, error: ProviderError, call: Outgoing | None, response: httpx2.Response | None) -> None:
+    def _complete(
+        self,
+        error: ProviderError,
+        call: Outgoing | None,
+        sending: Sending | None,
+        response: httpx2.Response | None,
+    ) -> None:
         """Add what only the border knows, and take the key out of everything that is attached to the error."""
         error.vendor = error.vendor or self._row.name
         error.model = error.model or self._config.model_id
-        if isinstance(error, AuthenticationError) and self._row.key_variables:
-            error.hint = f"Check the API key: {' or '.join(self._row.key_variables)}, or apiKey in models.json."
         if response is not None and error.request_id is None:
             error.request_id = request_id_of(response.headers)
-        redact(error, self._secrets)
+        if isinstance(error, AuthenticationError) and sending is not None and sending.renewed:
+            error.retryable, error.hint = True, RENEWED
+        elif isinstance(error, AuthenticationError) and self._row.key_variables and self._keys is None:
+            error.hint = f"Check the API key: {' or '.join(self._row.key_variables)}, or apiKey in models.json."
+        key = None if sending is None else sending.key
+        redact(error, self._secrets.now if key is None else self._secrets.now.plus([key.value]))
         if isinstance(call, Exchange):
-            error.usage = call.meter.total
+            call.complete(error)
         if call is not None:
             strip_tracebacks(error)

@@ -93,6 +93,12 @@ PHRASES: Final[Mapping[type[ProviderError], tuple[Phrase, ...]]] = {
             "xAI, Google, Baseten",
             "API key not valid. Please pass a valid API key.",
         ),
+        # https://docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html: ExpiredTokenException
+        Phrase(
+            r"(?:security|bearer) token (?:included in the request is|has) expired",
+            "AWS, with 403",
+            "The security token included in the request is expired",
+        ),
     ),
     QuotaExceededError: (
         # Google says OpenAI's sentence of every limit for a minute as well, with the time to wait.
