@@ -70,6 +70,8 @@ def worst_case(
     if _ANSWERS & given.extra.keys():
         return None
     memory, info = provider.tokens, provider.get_model().info
+    if info.max_tokens is None and not memory.row.takes_max_tokens:
+        return None
     searches = 0
     prompt = memory.upper_bound(system_prompt, messages, given)
     if prompt is None:
@@ -115,7 +117,9 @@ def estimate_cost(
     """
     given = Options() if options is None else options
     info = provider.get_model().info
-    longest = given.max_tokens if given.max_tokens is not None else info.max_tokens
+    longest = given.max_tokens
+    if longest is None or not provider.tokens.row.takes_max_tokens:
+        longest = info.max_tokens
     if longest is None:
         return None
     if upper_bound:

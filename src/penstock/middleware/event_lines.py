@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from penstock.core.cost import format_dollars
 from penstock.core.errors import ProviderError
-from penstock.middleware.events import CircuitOpened, Completed, Ended, Event, Listener
+from penstock.middleware.events import CircuitOpened, Completed, DroppedOption, Ended, Event, Listener
 
 if TYPE_CHECKING:
     import logging
@@ -16,13 +16,13 @@ __all__ = ["log_events"]
 
 _LONGEST: Final = 80
 """Characters that are shown of a name, an id or a tag: whoever makes them up must not fill the log."""
-_SHOWN: Final = ("name", "status", "on", "seconds", "turn", "turns", "state", "is_error", "missed_tokens")
+_SHOWN: Final = ("name", "option", "status", "on", "seconds", "turn", "turns", "state", "is_error", "missed_tokens")
 """Fields that are shown of whatever event has them."""
 
 
 def log_events(logger: logging.Logger | None = None, *, level: int | None = None) -> Listener:
     """A listener that writes each event on a line: errors as WARNING, the last of a call with tokens and dollars at
-    *level*, all else as DEBUG.
+    *level*, as what a lenient call leaves out, all else as DEBUG.
 
     logger: None for the one called `penstock`. level: None for INFO. An error is shown by its class, status, code and
     request id and not by its message, in which a vendor may quote the prompt. Tags are shown, in quotes.
@@ -36,7 +36,7 @@ def log_events(logger: logging.Logger | None = None, *, level: int | None = None
         if getattr(event, "error", None) is not None or isinstance(event, CircuitOpened):
             at = logging.WARNING
         else:
-            at = ends if isinstance(event, Ended) else logging.DEBUG
+            at = ends if isinstance(event, Ended | DroppedOption) else logging.DEBUG
         if to.isEnabledFor(at):
             to.log(at, "%s", " ".join(_words(event)))
 

@@ -23,6 +23,7 @@ __all__ = [
     "CircuitClosed",
     "CircuitOpened",
     "Completed",
+    "DroppedOption",
     "Ended",
     "Event",
     "Failed",
@@ -78,6 +79,17 @@ class Resent(Event, frozen=True, kw_only=True, tag="resent"):
 
     error: ProviderError
     """What would have been raised."""
+
+
+class DroppedOption(Event, frozen=True, kw_only=True, tag="dropped_option"):
+    """A call that is `lenient` leaves out an option that this model cannot take; told once in a call."""
+
+    option: str
+    """Its name."""
+    value: str
+    """What was asked for, as text of at most 40 characters."""
+    why: str
+    """Why it cannot be taken, and what can."""
 
 
 class HeadersSeen(Event, frozen=True, kw_only=True, tag="headers_seen"):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from penstock.core.chunks import Chunk, StopChunk, UsageChunk
 from penstock.core.closing import aclosing, owed
+from penstock.core.errors import InvalidRequestError
 from penstock.core.messages import Message, Options, ResponseHead
 from penstock.core.provider import BaseProvider, Send
 from penstock.core.scope import Scope, in_scope
 from penstock.middleware.events import (
     Abandoned,
     Completed,
+    DroppedOption,
     Ended,
     Failed,
     FirstChunk,
@@ -28,10 +30,13 @@ from penstock.middleware.wrapper import Wrapper, hearing
 
 __all__ = ["Observe", "listen", "observed"]
 
+_LONGEST: Final = 40
+"""Characters that are shown of an option's value."""
+
 
 class Observe(Wrapper):
-    """Calls *listener* with Started, Resent, HeadersSeen, FirstChunk, UsageReported, and then Completed, Failed or
-    Abandoned.
+    """Calls *listener* with Started, DroppedOption, Resent, HeadersSeen, FirstChunk, UsageReported, and then Completed,
+    Failed or Abandoned.
 
     The last comes exactly once for each call that began, whatever way it ends, with all the usage seen. Around Retry or
     Fallback it tells of the call as the caller sees it; inside, of each try. The listener of an `open_provider` inside
@@ -84,8 +89,13 @@ class _Request:
         self.tell(UsageReported, usage=more)
 
     def hearing(self, options: Options) -> Options:
-        """*options* with which it is told of heads, and of what is sent once more."""
-        return hearing(options, self._head, lambda error: self.tell(Resent, error=error))
+        """*options* with which it is told of heads, of what is sent once more, and of what is left out."""
+
+        def dropped(error: InvalidRequestError) -> None:
+            option, why = str(error.option), error.message.partition(": ")[2]
+            self.tell(DroppedOption, option=option, value=str(getattr(options, option))[:_LONGEST], why=why)
+
+        return hearing(options, self._head, lambda error: self.tell(Resent, error=error), dropped)
 
     def _head(self, seen: ResponseHead) -> None:
         self._id = seen.request_id

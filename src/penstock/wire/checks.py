@@ -15,10 +15,38 @@ from penstock.core.tool_definition import LONGEST_TOOL_NAME, definition_mistake
 from penstock.core.validation import near
 from penstock.wire.event_json import shown
 
-__all__ = ["check_options", "tool_names"]
+__all__ = ["DROPPED", "check_max_tokens", "check_options", "tool_names", "unsupported"]
 
 _REASONING: Final = ("off", "minimal", "low", "medium", "high", "xhigh", "max")
 _REFS: Final = "#/$defs/"
+_LEFT: Final = Options()
+DROPPED: Final[Mapping[str, object]] = {
+    name: getattr(_LEFT, name)
+    for name in (*SAMPLING, "seed", "max_tokens", "reasoning", "parallel_tool_calls", "cache", "user", "service_tier")
+}
+"""What `Options.lenient` may leave out, and what then stands in its place. These say how an answer is made; what says
+what it is (tools and their choice, its schema, where it stops, the history) is refused as ever.
+"""
+_HINT: Final = "Leave it out, or set `Options(lenient=True)` to have it left out for the models that cannot take it."
+
+
+def unsupported(option: str, why: str) -> InvalidRequestError:
+    """The refusal of what another model, wire or vendor may take; a mistake anywhere is a plain InvalidRequestError."""
+    error = InvalidRequestError(f"option `{option}`: {why}")
+    error.option = option
+    if option in DROPPED:
+        error.hint = _HINT
+    return error
+
+
+def check_max_tokens(given: int, model: Model, least: int, what: str = "") -> None:
+    """Raise InvalidRequestError for a number that the model cannot write. what: the least one does, if that is odd."""
+    most = model.info.max_tokens
+    if given >= least and (most is None or given <= most):
+        return
+    why = f"{given}, expected {least}{what} to {most or 'as many as the model can'}"
+    # None at all would be as many as the model likes: only what asks for too many can be left out.
+    raise unsupported("max_tokens", why) if given >= least else InvalidRequestError(f"option `max_tokens`: {why}")
 
 
 def check_options(
@@ -86,17 +114,20 @@ def _check_choice(options: Options, model: Model, dialect: Dialect) -> None:
         "unless_reasoning": ' while it reasons (`reasoning="off"`)' if wanted != "off" else None,
     }.get(forced if forced is not None else True)
     if kind in ("required", "named") and when is not None:
-        raise InvalidRequestError(f"option `tool_choice`: {model.id} cannot be forced to call a tool{when}; use `auto`")
+        raise unsupported("tool_choice", f"{model.id} cannot be forced to call a tool{when}; use `auto`")
     if kind is not None and kind not in dialect.tool_choices:
-        raise InvalidRequestError(
-            f"option `tool_choice`: {dialect.name} would ignore {choice!r}; it takes {', '.join(dialect.tool_choices)}"
-        )
+        taken = ", ".join(dialect.tool_choices)
+        raise unsupported("tool_choice", f"{dialect.name} would ignore {choice!r}; it takes {taken}")
 
 
 def _check_reasoning(options: Options) -> None:
-    """An effort is one of the known words."""
+    """An effort is one of the known words, and a budget is one."""
     wanted = options.reasoning
-    if wanted is None or (isinstance(wanted, int) and not isinstance(wanted, bool)) or wanted in _REASONING:
+    if wanted is None or wanted in _REASONING:
+        return
+    if isinstance(wanted, int) and not isinstance(wanted, bool):
+        if wanted < 1:
+            raise InvalidRequestError(f"option `reasoning`: {wanted}, expected an effort, `off`, or a number of tokens")
         return
     known = f"one of {', '.join(_REASONING)}, or a number of tokens"
     raise InvalidRequestError(f"option `reasoning`: {wanted!r}, expected {known}{near(wanted, _REASONING)}")
@@ -115,27 +146,25 @@ def _check_sampling(options: Options, model: Model, ranges: Mapping[str, Sequenc
         least, most = ranges.get(name, (None, None))
         if (least is not None and value < least) or (most is not None and value > most):
             limits = f"{least} or more" if most is None else f"{least} to {most}"
-            raise InvalidRequestError(f"option `{name}`: {value}, expected {limits}")
+            raise unsupported(name, f"{value}, expected {limits}")
         takes = model.info.supports_sampling
         if takes is False or (takes == "unless_reasoning" and options.reasoning not in (None, "off")):
             when = "" if takes is False else " while it reasons"
-            raise InvalidRequestError(f"option `{name}`: {model.id} takes no sampling parameters{when}")
+            raise unsupported(name, f"{model.id} takes no sampling parameters{when}")
 
 
 def _check_schema(schema: Mapping[str, object], dialect: Dialect) -> None:
     """A schema that the vendor can make a grammar of."""
     if not dialect.recursive_schemas and _is_recursive(schema):
-        raise InvalidRequestError(
-            f"option `response_schema`: it holds itself, and {dialect.name} takes no such schema; ask by a tool"
-        )
+        raise unsupported("response_schema", f"it holds itself, and {dialect.name} takes no such schema; ask by a tool")
     for most, count, what in (
         (dialect.most_unions, _unions, "places where one of several types may stand, null included"),
         (dialect.most_optional, _optional, "properties that are not required"),
     ):
         found = 0 if most is None else sum(map(count, _nodes(schema)))
         if most is not None and found > most:
-            raise InvalidRequestError(
-                f"option `response_schema`: it has {found} {what}, and {dialect.name} takes {most}; ask by a tool"
+            raise unsupported(
+                "response_schema", f"it has {found} {what}, and {dialect.name} takes {most}; ask by a tool"
             )
 
 

@@ -25,6 +25,7 @@ from penstock.core.messages import (
     Tool,
     ToolCallPart,
     ToolResultPart,
+    laid_over,
 )
 from penstock.core.models import Model
 from penstock.core.tool_definition import LONGEST_TOOL_NAME, own_tool_name
@@ -324,7 +325,9 @@ class HistoryWriter:
 def _no_message(message: object) -> str:
     if isinstance(message, Message):
         return "is a Message that is no Message of text or parts"
-    return f"is a {type(message).__name__}, expected a Message: write Message('user', ...)"
+    kind = type(message).__name__
+    write = "append `reply.message`" if kind == "Reply" else "write Message('user', ...)"
+    return f"is a {kind}, expected a Message: {write}"
 
 
 def given_bytes(part: ImagePart | DocumentPart) -> bool:
@@ -375,14 +378,4 @@ def merged(body: Mapping[str, Any], extra: Mapping[str, object], last: str) -> d
     for name, fields in (("model", extra), ("extra_body.model", nested if isinstance(nested, Mapping) else {})):
         if "model" in fields:
             raise InvalidRequestError(f"option `extra` has `{name}`: open another provider for another model")
-    return _merged(body, extra, last)
-
-
-def _merged(body: Mapping[str, Any], extra: Mapping[str, object], last: str) -> dict[str, Any]:
-    both = dict(body)
-    for key, value in extra.items():
-        old = both.get(key)
-        both[key] = _merged(old, value, last) if isinstance(old, dict) and isinstance(value, Mapping) else value
-    if last in both:
-        both[last] = both.pop(last)
-    return both
+    return laid_over(body, extra, last)

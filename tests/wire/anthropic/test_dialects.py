@@ -481,13 +481,24 @@ def test_each_opens_by_its_name(row: Dialect) -> None:
     assert provider._dialect is row
 
 
-def test_the_prices_of_a_vendors_models_are_the_same_on_both_wires() -> None:
+@pytest.mark.parametrize(
+    ("on_this", "on_openais", "model_id"),
+    [
+        pytest.param("deepseek-anthropic", "deepseek", "deepseek-v4-pro", id="DeepSeek"),
+        pytest.param("kimi-anthropic", "moonshot", "kimi-k3", id="Moonshot"),
+        pytest.param("minimax-anthropic", "minimax", "MiniMax-M3", id="MiniMax"),
+        pytest.param("zai-anthropic", "zai", "glm-5.3", id="Z.ai"),
+    ],
+)
+def test_the_prices_of_a_vendors_models_are_the_same_on_both_wires(
+    on_this: str, on_openais: str, model_id: str
+) -> None:
     """They are looked up under the name that its row gives."""
     models = catalog().models
-    info = known_info("deepseek-anthropic", "deepseek-v4-pro", models)
+    info = known_info(on_this, model_id, models)
     assert info is not None
-    assert info == known_info("deepseek", "deepseek-v4-pro", models)
-    assert known_info("zai-anthropic", "deepseek-v4-pro", models) is None
+    assert info == known_info(on_openais, model_id, models)
+    assert known_info("llamacpp-anthropic", model_id, models) is None
 
 
 def entry(provider: str, **more: Any) -> dict[str, Any]:

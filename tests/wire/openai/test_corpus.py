@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from decimal import Decimal
@@ -39,6 +40,7 @@ from penstock.core.client_calls import CLIENT_CALLS
 from penstock.core.dialect import Wire
 from penstock.wire.errors import response_error
 from penstock.wire.vendors import DIALECTS
+from places import ROOT
 from reading import (
     DAY,
     PRICED,
@@ -53,6 +55,7 @@ from reading import (
     usage_of,
 )
 
+GUIDE: Final = ROOT / "src/penstock/guide"
 ENDPOINTS: Final[dict[str, Wire]] = {"/v1/chat/completions": "chat", "/v1/responses": "responses"}
 
 # Where the parser is wrong, or reads what we read elsewhere.
@@ -73,7 +76,13 @@ def answers(corpus: list[dict[str, Any]], wire: Wire, *, sse: bool) -> list[dict
 
 
 # Vendors that the corpus has among the others.
-HOSTS: Final = {"ai-gateway.vercel.sh": "vercel", "api.inceptionlabs.ai": "inception"}
+HOSTS: Final = {
+    "ai-gateway.vercel.sh": "vercel",
+    "api.inceptionlabs.ai": "inception",
+    "api.z.ai": "zai",
+    "models.github.ai": "github-models",
+    "router.huggingface.co": "huggingface",
+}
 
 
 def dialect_of(row: dict[str, Any]) -> str:
@@ -118,7 +127,9 @@ def counts(usage: dict[str, Any], row: dict[str, Any]) -> UsageChunk:
 def searches(usage: dict[str, Any], row: dict[str, Any]) -> int:
     """What is billed by the search; opening a page is not."""
     if ENDPOINTS[row["endpoint"]] == "chat":
-        return (usage.get("server_tool_use_details") or {}).get("web_search_requests") or 0
+        details = usage.get("server_tool_use_details") or {}
+        xiaomi = usage.get("web_search_usage") or {}
+        return details.get("web_search_requests") or xiaomi.get("tool_usage") or 0
     actions = [item.get("action") for item in output_of(row) if item["type"] == "web_search_call"]
     return sum(not isinstance(action, dict) or action.get("type", "search") == "search" for action in actions)
 
@@ -271,6 +282,15 @@ def check(row: dict[str, Any], *sizes: int) -> None:
             assert mine.pop("reasoning").startswith("**Finding Ruby version**")
             assert theirs.pop("reasoning") == ""
         assert mine == theirs, (row["id"], size, EXCEPTIONS.get(row["id"]))
+
+
+def test_the_guide_says_how_many_there_are(corpus: list[dict[str, Any]]) -> None:
+    """Of each vendor, in the table of its page, so that it says what a row was tested with."""
+    claude = [row for row in corpus if row["endpoint"] == "/v1/messages"]
+    counted = Counter(dialect_of(row) for row in corpus if row["endpoint"] in ENDPOINTS)
+    counted["anthropic"] += len(claude)
+    lines = re.findall(r"^\| `([a-z-]+)`.* \| ([\d-]+) \|$", (GUIDE / "vendors.md").read_text(), re.MULTILINE)
+    assert {name: number.replace("-", "0") for name, number in lines} == {name: str(counted[name]) for name in DIALECTS}
 
 
 @pytest.mark.parametrize(("wire", "number"), [("chat", 1017), ("responses", 195)])

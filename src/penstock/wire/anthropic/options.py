@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from penstock.core.dialect import Dialect
-from penstock.core.errors import InvalidRequestError
 from penstock.core.messages import Options
 from penstock.core.models import Model
-from penstock.wire.checks import check_options
+from penstock.wire.checks import check_max_tokens, check_options, unsupported
 from penstock.wire.request import set_field
 from penstock.wire.vendors import ANTHROPIC
 
@@ -66,12 +65,10 @@ def option_fields(options: Options, model: Model, dialect: Dialect = ANTHROPIC) 
     max_tokens = options.max_tokens if options.max_tokens is not None else model.info.max_tokens
     if max_tokens is None:
         max_tokens = _DEFAULT_MAX_TOKENS
-    if max_tokens < 0 or (model.info.max_tokens is not None and max_tokens > model.info.max_tokens):
-        most = model.info.max_tokens or "as many as the model can"
-        raise InvalidRequestError(f"option `max_tokens`: {max_tokens}, expected 0 (only fill the cache) to {most}")
+    check_max_tokens(max_tokens, model, 0, " (only fill the cache)")
     check_options(options, model, dialect, _RANGES, LONGEST_NAME)
     if options.cache == "extended" and dialect.cache is None:
-        raise InvalidRequestError(f"option `cache`: the lifetime of {dialect.name}'s cache cannot be chosen; use auto")
+        raise unsupported("cache", f"the lifetime of {dialect.name}'s cache cannot be chosen; use auto")
     fields: dict[str, Any] = {"model": model.id}
     set_field(fields, _field("max_tokens", dialect), max_tokens)
     fields["stream"] = True
@@ -96,7 +93,7 @@ def _field(name: str, dialect: Dialect) -> str:
     option, what = ("reasoning", "no budget of it") if name == "reasoning_budget" else (name, "none")
     api = "Anthropic's Messages API" if dialect.name == ANTHROPIC.name else f"the Messages API of {dialect.name}"
     where = _ELSEWHERE.get(name, ANTHROPIC.name)
-    raise InvalidRequestError(f"option `{option}`: {api} has {what}; it works with {where}")
+    raise unsupported(option, f"{api} has {what}; it works with {where}")
 
 
 def _service_tier(options: Options, dialect: Dialect) -> dict[str, Any]:
@@ -108,7 +105,7 @@ def _service_tier(options: Options, dialect: Dialect) -> dict[str, Any]:
         return {"speed": "fast"}
     if tier in ("auto", "standard_only"):
         return {field: tier}
-    raise InvalidRequestError(f"option `service_tier`: {tier!r}, expected auto, standard_only or fast")
+    raise unsupported("service_tier", f"{tier!r}, expected auto, standard_only or fast")
 
 
 def _reasoning(options: Options, model: Model, max_tokens: int, dialect: Dialect) -> Mapping[str, Any]:
@@ -121,18 +118,19 @@ def _reasoning(options: Options, model: Model, max_tokens: int, dialect: Dialect
     if isinstance(wanted, int):
         path = _field("reasoning_budget", dialect)
         if modes is not None and "budget" not in modes:
-            raise InvalidRequestError(f"option `reasoning`: {model.id} takes {_choices(model)}")
+            raise unsupported("reasoning", _cannot(wanted, model))
         if not _MIN_BUDGET <= wanted < max_tokens:
-            raise InvalidRequestError(
-                f"option `reasoning`: a budget of {wanted} tokens, expected {_MIN_BUDGET} or more and less than "
-                f"max_tokens, which is {max_tokens}"
+            raise unsupported(
+                "reasoning",
+                f"a budget of {wanted} tokens, expected {_MIN_BUDGET} or more and less than max_tokens, which is "
+                f"{max_tokens}",
             )
         fields["thinking"] = {"type": "enabled"}
         set_field(fields, path, wanted)
         return fields
     path = _field("reasoning", dialect)
     if (efforts is not None and wanted not in efforts) or (modes is not None and not modes):
-        raise InvalidRequestError(f"option `reasoning`: {wanted!r}, but {model.id} takes {_choices(model)}")
+        raise unsupported("reasoning", _cannot(wanted, model))
     if dialect.effort_thinking is not None and (modes is None or "adaptive" in modes):
         fields["thinking"] = {"type": dialect.effort_thinking}
     set_field(fields, path, wanted)
@@ -147,18 +145,21 @@ def _off(model: Model, dialect: Dialect) -> Mapping[str, Any]:
     if modes is not None and "between_tools" in modes and "off" not in modes:
         return {"thinking": {"type": "between_tools"}}
     if modes is not None and "off" not in modes:
-        raise InvalidRequestError(f"option `reasoning`: {model.id} always reasons; `low` is the least")
+        raise unsupported("reasoning", f"{model.id} always reasons; `low` is the least")
     if dialect.reasoning_off is None:
-        raise InvalidRequestError(f"option `reasoning`: {dialect.name} has no way to turn it off")
+        raise unsupported("reasoning", f"{dialect.name} has no way to turn it off")
     return dialect.reasoning_off
 
 
-def _choices(model: Model) -> str:
+def _cannot(wanted: str | int, model: Model) -> str:
+    """Why a model cannot reason as is wanted, and how it does."""
     efforts, modes = model.info.efforts, model.info.reasoning_modes
     ways = ["an effort"] if efforts is None and modes else ["one of " + ", ".join(efforts)] if efforts else []
     if modes is None or "budget" in modes:
         ways.append(f"a budget of {_MIN_BUDGET} tokens or more")
-    return " or ".join(ways) or "neither an effort nor a budget"
+    if not ways:
+        return f"{model.id} does not reason, so it takes neither an effort nor a budget ({wanted})"
+    return f"{wanted!r}, but {model.id} takes {' or '.join(ways)}"
 
 
 def _tool_choice(options: Options, dialect: Dialect) -> dict[str, Any]:

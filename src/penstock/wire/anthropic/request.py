@@ -56,7 +56,21 @@ from penstock.wire.request import (
 )
 from penstock.wire.vendors import ANTHROPIC
 
-__all__ = ["encode"]
+__all__ = ["encode", "versioned"]
+
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+# What a cloud calls the version that still has sampling options.
+_VERSIONS = {"2023-06-01": "vertex-2023-10-16"}
+
+
+def versioned(body: bytes, version: str, model: str | None = None) -> bytes:
+    """A request's body with the version in it that otherwise stands in a header, and with that model or with none.
+
+    So a cloud wants it that has the model in its path.
+    """
+    fields = {name: value for name, value in _fields.decode(body).items() if name != "model"}
+    own: dict[str, object] = {"anthropic_version": _VERSIONS.get(version, version)}
+    return msgspec.json.encode({**own, **({} if model is None else {"model": model}), **fields})
 
 
 def encode(

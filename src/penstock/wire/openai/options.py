@@ -11,10 +11,9 @@ from typing import Any, Final
 
 from penstock.core.client_calls import client_call_of, tool_name
 from penstock.core.dialect import Dialect, Wire
-from penstock.core.errors import InvalidRequestError
 from penstock.core.messages import Options, Tool
 from penstock.core.models import Model
-from penstock.wire.checks import check_options
+from penstock.wire.checks import check_max_tokens, check_options, unsupported
 from penstock.wire.request import set_field
 
 __all__ = ["option_fields"]
@@ -53,8 +52,8 @@ _RANGES: Final = {
 _CHAT: Final = 'openai and wire="chat"'
 _ELSEWHERE: Final = {
     **dict.fromkeys(("stop", "seed", "presence_penalty", "frequency_penalty"), _CHAT),
-    "top_k": "Anthropic and with servers that sample themselves, as vllm, llamacpp and openrouter",
-    "reasoning_budget": "Anthropic, google and openrouter; give an effort here",
+    "top_k": "older Claude models, such as claude-haiku-4-5, and with vllm, llamacpp and openrouter",
+    "reasoning_budget": "Anthropic, alibaba, google and openrouter; give an effort here",
     "response_schema": "openai, google and mistral",
 }
 
@@ -62,11 +61,8 @@ _ELSEWHERE: Final = {
 def option_fields(options: Options, model: Model, dialect: Dialect, wire: Wire) -> dict[str, Any]:
     """The fields of the body but the history. Raises InvalidRequestError, which names the option."""
     check_options(options, model, dialect, _RANGES)
-    most = model.info.max_tokens
-    if options.max_tokens is not None and not 1 <= options.max_tokens <= (most or options.max_tokens):
-        raise InvalidRequestError(
-            f"option `max_tokens`: {options.max_tokens}, expected 1 to {most or 'as many as the model can'}"
-        )
+    if options.max_tokens is not None:
+        check_max_tokens(options.max_tokens, model, 1)
     fields: dict[str, Any] = {"model": model.id, "stream": True}
     if wire == "responses":
         # The history is sent whole each time; what a vendor keeps would be one more copy of it.
@@ -115,7 +111,7 @@ def _field(name: str, dialect: Dialect, wire: Wire) -> str:
     has_other = other in dialect.wires and dialect.option_fields.get(name, _FIELDS[other].get(name)) is not None
     where = f'wire="{other}"' if has_other and name not in _COMMON else _ELSEWHERE.get(name, "openai")
     option, what = ("reasoning", "no budget of it") if name == "reasoning_budget" else (name, "none")
-    raise InvalidRequestError(f"option `{option}`: {api} of {dialect.name} has {what}; it works with {where}")
+    raise unsupported(option, f"{api} of {dialect.name} has {what}; it works with {where}")
 
 
 def _reasoning(fields: dict[str, Any], options: Options, model: Model, dialect: Dialect, wire: Wire) -> None:
@@ -127,29 +123,30 @@ def _reasoning(fields: dict[str, Any], options: Options, model: Model, dialect: 
     elif isinstance(wanted, str):
         _check_effort(wanted, model, dialect, wire)
         set_field(fields, _field("reasoning", dialect, wire), wanted)
-    elif wanted < 1:
-        raise InvalidRequestError(f"option `reasoning`: {wanted!r}, expected an effort, `off`, or a number of tokens")
     else:
         field = _field("reasoning_budget", dialect, wire)
         if modes is not None and "budget" not in modes:
-            raise InvalidRequestError(f"option `reasoning`: {wanted!r}, but {model.id} takes {_choices(model)}")
+            raise unsupported("reasoning", _cannot(wanted, model))
         set_field(fields, field, wanted)
 
 
 def _check_effort(wanted: str, model: Model, dialect: Dialect, wire: Wire) -> None:
     modes, efforts, known = model.info.reasoning_modes, model.info.efforts, dialect.chat_efforts
     if (efforts is not None and wanted not in efforts) or (modes is not None and not modes):
-        raise InvalidRequestError(f"option `reasoning`: {wanted!r}, but {model.id} takes {_choices(model)}")
+        raise unsupported("reasoning", _cannot(wanted, model))
     if wire == "chat" and known is not None and wanted not in known:
         where = 'it works with wire="responses"' if "responses" in dialect.wires else f"it takes {', '.join(known)}"
-        raise InvalidRequestError(f"option `reasoning`: no {wanted!r} on the chat wire of {dialect.name}; {where}")
+        raise unsupported("reasoning", f"no {wanted!r} on the chat wire of {dialect.name}; {where}")
 
 
-def _choices(model: Model) -> str:
+def _cannot(wanted: str | int, model: Model) -> str:
+    """Why a model cannot reason as is wanted, and how it does."""
     modes, efforts = model.info.reasoning_modes, model.info.efforts
     if efforts:
-        return f"one of {', '.join(efforts)}"
-    return "an effort" if modes and efforts is None else "no effort"
+        return f"{wanted!r}, but {model.id} takes one of {', '.join(efforts)}"
+    if modes is None or modes:
+        return f"{wanted!r}, but {model.id} takes {'an effort' if efforts is None else 'no effort'}"
+    return f"{model.id} does not reason, so it takes neither an effort nor a budget ({wanted})"
 
 
 def _off(model: Model, dialect: Dialect, wire: Wire) -> Mapping[str, Any]:
@@ -157,10 +154,11 @@ def _off(model: Model, dialect: Dialect, wire: Wire) -> Mapping[str, Any]:
     modes, efforts = model.info.reasoning_modes, model.info.efforts
     if modes is not None and "off" not in modes:
         least = f"; {efforts[0]!r} is the least" if efforts else ""
-        raise InvalidRequestError(f"option `reasoning`: {model.id} always reasons{least}")
+        raise unsupported("reasoning", f"{model.id} always reasons{least}")
     off = dialect.reasoning_off if wire == "chat" else {"reasoning": {"effort": "none"}}
     if off is None:
-        raise InvalidRequestError(f"option `reasoning`: {dialect.name} has no way to turn it off")
+        said = f"{dialect.name} has no way to turn it off; it takes an effort, or a field of the model's own in `extra`"
+        raise unsupported("reasoning", said)
     return off
 
 
@@ -174,15 +172,15 @@ def _cache(options: Options, model: Model, dialect: Dialect, wire: Wire) -> dict
         return {}
     if style != "options":
         other = ', or wire="chat"' if style == "top_level" else ""
-        raise InvalidRequestError(
-            f"option `cache`: the lifetime of {dialect.name}'s cache cannot be chosen; use auto{other}, or Anthropic"
+        raise unsupported(
+            "cache", f"the lifetime of {dialect.name}'s cache cannot be chosen; use auto{other}, or Anthropic"
         )
     if wanted == "off":
         return {"prompt_cache_options": {"mode": "explicit"}} if model.info.supports_cache_options else {}
     if not model.info.supports_cache_options:
         return {"prompt_cache_retention": "24h"}
     if wire == "chat":
-        raise InvalidRequestError('option `cache`: `extended` works for this model with wire="responses"')
+        raise unsupported("cache", '`extended` works for this model with wire="responses"')
     return {"prompt_cache_options": {"ttl": "12h"}}
 
 

@@ -43,6 +43,10 @@ class _ServerTools(msgspec.Struct):
     web_search_requests: int | None = None
 
 
+class _WebSearches(msgspec.Struct):
+    tool_usage: int | None = None
+
+
 class Usage(CostReport):
     """The `usage` object of either wire; the first names are the chat wire's."""
 
@@ -60,6 +64,7 @@ class Usage(CostReport):
     cached_input_tokens: int | None = None  # Inception
     reasoning_tokens: int | None = None  # Together, Inception
     server_tool_use_details: _ServerTools | None = None  # OpenRouter
+    web_search_usage: _WebSearches | None = None  # Xiaomi
     service_tier: str | None = None  # Mistral; elsewhere it stands beside the usage
 
 
@@ -103,6 +108,8 @@ class UsageState(AnswerUsage):
         self.counts.take({**_said(usage), "searches": max(searches, self.counts["searches"])}, wrong)
         if usage.server_tool_use_details is not None:
             self.counts.now["searches"] = usage.server_tool_use_details.web_search_requests or 0
+        if usage.web_search_usage is not None:
+            self.counts.now["searches"] = usage.web_search_usage.tool_usage or 0
         output, self._hidden = self._output(usage)
         if self.counts.now.keys() <= {"searches"} and self._cost is None:
             return
