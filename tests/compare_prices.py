@@ -37,7 +37,8 @@ from reading import DECODERS, usage_of
 from recorded_requests import vendor_of
 
 WIRES: Final[dict[str, Wire]] = {"messages": "messages", "completions": "chat", "responses": "responses"}
-NAMES: Final = {"xai": "x-ai"}  # vendors whose usage genai-prices reads in a way of their own
+READERS: Final = {"xai": "x-ai"}  # vendors whose usage genai-prices reads in a way of their own
+NAMES: Final = {"xai": "x-ai", "moonshot": "moonshotai", "copilot": "github-copilot"}  # what it calls them
 # A quiet hour, a peak hour of DeepSeek's, the same on a Saturday, and a day after the last announced change.
 MOMENTS: Final = ("2026-11-24T12:00Z", "2026-11-24T02:00Z", "2026-11-28T02:00Z", "2027-01-04T12:00Z")
 
@@ -71,7 +72,7 @@ def answers() -> Iterator[Answer]:
         row = json.loads(line)
         if (wire := WIRES.get(row["endpoint"].rpartition("/")[2])) and row["status"] == 200:
             asked = (row["request"] or {}).get("model") or row["model"] or ""
-            usage = (row["expect"] or {}).get("usage") or {}
+            usage = (row["expect"] or {}).get("usage") or (said(row, "x_groq") or {}).get("usage") or {}
             yield Answer(row, wire, DIALECTS[vendor_of(row, wire)], asked, said(row, "model") or asked, usage)
 
 
@@ -97,7 +98,7 @@ def ours(answer: Answer, at: dt.datetime) -> tuple[UsageChunk, bool]:
 def price(answer: Answer, model: str, at: dt.datetime, *, usage: Any = None, searches: int = 0, **told: Any) -> Decimal:
     """What genai-prices says. usage: another than the answer's. told: the service tier and the like."""
     vendor, is_messages = answer.dialect.name, answer.wire == "messages"
-    reader = NAMES.get(vendor, "anthropic" if is_messages else "openai")
+    reader = READERS.get(vendor, "anthropic" if is_messages else "openai")
     flavor = "default" if is_messages else answer.wire
     counts = extract_usage({"usage": usage or answer.usage}, provider_id=reader, api_flavor=flavor).usage
     counts += Usage(web_searches=searches or None)
@@ -141,6 +142,9 @@ def theirs(answer: Answer, info: ModelInfo, at: dt.datetime, *, whole: bool) -> 
         yield Sum(price(answer, model, at), "no peak on a Saturday or Sunday, which genai-prices does not know")
     told = {"service_tier": said(answer.row, "service_tier"), "speed": usage.get("speed")}
     yield Sum(dollars := price(answer, model, at, **told), "a service tier, which genai-prices has to be told")
+    for owed in at_hosts(answer, info, dollars):
+        yield owed
+        dollars = owed.dollars
     items = output_of(answer.row) if answer.wire == "responses" else []
     searches = sum(map(is_search, items))
     if searches and info.web_search_price is None:
@@ -158,6 +162,23 @@ def theirs(answer: Answer, info: ModelInfo, at: dt.datetime, *, whole: bool) -> 
         yield Sum(dollars, "a fee that no count shows, for a file search or a program that was run", is_part=True)
     if usage.get("inference_geo") not in (None, "global", "not_available", *info.variants):
         yield Sum(Decimal(0), f"a place without a price ({usage['inference_geo']})", is_part=True)
+
+
+def at_hosts(answer: Answer, info: ModelInfo, dollars: Decimal) -> Iterator[Sum]:
+    """What hosts of open models count and state no price of."""
+    cached = (answer.usage.get("prompt_tokens_details") or {}).get("cached_tokens")
+    if cached and info.cache_reads_price is None and info.input_price is not None:
+        dollars -= cached * info.input_price.scaleb(-6)
+        yield Sum(dollars, "tokens from the cache, for which nobody states a price", is_part=True)
+    if only_in_total(answer.usage) and not answer.dialect.output_is_rest:
+        yield Sum(dollars, "tokens that only the total shows", is_part=True)
+
+
+def only_in_total(usage: Mapping[str, Any]) -> bool:
+    """Whether the total of the chat wire is more than its parts."""
+    reasoning = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
+    parts = usage.get("prompt_tokens", 0) + usage.get("completion_tokens", 0) + reasoning
+    return bool(usage.get("prompt_tokens") and usage.get("total_tokens", 0) > parts)
 
 
 def is_search(item: Mapping[str, Any]) -> bool:
@@ -178,7 +199,8 @@ def main() -> int:
     found: dict[str, dict[str, str]] = {}
     wrong, others = [], 0
     for answer in answers():
-        if (info := answer.info(answer.answered) or answer.info(answer.asked)) is None:
+        info = answer.info(answer.answered) or answer.info(answer.asked)
+        if info is None or info.input_price is None:
             others += 1
             continue
         for at in map(dt.datetime.fromisoformat, MOMENTS):
@@ -191,7 +213,7 @@ def main() -> int:
     print(f"answers {'example: ours':>32} {'genai-prices':>14}  {'id':16}  why they differ, if only at some hours")
     for reason, lines in sorted(found.items(), key=lambda each: -len(each[1])):
         print(f"{len(lines):7} {next(iter(lines.values()))}  {reason}")
-    print(f"\n{others} of models not in the catalogue; {len(wrong)} without a reason", *wrong, sep="\n")
+    print(f"\n{others} of models without a price in the catalogue; {len(wrong)} without a reason", *wrong, sep="\n")
     return 1 if wrong or not found else 0
 
 

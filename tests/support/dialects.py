@@ -451,9 +451,66 @@ _VENDORS: Final = {
         reasoning="Hm", calls=(ROW_CALL,), reason="tool_calls", usage=Counts(8, 5),
     ),
     "moonshot: usage inside the choice": Script(
-        dialect="openai-compatible", why="choices[0].usage, and nowhere else",
+        dialect="moonshot", why="choices[0].usage, and nowhere else",
         body=chat(ChatForm(usage_place="choice"), text="Sure"),
         text="Sure", reason="stop", usage=TEN,
+    ),
+    "zai: a call in one piece, and two ends": Script(
+        dialect="zai", why="the finish reason stands on the call, and once more beside the usage",
+        body=sse(
+            chunk({"role": "assistant", "reasoning_content": "Hm"}),
+            calling(
+                {"id": "call_a", "index": 0, "type": "function", "function": function("read", '{"row":7}')},
+                finish="tool_calls",
+            ),
+            chunk({"role": "assistant", "content": ""}, "tool_calls", usage=usage(8, 5)),
+        ),
+        reasoning="Hm", calls=(ROW_CALL,), reason="tool_calls", usage=Counts(8, 5),
+    ),
+    "alibaba: pieces of a call with an empty id": Script(
+        dialect="alibaba", why="only the first piece says which call it is",
+        body=sse(
+            chunk({"content": None, "reasoning_content": "Hm"}, usage=None),
+            calling({"index": 0, "id": "call_a", "type": "function", "function": function("read", "")}),
+            calling({"index": 0, "id": "", "type": "function", "function": {"arguments": '{"row":'}}),
+            calling({"index": 0, "id": "", "type": "function", "function": {"arguments": "7}"}}),
+            chunk({}, "tool_calls", usage=None),
+            {**chunk(None), "choices": [], "usage": usage(8, 5, completion_tokens_details={"text_tokens": 5})},
+        ),
+        reasoning="Hm", calls=(ROW_CALL,), reason="tool_calls", usage=Counts(8, 5),
+    ),
+    "minimax: reasoning inside the text": Script(
+        dialect="minimax", why="most of its models write it between tags",
+        body=sse(
+            chunk({"role": "assistant", "content": "<think>Be"}),
+            chunk({"content": " kind</think>\n\nGood day"}),
+            chunk({}, "stop", usage=usage(8, 5)),
+        ),
+        text="Good day", reasoning="Be kind", reason="stop", usage=Counts(8, 5),
+    ),
+    "novita: a whole call, and no word of the end": Script(
+        dialect="novita", why="[DONE] ends it",
+        body=sse(
+            calling({"index": 0, "id": "call_a", "type": "function", "function": function("read", '{"row":7}')}),
+            chunk({}, usage=usage(8, 5)),
+        ),
+        calls=(ROW_CALL,), reason="tool_calls", usage=Counts(8, 5),
+    ),
+    "xiaomi: searches of its own": Script(
+        dialect="xiaomi", why="their number and their pages stand in the usage",
+        body=sse(
+            chunk({"content": "Yes"}),
+            chunk({}, "stop", usage=usage(8, 5, web_search_usage={"tool_usage": 1, "page_usage": 5})),
+        ),
+        text="Yes", reason="stop", usage=Counts(8, 5),
+    ),
+    "copilot: padding": Script(
+        dialect="copilot", why="letters that hide how long a piece is, and a bill in a unit of its own",
+        body=sse(
+            chunk({"content": "Yes", "padding": "abcdefgh"}),
+            chunk({}, "stop", usage=usage(8, 5), copilot_usage={"total_nano_aiu": 175525000}),
+        ),
+        text="Yes", reason="stop", usage=Counts(8, 5),
     ),
     "vercel: what it has cost": Script(
         dialect="vercel", why="its cost is the bill",

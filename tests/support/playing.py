@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 import msgspec
 
-from penstock import BaseProvider, Chunk, Message, ProviderError, StopChunk, TextChunk, UsageChunk
+from penstock import AuthenticationError, BaseProvider, Chunk, Message, ProviderError, StopChunk, TextChunk, UsageChunk
 from penstock.middleware import Event
 
 ASK = [Message("user", "Hi")]
@@ -22,6 +22,13 @@ OPEN: Final = UsageChunk(unsettled=1)
 """How an answer begins, whose bill is not known yet."""
 SETTLED: Final = UsageChunk(unsettled=-1)
 """How it ends, once it is."""
+
+
+def renewed() -> AuthenticationError:
+    """A key was refused and is another by now, as the transport says of one that is fetched."""
+    error = AuthenticationError("expired", status=401)
+    error.retryable = True
+    return error
 
 
 class Clock:

@@ -11,16 +11,17 @@ from typing import Final
 import msgspec
 
 from penstock.core.dialect import Dialect
-from penstock.core.entries import ModelEntry, ModelsConfig, ModelsFile
+from penstock.core.entries import ModelEntry, ModelsConfig, ModelsFile, Platform
 from penstock.core.models import ModelInfo
 from penstock.wire.vendors import DIALECTS
 
-__all__ = ["PROVIDERS", "catalog", "known_info", "needs_key", "own_url", "own_variables"]
+__all__ = ["DATED", "PROVIDERS", "catalog", "known_info", "needs_key", "own_url", "own_variables", "undated"]
 
 PROVIDERS: Final = tuple(DIALECTS)
 """What `provider` can be in models.json."""
 
-_DATED: Final = re.compile(r"[-@]\d{8}$|-\d{4}-\d\d-\d\d$|-latest$")
+DATED: Final = re.compile(r"[-@]\d{8}$|-\d{4}-\d\d-\d\d$|-latest$")
+"""What an id has at its end that names one day of a model, or its latest."""
 
 
 def own_url(provider: str) -> str | None:
@@ -34,7 +35,7 @@ def own_variables(provider: str) -> Sequence[str]:
 
 
 def needs_key(provider: str) -> bool:
-    """Whether a provider is asked with a key always; local servers are asked with one where it is given."""
+    """Whether a provider is always asked with a key; local servers are asked with one where it is given."""
     row = _row(provider)
     return row.needs_key if row.needs_key is not None else bool(row.key_variables)
 
@@ -58,14 +59,23 @@ def catalog() -> ModelsConfig:
     return ModelsConfig(active=plain.active, models=models)
 
 
-def known_info(provider: str, model_id: str, models: Mapping[str, ModelEntry]) -> ModelInfo | None:
-    """What *models* know of a model, also under a dated id: `claude-sonnet-4-5-20250929` is `claude-sonnet-4-5`."""
+def undated(model_id: str) -> Sequence[str]:
+    """The ids under which a model may be known: `claude-sonnet-4-5-20250929` is `claude-sonnet-4-5` as well."""
+    plain = DATED.sub("", model_id)
+    return model_id, plain, f"{plain}-0", f"{plain}-latest"
+
+
+def known_info(
+    provider: str, model_id: str, models: Mapping[str, ModelEntry], platform: Platform | None = None
+) -> ModelInfo | None:
+    """What *models* know of a model at this platform, also under a dated id."""
     row = DIALECTS.get(provider)
     providers = (provider, row.catalog_of if row is not None else None)
-    plain = _DATED.sub("", model_id)
-    for wanted in (model_id, plain, f"{plain}-0", f"{plain}-latest"):
+    for wanted in undated(model_id):
         for entry in models.values():
             found = entry.provider_config
-            if entry.provider in providers and found.model_id == wanted and found.model_info is not None:
+            if found.model_id != wanted or found.platform != platform:
+                continue
+            if entry.provider in providers and found.model_info is not None:
                 return found.model_info
     return None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -20,7 +21,9 @@ __all__ = ["SAMPLING", "Dialect", "Wire", "check_base_url", "userinfo", "without
 Wire: TypeAlias = Literal["chat", "responses", "messages"]
 
 # What has no field of its own: those of the history, of the tools, and those that are no part of the body.
-_ELSEWHERE: Final = ("tools", "tool_choice", "cache", "deadlines", "extra", "tags", "scope")
+_ELSEWHERE: Final = (
+    "tools", "tool_choice", "cache", "deadlines", "on_head", "on_resend", "lenient", "on_drop", "extra", "tags", "scope"
+)  # fmt: skip
 SAMPLING: Final = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty")
 """The options that say how the next word is chosen, and have limits."""
 
@@ -167,6 +170,20 @@ class Dialect(
     """The most tokens that it puts before a prompt by itself, as a system prompt of its own."""
     count_paths: Mapping[Wire, str] = msgspec.field(default_factory=dict)
     """Where it counts the tokens of a prompt for nothing, by wire; what is not named has no such endpoint."""
+    list_paths: Annotated[Sequence[str], msgspec.Meta(min_length=1)] = ("/models",)
+    """Where it lists its models, the best first: the next is asked where there is no such path. `/..` leads out of the
+    last part of the base URL.
+    """
+    loaded_path: str | None = None
+    """Where it tells of the models that it has loaded; None where its list does so, or nobody."""
+    list_price_unit: Decimal | None = None
+    """Dollars per million tokens of a price of 1 in its list; None where its list has none that can be read."""
+    list_is_whole: bool = True
+    """What is not in its list cannot be called; False where calls may name more, such as a deployment of one's own."""
+    list_needs_key: bool = True
+    """Its list is refused without a good key; False where everybody may read it."""
+    key_path: str | None = None
+    """Where nothing but a good key is asked for, if everybody may read the list; None for nowhere."""
     says_end: bool = True
     """A stream ends with a finish reason or `[DONE]`; False where a plain end of the stream is an end too."""
     done_alone: bool = False
@@ -180,6 +197,11 @@ class Dialect(
     only a call that is not whole shows it.
     """
 
+    @property
+    def takes_max_tokens(self) -> bool:
+        """Whether the length of an answer can be bounded on each of its APIs."""
+        return self.option_fields.get("max_tokens", "") is not None and "max_tokens" not in self.responses_ignore
+
     def __post_init__(self) -> None:
         check_base_url(self.base_url)
         for name, least in (("longest_call_id", 16), ("call_id_length", 8)):
@@ -191,5 +213,8 @@ class Dialect(
                 if option not in known_options:
                     known = f"{', '.join(known_options)}{near(option.lower(), known_options)}"
                     raise ConfigError(f"`{name}` is a mapping with {option!r}, expected only: {known}")
+        for path in (*self.list_paths, *filter(None, (self.loaded_path, self.key_path))):
+            if not path.startswith("/"):  # what looks like an address would get the key
+                raise ConfigError(f"`list_paths` and others hold {path!r}, expected a path that begins with /")
         if "messages" in self.wires and len(self.wires) > 1:
             raise ConfigError("`wires` is a list with messages and another, expected messages alone: give two rows")

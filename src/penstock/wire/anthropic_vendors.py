@@ -25,6 +25,7 @@ LLAMA_FAULTS: Final = (
 )
 
 _COUNTS: Final[Mapping[Wire, str]] = {"messages": "/v1/messages/count_tokens"}
+_LISTS: Final = ("/v1/models?limit=1000",)
 
 ANTHROPIC: Final = Dialect(
     name="anthropic",
@@ -44,6 +45,7 @@ ANTHROPIC: Final = Dialect(
     unasked_variants=("us",),
     limited_tools={"web_search_*": "max_uses"},
     count_paths=_COUNTS,
+    list_paths=_LISTS,
 )
 """Anthropic itself."""
 
@@ -55,6 +57,7 @@ _messages: Final = partial(
     reasoning_off={"thinking": {"type": "disabled"}},
     chat_documents=False,
     cache=None,
+    list_paths=_LISTS,
 )
 
 MESSAGES: Final = (
@@ -80,6 +83,7 @@ MESSAGES: Final = (
         option_fields={**_NO_SCHEMA, "top_k": None, "reasoning_budget": None},
         # "thinking is enabled but reasoning_content is missing in assistant tool call message", a 400 of 2026.
         reasoning_echo="thinking",
+        catalog_of="moonshot",
     ),
     _messages(
         name="minimax-anthropic",
@@ -90,6 +94,7 @@ MESSAGES: Final = (
         option_fields={**_NO_SCHEMA, "top_k": None, "stop": None, "reasoning": None, "reasoning_budget": None},
         # All blocks of an answer have to be appended to the history, by the same page.
         reasoning_echo="thinking",
+        catalog_of="minimax",
     ),
     _messages(
         name="zai-anthropic",
@@ -98,6 +103,7 @@ MESSAGES: Final = (
         key_variables=("ZAI_API_KEY",),
         option_fields={**_NO_SCHEMA, "top_k": None, "reasoning": None, "reasoning_budget": None},
         reasoning_echo="thinking",
+        catalog_of="zai",
     ),
     _messages(
         name="llamacpp-anthropic",
@@ -115,6 +121,8 @@ MESSAGES: Final = (
         reasoning_echo="thinking",
         request_faults=LLAMA_FAULTS,
         count_paths=_COUNTS,
+        list_paths=("/v1/models",),
+        loaded_path="/props",
     ),
     # Most of all gateways in front of Anthropic's models, to which marks are worth their money.
     _messages(
@@ -128,5 +136,6 @@ MESSAGES: Final = (
         most_unions=16,
         most_optional=24,
         count_paths=_COUNTS,
+        list_is_whole=False,
     ),
 )

@@ -1,4 +1,5 @@
-"""The vendors, one row for each server: those of OpenAI's APIs, and of Anthropic's from anthropic_vendors. Pure data.
+"""The vendors, one row for each server: those of OpenAI's APIs, with the ones of open_model_vendors, and of Anthropic's
+those of anthropic_vendors. Pure data.
 
 The tests' data for each is in tests/support/dialects.py. The sources are named in each row; all were read on
 2026-11-21. "seen" is what recorded answers show.
@@ -7,7 +8,7 @@ The tests' data for each is in tests/support/dialects.py. The sources are named 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Final
 
@@ -15,16 +16,9 @@ import msgspec
 
 from penstock.core.dialect import Dialect, Wire
 from penstock.wire.anthropic_vendors import ANTHROPIC, LLAMA_FAULTS, MESSAGES
+from penstock.wire.open_model_vendors import LOCAL, MAX, NO_USER, OPEN_MODELS, TEMPLATE_OFF, THINKING_OFF, other
 
 __all__ = ["ANTHROPIC", "DIALECTS", "completed", "rows_of"]
-
-# What nearly all but OpenAI call the most tokens of an answer, and the user.
-_MAX: Final = {"max_tokens": "max_tokens", "user": "user"}
-# Servers that sample themselves take this as well.
-_LOCAL: Final = {**_MAX, "top_k": "top_k"}
-
-# What no API but OpenAI's own has: limits of its efforts and ids, documents on the chat wire, a cache that can be told.
-_other: Final = partial(Dialect, chat_efforts=None, longest_call_id=None, chat_documents=False, cache=None)
 
 _ROWS: Final = (
     ANTHROPIC,
@@ -49,48 +43,45 @@ _ROWS: Final = (
         proofs_bound=True,
         chat_documents=False,
         think_tags=True,
+        # It lists models that can be deployed, and calls name a deployment.
+        list_is_whole=False,
     ),
-    _other(
+    other(
         name="deepseek",
         source="https://api-docs.deepseek.com; streams seen",
         base_url="https://api.deepseek.com",
         key_variables=("DEEPSEEK_API_KEY",),
         wires=("chat", "responses"),
         # max_completion_tokens is ignored without a word; response_format json_schema is a 400.
-        option_fields={
-            **_MAX,
-            "response_schema": None,
-            "seed": None,
-            "user": None,
-            "service_tier": None,
-            "parallel_tool_calls": None,
-        },
-        reasoning_off={"thinking": {"type": "disabled"}},
+        option_fields={**MAX, **NO_USER, "response_schema": None, "seed": None, "parallel_tool_calls": None},
+        reasoning_off=THINKING_OFF,
         # With tools a 400 without it; empty text is enough where there was none.
         reasoning_echo="reasoning_content",
     ),
-    _other(
+    other(
         name="xai",
         source="https://docs.x.ai/docs; streams seen: whole calls in one piece, reasoning beside the output count",
         base_url="https://api.x.ai/v1",
         key_variables=("XAI_API_KEY",),
         wires=("chat", "responses"),
-        option_fields=_MAX,
+        option_fields=MAX,
         encrypted_reasoning=True,
         server_calls=("custom_tool_call",),  # of its own search; seen 2026-11-29
+        list_paths=("/language-models", "/models"),
+        # "USD cents per 100 million tokens"
+        list_price_unit=Decimal("0.0001"),
         states_cost=True,
     ),
-    _other(
+    other(
         name="google",
         source="https://ai.google.dev/gemini-api/docs/openai; streams seen: no index of calls, cumulative usage",
         base_url="https://generativelanguage.googleapis.com/v1beta/openai",
         key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         wires=("chat",),
         option_fields={
-            **_MAX,
+            **MAX,
+            **NO_USER,
             "reasoning_budget": "extra_body.google.thinking_config.thinking_budget",
-            "user": None,
-            "service_tier": None,
             "parallel_tool_calls": None,
         },
         # The signature of a thought stands on its call and has to come back on it.
@@ -99,7 +90,7 @@ _ROWS: Final = (
         foreign_extra={"google": {"thought_signature": "skip_thought_signature_validator"}},
         output_is_rest=True,
     ),
-    _other(
+    other(
         name="mistral",
         # A user's words after a tool's result are taken: 15 recordings of 2026, though refused until 2026-06 by report.
         source="https://docs.mistral.ai/api and the types of mistralai 3.7; streams seen",
@@ -108,12 +99,12 @@ _ROWS: Final = (
         wires=("chat",),
         # A field that it does not know is a 422.
         stream_usage=False,
-        option_fields={**_LOCAL, "seed": "random_seed", "user": None},
+        option_fields={**LOCAL, "seed": "random_seed", "user": None},
         required_word="any",
         call_id_length=9,
         audio_is_rest=True,
     ),
-    _other(
+    other(
         name="groq",
         source="the types of the groq SDK 1.7; streams seen: usage in x_groq",
         base_url="https://api.groq.com/openai/v1",
@@ -125,13 +116,13 @@ _ROWS: Final = (
         open_models=("compound*", "groq/compound*"),
         think_tags=True,
     ),
-    _other(
+    other(
         name="openrouter",
         source="https://openrouter.ai/docs; streams seen: cost in the usage",
         base_url="https://openrouter.ai/api/v1",
         key_variables=("OPENROUTER_API_KEY",),
         wires=("chat", "responses"),
-        option_fields={**_LOCAL, "reasoning": "reasoning.effort", "reasoning_budget": "reasoning.max_tokens"},
+        option_fields={**LOCAL, "reasoning": "reasoning.effort", "reasoning_budget": "reasoning.max_tokens"},
         reasoning_off={"reasoning": {"enabled": False}},
         reasoning_echo="reasoning_details",
         encrypted_reasoning=True,
@@ -140,25 +131,29 @@ _ROWS: Final = (
         open_models=("*:online", "openrouter/*", "perplexity/*", "*deep-research*"),
         states_cost=True,
         think_tags=True,
+        list_price_unit=Decimal(1_000_000),
+        list_needs_key=False,
+        key_path="/key",
     ),
-    _other(
+    other(
         name="together",
         source="https://docs.together.ai/reference/chat-completions and the types of the together SDK 3.1",
         base_url="https://api.together.xyz/v1",
         key_variables=("TOGETHER_API_KEY",),
         wires=("chat",),
-        option_fields={**_LOCAL, "user": None, "service_tier": None, "parallel_tool_calls": None},
+        option_fields={**LOCAL, **NO_USER, "parallel_tool_calls": None},
         reasoning_off={"reasoning": {"enabled": False}},
+        list_price_unit=Decimal(1),
     ),
-    _other(
+    other(
         name="fireworks",
         source="https://docs.fireworks.ai/api-reference/post-chatcompletions",
         base_url="https://api.fireworks.ai/inference/v1",
         key_variables=("FIREWORKS_API_KEY",),
         wires=("chat", "responses"),
-        option_fields=_LOCAL,
+        option_fields=LOCAL,
     ),
-    _other(
+    other(
         name="cerebras",
         source="https://inference-docs.cerebras.ai/api-reference/chat-completions; streams seen",
         base_url="https://api.cerebras.ai/v1",
@@ -166,27 +161,30 @@ _ROWS: Final = (
         wires=("chat",),
         option_fields={"user": "user", "presence_penalty": None, "frequency_penalty": None},
     ),
-    _other(
+    other(
         name="perplexity",
         source="https://docs.perplexity.ai; streams seen: cost in the usage, an object, and reasoning between tags",
         base_url="https://api.perplexity.ai",
         key_variables=("PERPLEXITY_API_KEY", "PPLX_API_KEY"),
         wires=("chat",),
-        option_fields={**_LOCAL, "seed": None, "user": None, "service_tier": None, "parallel_tool_calls": None},
+        option_fields={**LOCAL, **NO_USER, "seed": None, "parallel_tool_calls": None},
         states_cost=True,
         think_tags=True,
         open_models=("*",),  # all of them search
     ),
-    _other(
+    other(
         name="vercel",
         source="https://vercel.com/docs/ai-gateway; streams seen: cost in the usage",
         base_url="https://ai-gateway.vercel.sh/v1",
         key_variables=("AI_GATEWAY_API_KEY",),
         wires=("chat", "responses"),
-        option_fields=_LOCAL,
+        option_fields=LOCAL,
         states_cost=True,
+        list_price_unit=Decimal(1_000_000),
+        list_needs_key=False,
+        key_path="/credits",
     ),
-    _other(
+    other(
         name="venice",
         # A system prompt of its own, unless the request says no: 1,560 tokens, seen.
         source="https://docs.venice.ai; answers seen: cost beside the usage",
@@ -194,20 +192,23 @@ _ROWS: Final = (
         base_url="https://api.venice.ai/api/v1",
         key_variables=("VENICE_API_KEY",),
         wires=("chat",),
-        option_fields=_LOCAL,
+        option_fields=LOCAL,
         states_cost=True,
+        list_price_unit=Decimal(1),
+        list_needs_key=False,
     ),
-    _other(
+    other(
         name="inception",
         source="https://docs.inceptionlabs.ai; answers seen: reasoning only in the total",
         base_url="https://api.inceptionlabs.ai/v1",
         key_variables=("INCEPTION_API_KEY",),
         wires=("chat",),
-        option_fields={**_MAX, "user": None},
+        option_fields={**MAX, "user": None},
         image_urls=False,
         output_is_rest=True,
     ),
-    _other(
+    *OPEN_MODELS,
+    other(
         name="ollama",
         source="https://docs.ollama.com/api/openai-compatibility; streams seen",
         base_url="http://localhost:11434/v1",
@@ -215,14 +216,17 @@ _ROWS: Final = (
         needs_key=False,
         is_free=True,
         wires=("chat", "responses"),
-        option_fields={**_MAX, "user": None, "service_tier": None, "parallel_tool_calls": None},
+        option_fields={**MAX, **NO_USER, "parallel_tool_calls": None},
         # A choice of tools is ignored without a word.
         tool_choices=("auto",),
         reasoning_echo="reasoning",
         image_urls=False,
         think_tags=True,
+        # `..` leads out of the /v1 of its OpenAI API.
+        list_paths=("/../api/tags", "/models"),
+        loaded_path="/../api/ps",
     ),
-    _other(
+    other(
         name="vllm",
         source="https://docs.vllm.ai, OpenAI-compatible server, and its source",
         base_url="http://localhost:8000/v1",
@@ -231,11 +235,11 @@ _ROWS: Final = (
         is_free=True,
         wires=("chat", "responses"),
         option_fields={"top_k": "top_k", "user": "user", "service_tier": None},
-        reasoning_off={"chat_template_kwargs": {"enable_thinking": False}},
+        reasoning_off=TEMPLATE_OFF,
         reasoning_echo="reasoning",
         think_tags=True,
     ),
-    _other(
+    other(
         name="llamacpp",
         source="llama.cpp's tools/server, and its server of 2026-10-01 itself",
         base_url="http://localhost:8080/v1",
@@ -243,8 +247,8 @@ _ROWS: Final = (
         needs_key=False,
         is_free=True,
         wires=("chat", "responses"),
-        option_fields={**_LOCAL, "user": None, "service_tier": None},
-        reasoning_off={"chat_template_kwargs": {"enable_thinking": False}},
+        option_fields={**LOCAL, **NO_USER},
+        reasoning_off=TEMPLATE_OFF,
         # A tool's name is taken as `auto` without a word.
         tool_choices=("auto", "none", "required"),
         reasoning_echo="reasoning_content",
@@ -252,9 +256,10 @@ _ROWS: Final = (
         count_paths={"chat": "/chat/completions/input_tokens", "responses": "/responses/input_tokens"},
         request_faults=LLAMA_FAULTS,
         says_cut=False,
+        loaded_path="/../props",
         think_tags=True,
     ),
-    _other(
+    other(
         name="lmstudio",
         source="https://lmstudio.ai/docs/developer/openai-compat",
         base_url="http://localhost:1234/v1",
@@ -262,18 +267,20 @@ _ROWS: Final = (
         needs_key=False,
         is_free=True,
         wires=("chat", "responses"),
-        option_fields={**_LOCAL, "user": None, "service_tier": None, "parallel_tool_calls": None},
+        option_fields={**LOCAL, **NO_USER, "parallel_tool_calls": None},
         image_urls=False,
+        list_paths=("/../api/v1/models", "/../api/v0/models", "/models"),
         think_tags=True,
     ),
-    _other(
+    other(
         name="openai-compatible",
         source="what servers of this API have in common",
         key_variables=(),
         wires=("chat", "responses"),
-        option_fields=_LOCAL,
+        option_fields=LOCAL,
         chat_documents=True,
         think_tags=True,
+        list_is_whole=False,  # some take any name
         request_faults=LLAMA_FAULTS,
     ),
     *MESSAGES,
