@@ -132,7 +132,7 @@ def test_a_key_that_is_missing(
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out
     assert "key             NO   none was found\n" in out
-    assert "DEEPSEEK_KEY is set, which nobody reads. Set DEEPSEEK_API_KEY.\n" in out
+    assert "DEEPSEEK_KEY is set, but nothing reads it. Set DEEPSEEK_API_KEY.\n" in out
     assert "not tried" in out
     assert "k-secret" not in out
 
@@ -160,11 +160,12 @@ def test_what_costs_nothing_comes_first(
         ({"apiKey": "${OURS}"}, {"OURS": "k"}, "from OURS, which models.json names"),
         ({"apiKey": "k"}, {}, "in models.json"),
         ({"apiKey": "keyring:a/b"}, {}, "from the keyring, as models.json says"),
+        ({"apiKey": "command: a b"}, {}, "from a command, as models.json says"),
         ({"headers": {"Authorization": "Bearer k"}}, {}, "in a header of models.json"),
         ({}, {"DEEPSEEK_API_KEY": "k"}, "from DEEPSEEK_API_KEY"),
         ({}, {}, "none was found"),
     ],
-    ids=["a variable", "the key itself", "a keyring", "a header", "the vendor's variable", "nowhere"],
+    ids=["a variable", "the key itself", "a keyring", "a command", "a header", "the vendor's variable", "nowhere"],
 )
 def test_where_a_key_comes_from(
     config: dict[str, Any], variables: dict[str, str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -210,7 +211,9 @@ def test_without_a_key_and_a_file_it_says_what_the_demo_is(
     assert "an emulator in this program, not a model" in err
     first, second, *rest = out.splitlines()
     assert first == "key             NO   none was found"
-    assert second.strip() == "ANTHROPIC_KEY is set, which nobody reads. Set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN."
+    assert (
+        second.strip() == "ANTHROPIC_KEY is set, but nothing reads it. Set ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN."
+    )
     assert [line for line in rest if " NO " in line] == []
     assert "would have cost $" in out
     assert main(["doctor", "demo"]) == 0

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from penstock.cli import models
+from penstock.cli import tables
 from penstock.cli.main import main
 from penstock.cli.terminal import columns
 from penstock.config.catalog import catalog
@@ -32,7 +32,7 @@ def test_models_are_listed_with_their_prices(capsys: pytest.CaptureFixture[str])
     assert re.search(r"^   claude-opus-5-5 +anthropic +1\.00M +4 +20 +0\.2$", out, re.MULTILINE)
     assert err == (
         "packaged catalogue; * active; dollars per million tokens; read: input from the cache; -: not known; "
-        "prices of 2026-11-21; the demo's prices are made up\n"
+        "prices of 2026-11-21 to 2026-11-30; the demo's prices are made up\n"
     )
 
 
@@ -58,7 +58,7 @@ def test_the_table_fits_80_columns(
     arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At a terminal of 80, however long the names are, and each alias of the catalogue can be copied."""
-    monkeypatch.setattr(models, "is_terminal", lambda stream: True)
+    monkeypatch.setattr(tables, "is_terminal", lambda stream: True)
     monkeypatch.setenv("COLUMNS", "80")
     long = {"modelId": "m" * 200, "baseUrl": f"https://{'h' * 60}.example/v1", "modelInfo": {"inputPrice": 0.123456}}
     write({"e\u0301\u6c34" * 30: {"provider": "openai", "providerConfig": long}})
@@ -77,7 +77,7 @@ def test_nothing_is_cut_where_there_is_room(
     piped = run(capsys)[1]
     assert "claude-sonnet-5-5" in piped
     assert "\u2026" not in piped
-    monkeypatch.setattr(models, "is_terminal", lambda stream: True)
+    monkeypatch.setattr(tables, "is_terminal", lambda stream: True)
     monkeypatch.setenv("COLUMNS", "160")
     assert run(capsys)[1] == piped
     monkeypatch.setenv("COLUMNS", "0")
@@ -132,3 +132,13 @@ def test_an_unknown_provider_has_a_nearest_one(capsys: pytest.CaptureFixture[str
 def test_the_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     """As JSON."""
     assert json.loads(run(capsys, "--schema")[1])["$schema"].startswith("https://json-schema.org/")
+
+
+@pytest.mark.usefixtures("tmp_path")
+def test_a_model_that_retires_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """With its alias and what its vendor names instead."""
+    info = {"retires": "2026-01-01", "replacedBy": "claude-sonnet-5-5"}
+    write({"old": {"provider": "anthropic", "providerConfig": {"modelId": "claude-old", "modelInfo": info}}})
+    status, _, err = run(capsys)
+    assert status == 0
+    assert "\nold: claude-old retired on 2026-01-01; its vendor names claude-sonnet-5-5 in its place at $2.00 in" in err

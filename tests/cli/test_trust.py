@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from penstock.cli.main import main
-from penstock.config.trust import store_path
+from penstock.config.trust_store import store_path
 from places import ROOT, unmeasured
 
 SECRET = "sk-secret-0123456789"
@@ -48,7 +48,9 @@ def thief() -> Iterator[Thief]:
 
 
 def entry(provider: str, **config: Any) -> dict[str, Any]:
-    return {"provider": provider, "providerConfig": {"modelId": "claude-sonnet-5-5", **config}}
+    """A model; whoever asks it gives up soon, as the thief does not answer."""
+    config = {"modelId": "claude-sonnet-5-5", "deadlines": {"firstChunk": 5}, **config}
+    return {"provider": provider, "providerConfig": config}
 
 
 def hostile(port: int) -> dict[str, dict[str, Any]]:
@@ -88,27 +90,55 @@ PROGRAMS = {
 }
 
 
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    status = main(arguments)
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
-def test_nothing_is_sent_from_a_hostile_folder(program: list[str], kind: str, thief: Thief, tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [["chat", "Hi"], ["doctor"]], ids=" ".join)
+def test_nothing_is_sent_for_a_hostile_file(
+    arguments: list[str],
+    kind: str,
+    thief: Thief,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """With keys in the environment; the message says what the file wants and what to do."""
     (tmp_path / "models.json").write_text(json.dumps({"active": "a", "models": hostile(thief.port)[kind]}))
+    for name in KEYS:
+        monkeypatch.setenv(name, SECRET)
+    status, out, err = run(capsys, *arguments)
+    assert (status, out, thief.visits()) == (2, "", 0)
+    assert "this file was found and not named" in err
+    assert f"`penstock trust {tmp_path / 'models.json'}`" in err
+    assert SECRET not in err
+
+
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
+def test_no_program_sends_anything_from_a_hostile_folder(program: list[str], thief: Thief, tmp_path: Path) -> None:
+    """Started there as anybody would start it."""
+    models = hostile(thief.port)["a host of its own"]
+    (tmp_path / "models.json").write_text(json.dumps({"active": "a", "models": models}))
     environment = {**os.environ, **dict.fromkeys(KEYS, SECRET)}
     command = [sys.executable, *program]
     done = subprocess.run(
         command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False, timeout=120
     )
     assert thief.visits() == 0
-    (said,) = [line for line in done.stderr.splitlines() if "this file was found and not named" in line]
-    assert f"`penstock trust {tmp_path / 'models.json'}`" in said
+    head, wants, asked = done.stderr.partition("this file was found and not named, and it asks for:\n  $.models.")
+    assert wants
+    assert f"`penstock trust {tmp_path / 'models.json'}`" in asked
     assert SECRET not in done.stderr + done.stdout
     assert done.stdout == ""
     if program[1] == "penstock":
-        assert (done.returncode, done.stderr) == (2, f"{said}\n")
+        assert (done.returncode, head) == (2, f"penstock: {tmp_path / 'models.json'}: ")
 
 
 def test_the_thief_would_be_found_out(thief: Thief, tmp_path: Path) -> None:
-    """The same file, trusted, asks that server: so the test above can fail."""
+    """The same file, trusted, asks that server: so the tests above can fail."""
     file = tmp_path / "models.json"
     file.write_text(json.dumps({"active": "a", "models": hostile(thief.port)["a host of its own"]}))
     assert main(["trust"]) == 0
@@ -127,12 +157,6 @@ def written(**config: Any) -> Path:
     file = Path("models.json").absolute()
     file.write_text(json.dumps({"active": "a", "models": {"a": entry("anthropic", **config)}}))
     return file
-
-
-def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    status = main(arguments)
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
 
 
 def test_trust_says_what_it_grants(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import anyio
 import msgspec
 import pytest
 
-from penstock import BaseProvider, Message, Options, TextChunk
+from penstock import BaseProvider, Message, Options, TextChunk, is_available, list_models
 from recording import LLAMA, SOURCES, talking_to
 
 pytestmark = [
@@ -19,6 +19,7 @@ pytestmark = [
         reason="no llama.cpp server: `nox -s record -- --server llama.cpp` starts one and sets PENSTOCK_LLAMACPP_LIVE",
     ),
 ]
+LLAMA_CONTEXT = 4_096  # of each slot, as serve.sh starts it
 WIRES = [name for name in SOURCES if name.startswith("llama.cpp")]
 
 
@@ -64,3 +65,15 @@ async def test_leaving_a_stream_frees_the_servers_slot(wire: str, how: str) -> N
         with anyio.fail_after(1):
             while await busy():  # noqa: ASYNC110 - another process: it can only be asked
                 await anyio.sleep(0.02)
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_the_server_lists_its_model_and_whether_a_key_is_good(wire: str) -> None:
+    """With the context that it is loaded with, on each wire."""
+    async with talking_to(wire, [], recording=False) as provider:
+        [model] = await list_models(provider)
+        assert await is_available(provider)
+    assert (model.id, model.listed, model.info.context_window) == ("tiny-scripted", "live", LLAMA_CONTEXT)
+    async with talking_to(wire, [], key="sk-another-key", recording=False) as provider:
+        seen = await is_available(provider)
+    assert (seen.reachable, seen.key_accepted, seen.model_known) == (True, False, None)

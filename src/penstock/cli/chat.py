@@ -20,10 +20,11 @@ from penstock.cli.sessions import Session, Typed, title_of
 from penstock.cli.slash import Leave, obey, said
 from penstock.cli.terminal import is_terminal, json_line, notice, wrapped
 from penstock.cli.typed_ahead import TypedAhead
-from penstock.config.catalog import catalog, own_variables
+from penstock.config.catalog import catalog
 from penstock.config.keys import misspelt_keys
 from penstock.config.models_file import load_models
 from penstock.config.open import resolve
+from penstock.config.platforms import variables_of
 from penstock.core.entries import ModelsConfig
 from penstock.core.errors import ConfigError, ProviderError
 from penstock.core.messages import Options, Part
@@ -256,9 +257,7 @@ def _tools_said(conversation: Conversation) -> str:
 def _odd(conversation: Conversation) -> list[str]:
     """What is odd where the key of the model should be; in the demo, where any should."""
     entry = conversation.entry
-    names = (
-        None if conversation.demo else own_variables(entry.provider) if entry.provider_config.api_key is None else ()
-    )
+    names = None if conversation.demo else variables_of(entry) if entry.provider_config.api_key is None else ()
     odd = misspelt_keys().items()
     return [
         f"{name} is set, and nobody reads it: is it {right}?" for name, right in odd if names is None or right in names

@@ -15,13 +15,15 @@ from penstock.config.trust import tamed
 from penstock.core.chunks import EXACT
 from penstock.core.dialect import without_userinfo
 from penstock.core.entries import ModelEntry, ModelsConfig
+from penstock.meter.sums import format_count
+from penstock.wire.platforms import address_of, find_platform
 
 if TYPE_CHECKING:
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
 else:
     Commands = object
 
-__all__ = ["KEYS", "Commands", "address", "places", "plain", "say_where"]
+__all__ = ["KEYS", "Commands", "address", "count", "places", "plain", "say_where"]
 
 KEYS: Final = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
 """The variables that make the packaged default's model one that can be asked."""
@@ -34,6 +36,11 @@ _ADDRESSES: Final = {"anthropic": "ANTHROPIC_BASE_URL", "openai": "OPENAI_BASE_U
 def plain(number: Decimal | None) -> str:
     """A price without an exponent."""
     return "-" if number is None else format(number.normalize(EXACT), "f")
+
+
+def count(tokens: int | None) -> str:
+    """Tokens for a column of a table."""
+    return "-" if tokens is None else format_count(tokens)
 
 
 def say_where(config: ModelsConfig, alias: str | None) -> None:
@@ -63,5 +70,8 @@ def _hosts(config: ModelsConfig, alias: str) -> Iterator[tuple[str, bool]]:
 
 def address(config: ModelsConfig, entry: ModelEntry) -> str | None:
     """The address that a model is asked at, None where its vendor has no usual one and the demo has none yet."""
-    given = (tamed(entry) if config.found else entry).provider_config.base_url
-    return given or os.environ.get(_ADDRESSES.get(entry.provider, "")) or own_url(entry.provider)
+    found = (tamed(entry) if config.found else entry).provider_config
+    if found.platform is not None:
+        row = find_platform(found.platform, entry.provider, found.base_url)
+        return found.base_url or address_of(row, found.platform, found.model_id)
+    return found.base_url or os.environ.get(_ADDRESSES.get(entry.provider, "")) or own_url(entry.provider)

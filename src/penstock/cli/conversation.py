@@ -116,7 +116,7 @@ class Conversation:
             return content
         for place in range(len(self.history) - 1, -1, -1):
             message = self.history[place]
-            results = not isinstance(message.content, str) and isinstance(message.content[0], ToolResultPart)
+            results = isinstance(message.parts[0], ToolResultPart)
             if message.role == "user" and not results:
                 del self.history[place:]
                 return message.content

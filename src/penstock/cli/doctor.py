@@ -12,7 +12,8 @@ import anyio
 import msgspec
 
 from penstock.cli.commands import Commands, say_where
-from penstock.cli.free_checks import Finding, Line, key_of, preliminary
+from penstock.cli.doctor_all import show_all
+from penstock.cli.free_checks import MARKS, Finding, Line, advised, key_hint, key_of, preliminary
 from penstock.config.factories import OWN
 from penstock.config.models_file import load_models
 from penstock.config.open import open_provider
@@ -57,10 +58,11 @@ class _Call(msgspec.Struct):
     seconds: float
 
 
-async def examine(provider: BaseProvider) -> list[Finding]:
+async def examine(provider: BaseProvider, key: str = "") -> list[Finding]:
     """Make one tiny call with one tool, a second one without it if the tool is refused, and say what works.
 
-    There is a line of each kind: what the call has not shown is not known.
+    There is a line of each kind: what the call has not shown is not known. key: what to do about a key that is refused,
+    empty for what the error says.
     """
     call = await _call(provider, [_TOOL])
     refused = call.error
@@ -69,8 +71,8 @@ async def examine(provider: BaseProvider) -> list[Finding]:
     else:
         refused = None
     findings = (
-        *_connection(call, provider.get_model().id),
-        *_answer(call, pretended=provider.vendor in OWN),
+        *_connection(call, provider.get_model().id, key),
+        *_answer(call, key, pretended=provider.vendor in OWN),
         *_tools(call, refused),
     )
     found = {finding.what: finding for finding in findings}
@@ -97,9 +99,9 @@ async def _call(provider: BaseProvider, tools: Sequence[Tool]) -> _Call:
     return _Call(chunks, times, error, time.monotonic() - start)
 
 
-def _connection(call: _Call, asked: str) -> Iterator[Finding]:
+def _connection(call: _Call, asked: str, key: str) -> Iterator[Finding]:
     error = call.error
-    advice = error.hint if error is not None else ""
+    advice = advised(error, key) if error is not None else ""
     unreachable = isinstance(error, NetworkError) or (isinstance(error, ProviderTimeoutError) and error.deadline)
     if unreachable and not call.chunks:
         yield Finding(what="reachable", works=False, said=str(error and error.message), advice=advice)
@@ -126,12 +128,12 @@ def _known_model(call: _Call, asked: str) -> Finding:
     return Finding(what="model known", works=None, said=f"asked for {asked}, {answered} answered", advice=advice)
 
 
-def _answer(call: _Call, *, pretended: bool) -> Iterator[Finding]:
+def _answer(call: _Call, key: str, *, pretended: bool) -> Iterator[Finding]:
     error = call.error
     pieces = [time for time, chunk in zip(call.times, call.chunks, strict=True)
               if isinstance(chunk, TextChunk | ToolCallDeltaChunk)]  # fmt: skip
     if error is not None:
-        advice = "Top up the account." if isinstance(error, QuotaExceededError) else error.hint
+        advice = "Top up the account." if isinstance(error, QuotaExceededError) else advised(error, key)
         yield Finding(what="answers", works=False, said=f"{type(error).__name__}: {error.message}", advice=advice)
     else:
         yield Finding(what="answers", works=True, said=f"{len(call.chunks)} chunks")
@@ -177,13 +179,17 @@ def _tools(call: _Call, refused: ProviderError | None) -> Iterator[Finding]:
 def add(commands: Commands) -> None:
     """Add it to the command line."""
     doctor = commands.add_parser("doctor", help="check what is free, make one tiny call, and report what works")
-    doctor.add_argument("model", nargs="?", metavar="ALIAS", help="as for chat; the active one if none is named")
+    which = doctor.add_mutually_exclusive_group()
+    which.add_argument("model", nargs="?", metavar="ALIAS", help="as for chat; the active one if none is named")
+    which.add_argument("--all", action="store_true", help="every enabled model of models.json, without a call")
     doctor.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """The command; the result is the exit status."""
     models = load_models()
+    if arguments.all:
+        return show_all(models)
     alias = arguments.model or models.active
     lacking = [] if arguments.model or models.source is not None else [key_of(models, alias)]
     is_demo = any(finding.works is False for finding in lacking)
@@ -197,16 +203,15 @@ def run(arguments: argparse.Namespace) -> int:
             free = await preliminary(models, alias, provider)
             if any(finding.what == "host" and finding.works is False for finding in free):
                 return [*free, Finding(what="answers", works=None, said="skipped: the host cannot be reached")]
-            asked = await examine(provider)
+            asked = await examine(provider, key_hint(models, alias))
             if any(finding.what == "key accepted" and finding.works for finding in asked):
                 # What an SDK finds by itself, as in a profile, is a key too.
                 free = [finding for finding in free if finding.what != "key" or finding.works is not False]
             return [*lacking, *free, *asked]
 
     findings = anyio.run(examined)
-    marks = {True: "yes", False: "NO", None: "?"}
     for finding in findings:
-        print(f"{finding.what:<15} {marks[finding.works]:<4} {finding.said}")
+        print(f"{finding.what:<15} {MARKS[finding.works]:<4} {finding.said}")
         if finding.advice:
             print(f"{'':<20} {finding.advice}")
     return 1 if any(finding.works is False for finding in findings) else 0

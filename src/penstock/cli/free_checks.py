@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import anyio
 import msgspec
 
 from penstock.cli.commands import KEYS, address
-from penstock.config.catalog import needs_key, own_variables
+from penstock.config.catalog import needs_key
 from penstock.config.factories import OWN
-from penstock.config.keys import VARIABLE, misspelt_keys
+from penstock.config.keys import COMMAND, KEYRING, VARIABLE, misspelt_keys
 from penstock.config.models_file import entry_of
+from penstock.config.platforms import variables_of
 from penstock.core.entries import ModelsConfig
-from penstock.core.errors import ProviderError
+from penstock.core.errors import AuthenticationError, ProviderError
 from penstock.core.messages import Message
 from penstock.core.provider import BaseProvider
 from penstock.providers.environment import proxies
 
-__all__ = ["Finding", "Line", "key_of", "preliminary"]
+__all__ = ["MARKS", "Finding", "Line", "advised", "key_hint", "key_of", "preliminary"]
 
-_CONNECT = 10.0
+_CONNECT: Final = 10.0
 """Seconds for a name to be found and a connection to be opened."""
-
+MARKS: Final = {True: "yes", False: "NO", None: "?"}
+"""What a table says of what works, does not, or cannot be told."""
 
 Line: TypeAlias = Literal[
     "models.json", "key", "host", "count",
@@ -49,7 +51,7 @@ async def preliminary(models: ModelsConfig, alias: str, provider: BaseProvider) 
         *_file(models),
         *([] if leaf.vendor in OWN else [key_of(models, alias)]),
         *await _host(models, alias),
-        *await _count(leaf),
+        *await _count(leaf, key_hint(models, alias)),
     ]
 
 
@@ -67,23 +69,45 @@ def key_of(models: ModelsConfig, alias: str) -> Finding:
     """Where the key of a model comes from, or that there is none; a variable that looks misspelt is named then."""
     entry = entry_of(models, alias)
     given = entry.provider_config.api_key
-    if given is not None:
-        variable = VARIABLE.fullmatch(given)
-        place = f"from {variable[1]}, which models.json names" if variable is not None else "in models.json"
-        place = "from the keyring, as models.json says" if given.startswith("keyring:") else place
-        return Finding(what="key", works=True, said=place)
-    variables = own_variables(entry.provider)
+    if isinstance(given, str):
+        return Finding(what="key", works=True, said=_place(given))
+    variables = variables_of(entry)
     variables = KEYS if KEYS[0] in variables else variables
     found = next((name for name in variables if os.environ.get(name)), None)
     if found is not None:
         return Finding(what="key", works=True, said=f"from {found}")
+    if entry.provider_config.platform is not None:
+        return Finding(what="key", works=None, said="none is set: the identity of this machine asks")
     if not needs_key(entry.provider):
         return Finding(what="key", works=None, said="none is set, and none is needed")
     if "authorization" in map(str.lower, entry.provider_config.headers):
         return Finding(what="key", works=True, said="in a header of models.json")
-    odd = [f"{name} is set, which nobody reads." for name, meant in misspelt_keys().items() if meant in variables]
+    odd = [f"{name} is set, but nothing reads it." for name, meant in misspelt_keys().items() if meant in variables]
     advice = " ".join([*odd, f"Set {' or '.join(variables)}."])
     return Finding(what="key", works=False, said="none was found", advice=advice)
+
+
+def key_hint(models: ModelsConfig, alias: str) -> str:
+    """What to do about a key that is refused, with where it is from; the vendor's error knows only where it may be."""
+    found = key_of(models, alias)
+    if not found.works:
+        return ""
+    place = f"$.models.{alias}.providerConfig.apiKey, " if entry_of(models, alias).provider_config.api_key else ""
+    return f"Check the API key: {place}{found.said}."
+
+
+def advised(error: ProviderError, key: str) -> str:
+    """What to do about an error. key: for a key that was refused, empty where nothing better is known."""
+    is_refused = isinstance(error, AuthenticationError) and error.status is not None and not error.retryable
+    return key if key and is_refused else error.hint
+
+
+def _place(given: str) -> str:
+    if (variable := VARIABLE.fullmatch(given)) is not None:
+        return f"from {variable[1]}, which models.json names"
+    if given.startswith(KEYRING):
+        return "from the keyring, as models.json says"
+    return "from a command, as models.json says" if given.startswith(COMMAND) else "in models.json"
 
 
 async def _host(models: ModelsConfig, alias: str) -> list[Finding]:
@@ -107,12 +131,12 @@ async def _host(models: ModelsConfig, alias: str) -> list[Finding]:
     return [Finding(what="host", works=True, said=f"{host}:{port} takes connections")]
 
 
-async def _count(leaf: BaseProvider) -> list[Finding]:
+async def _count(leaf: BaseProvider, key: str) -> list[Finding]:
     """Whether the vendor counts a prompt, which asks for the key and the model and bills nothing."""
     try:
         count = await leaf.count_tokens("", [Message("user", "Hello!")])
     except ProviderError as error:
-        return [Finding(what="count", works=False, said=error.message, advice=error.hint)]
+        return [Finding(what="count", works=False, said=error.message, advice=advised(error, key))]
     if not count.exact:
-        return [Finding(what="count", works=None, said="this API does not count prompts for nothing")]
+        return [Finding(what="count", works=None, said="this API has no free count of prompts")]
     return [Finding(what="count", works=True, said=f"counted {count.tokens} prompt tokens (free)")]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from penstock.cli.commands import Commands, plain
-from penstock.cli.tables import WIDTH, fitted, line, lines_of
+from penstock.cli.tables import WIDTH, line, lines_of
 from penstock.cli.terminal import columns, json_line, printable
 from penstock.config.models_file import ledger_path, load_models
 from penstock.core.chunks import UsageChunk
@@ -158,9 +158,7 @@ def _table(by: Sequence[str], found: Sequence[Total]) -> list[str]:
     needed = [width if name in TIMES else min(width, _NAME) for name, width in zip(by, widths, strict=True)]
     costs = ["cost", *_aligned([total.usage for total in found], room - sum(needed))]
     numbers.insert(1, costs)
-    least = [width if name in TIMES else 1 for name, width in zip(by, widths, strict=True)]
-    widths = fitted(widths, least, room - max(map(len, costs)))
-    lines = lines_of(names, widths, numbers)
+    lines = lines_of(names, numbers, [WIDTH if name in TIMES else 1 for name in by], WIDTH)
     return [*lines[:-1], "-" * max(map(columns, lines)), lines[-1]]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Sequence
 from typing import Final
 
-from penstock.cli.terminal import columns, printable
+from penstock.cli.terminal import columns, is_terminal, printable
 
-__all__ = ["WIDTH", "fitted", "line", "lines_of", "told_apart"]
+__all__ = ["WIDTH", "line", "lines_of", "screen_width", "told_apart"]
 
 WIDTH: Final = 80
 """Columns of a whole table."""
@@ -18,19 +20,37 @@ def line(text: str | None) -> str:
     return "-" if text is None else printable(" ".join(text.split()))
 
 
-def fitted(widths: Sequence[int], least: Sequence[int], room: int) -> list[int]:
+def screen_width() -> int | None:
+    """The columns of the terminal that standard output is, at least those of WIDTH; None where it is a pipe or file."""
+    return max(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns) if is_terminal(sys.stdout) else None
+
+
+def lines_of(
+    names: Sequence[Sequence[str]],
+    numbers: Sequence[Sequence[str]] = (),
+    least: Sequence[int] = (),
+    width: int | None = None,
+) -> list[str]:
+    """The lines of a table of these columns: names, and then numbers at the right of theirs.
+
+    width: most columns of the whole, for which names are cut, the widest first; None for all of each. least: how many
+    columns each of the names keeps.
+    """
+    widths = [max(map(columns, column), default=0) for column in names]
+    if width is not None:
+        room = width - sum(max(map(len, column)) + 2 for column in numbers) - 2 * (len(names) - 1)
+        widths = _fitted(widths, least, room)
+    cells = [told_apart(column, width) for column, width in zip(names, widths, strict=True)]
+    cells += [[text.rjust(max(map(len, column))) for text in column] for column in numbers]
+    return ["  ".join(row).rstrip() for row in zip(*cells, strict=True)]
+
+
+def _fitted(widths: Sequence[int], least: Sequence[int], room: int) -> list[int]:
     """The columns' widths, of which the widest gives up one after the other until they fit."""
     found = [min(width, WIDTH) for width in widths]
     while sum(found) > room and (free := [place for place, width in enumerate(found) if width > least[place]]):
         found[max(free, key=found.__getitem__)] -= 1
     return found
-
-
-def lines_of(names: Sequence[Sequence[str]], widths: Sequence[int], numbers: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a table of these columns: names cut to their *widths*, and numbers at the right of theirs."""
-    cells = [told_apart(column, width) for column, width in zip(names, widths, strict=True)]
-    cells += [[text.rjust(max(map(len, column))) for text in column] for column in numbers]
-    return ["  ".join(row).rstrip() for row in zip(*cells, strict=True)]
 
 
 def told_apart(column: Sequence[str], width: int) -> list[str]:

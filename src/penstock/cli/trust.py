@@ -8,7 +8,8 @@ from pathlib import Path
 
 from penstock.cli.commands import Commands
 from penstock.config.models_file import FILE_NAME, find_models_file, read_models_file
-from penstock.config.trust import forget, trust, trusted_files, wanted
+from penstock.config.trust import trust, wanted
+from penstock.config.trust_store import forget, trusted_files
 from penstock.core.errors import ConfigError
 
 __all__ = ["add", "run"]

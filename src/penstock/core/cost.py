@@ -13,9 +13,9 @@ import msgspec
 
 from penstock.core.chunks import EXACT, UsageChunk
 from penstock.core.dialect import Dialect
-from penstock.core.models import DAYS, ModelInfo, Prices, PriceSheet
+from penstock.core.models import DAYS, FindInfo, ModelInfo, Prices, PriceSheet
 
-__all__ = ["Meter", "cache_savings", "calculate_cost", "format_dollars", "prices_at", "prompt_of"]
+__all__ = ["Meter", "cache_savings", "calculate_cost", "format_dollars", "multiplied", "prices_at", "prompt_of"]
 
 _NOTHING: Final[Mapping[str, int]] = {}
 # Tokens that the counts hold but that have a price of their own, by the field of that price.
@@ -86,17 +86,21 @@ def prices_at(info: ModelInfo, row: Dialect, url: str | None) -> ModelInfo:
     except ValueError:  # it leads nowhere, as the first call will say
         host = ""
     if info.regional_factor is not None and any(fnmatchcase(host, pattern) for pattern in row.regional_hosts):
-        return _times(info, info.regional_factor)
-    known = [getattr(info, name) for name in Prices.__struct_fields__]
-    if row.is_free and not any(known) and not (info.tiers or info.hours or info.variants or info.changes):
+        return multiplied(info, info.regional_factor)
+    if row.is_free and not _costs(info):
         return msgspec.structs.replace(info, **dict.fromkeys(Prices.__struct_fields__, Decimal(0)))
     return info
+
+
+def _costs(info: ModelInfo) -> bool:
+    """Whether a price of it is above 0, or others may hold at times."""
+    return any(getattr(info, name) for name in (*PriceSheet.__struct_fields__, "variants", "changes"))
 
 
 T = TypeVar("T", bound=Prices)
 
 
-def _times(sheet: T, factor: Decimal) -> T:
+def multiplied(sheet: T, factor: Decimal) -> T:
     """The same prices so many times, but for that of a search, which is no token."""
     found: dict[str, object] = {
         name: EXACT.multiply(value, factor)
@@ -105,9 +109,9 @@ def _times(sheet: T, factor: Decimal) -> T:
     }
     for name in ("tiers", "hours", "changes"):
         if inner := getattr(sheet, name, None):
-            found[name] = [_times(one, factor) for one in inner]
+            found[name] = [multiplied(one, factor) for one in inner]
     if variants := getattr(sheet, "variants", None):
-        found["variants"] = {name: _times(one, factor) for name, one in variants.items()}
+        found["variants"] = {name: multiplied(one, factor) for name, one in variants.items()}
     return msgspec.structs.replace(sheet, **found)
 
 
@@ -145,20 +149,15 @@ def _priced(
 
 
 def _prices(info: ModelInfo, prompt_tokens: int, variant: str | None, on: dt.date) -> Prices | None:
-    sheet: PriceSheet = info
-    variants: Mapping[str, PriceSheet] = info.variants
     moment = on if isinstance(on, dt.datetime) else None
     if moment is not None:
         moment = moment.astimezone(dt.UTC)
         on = moment.date()
-    due = [change for change in info.changes if change.from_date <= on]
-    if due:
-        latest = max(due, key=lambda change: change.from_date)
-        sheet, variants = latest, latest.variants
+    sheet = info.prices_on(on)
     base = _tier(sheet, prompt_tokens)
     if variant is None:
         return base if not sheet.hours else _at(sheet, base, moment)
-    special = variants.get(variant)
+    special = sheet.variants.get(variant)
     if special is None or (special.tiers is None and base is not sheet):
         return None
     return _tier(special, prompt_tokens)
@@ -195,12 +194,12 @@ class Meter:
         on: dt.date,
         *,
         model_id: str = "",
-        find_info: Callable[[str], ModelInfo | None] | None = None,
+        find_info: FindInfo | None = None,
     ) -> None:
         self.model_id = model_id
-        self._info = info
+        self.info = info
         self._on = on
-        self._find_info = find_info
+        self.find_info = find_info
         self._complete = False
         self.reported = False
         """The vendor has reported usage."""
@@ -210,20 +209,17 @@ class Meter:
     @property
     def free(self) -> bool:
         """Tokens cost nothing, at any time: input and output are at 0, and nothing else has a price."""
-        info = self._info
-        if info.input_price != 0 or info.output_price != 0 or info.tiers or info.hours or info.variants or info.changes:
-            return False
-        return not any(getattr(info, name) for name in Prices.__struct_fields__)
+        return self.info.input_price == 0 and self.info.output_price == 0 and not _costs(self.info)
 
     def answered(self, model: str) -> None:
         """The vendor says that *model* answers: its price counts from here on, if it is known by itself."""
-        found = self._find_info(model) if self._find_info is not None and model != self.model_id else None
+        found = self.find_info(model) if self.find_info is not None and model != self.model_id else None
         if found is not None:
-            self._info = found
+            self.info = found
 
     def price(self, usage: UsageChunk, variant: str | None) -> Decimal | None:
         """What *usage* costs on the day of this call; see calculate_cost."""
-        return calculate_cost(_sane(usage), self._info, variant=variant, on=self._on)
+        return calculate_cost(_sane(usage), self.info, variant=variant, on=self._on)
 
     def open(self) -> UsageChunk | None:
         """The first increment: there will be a bill, and it is not known yet. None if nothing is billed."""
@@ -263,7 +259,7 @@ class Meter:
         """
         snapshot = _sane(snapshot)
         self.reported = True
-        known, complete = _priced(snapshot, self._info, variant, self._on, others)
+        known, complete = _priced(snapshot, self.info, variant, self._on, others)
         known, complete = EXACT.add(known, other_cost), complete and cost_known
         if reported_cost is not None:
             complete = reported_cost.is_finite() and reported_cost >= 0

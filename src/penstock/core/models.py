@@ -6,7 +6,7 @@ In JSON the keys are camelCase. Prices are US dollars per million tokens, exact 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Final, Literal, TypeAlias, get_args
 
@@ -16,7 +16,9 @@ from penstock.core.errors import ConfigError
 
 __all__ = [
     "DAYS",
+    "PRICE_FIELDS",
     "Day",
+    "FindInfo",
     "Model",
     "ModelInfo",
     "PriceChange",
@@ -132,7 +134,9 @@ class ModelInfo(PriceSheet, frozen=True, kw_only=True):
     where they are the same.
     """
     prices_as_of: dt.date | None = None
-    """The day on which somebody read these prices; None when nobody has noted it."""
+    """The day on which somebody read these prices; None when nobody has noted it, and then they are your own, which
+    `penstock models --update` leaves alone.
+    """
     max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """Most tokens of an answer."""
     context_window: Annotated[int, msgspec.Meta(ge=1)] | None = None
@@ -155,16 +159,72 @@ class ModelInfo(PriceSheet, frozen=True, kw_only=True):
     """What turns reasoning on and off; empty: the model cannot reason."""
     efforts: Sequence[Literal["minimal", "low", "medium", "high", "xhigh", "max"]] | None = None
     """The efforts of reasoning that it takes."""
+    supports_tools: bool | None = None
+    """Calls tools. It is here for whoever chooses a model: nothing is refused for it, nor for the two that follow."""
+    supports_schema: bool | None = None
+    """Fits its answer to a schema."""
+    supports_documents: bool | None = None
+    """Takes documents, such as PDFs."""
+    display_name: str | None = None
+    """Its name for people."""
+    retires: dt.date | Mapping[str, dt.date] | None = None
+    """The day on which its vendor stops answering for it; or such days by platform, as `bedrock`, with the vendor's own
+    under `direct`: what is retired there may still be sold elsewhere.
+    """
+    replaced_by: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    """The model that its vendor names in its place. Nothing is ever swapped for it."""
+
+    def prices_on(self, day: dt.date) -> ModelInfo | PriceChange:
+        """What holds the prices of a UTC day: the latest change until then, else this."""
+        due = (change for change in self.changes if change.from_date <= day)
+        return max(due, key=lambda change: change.from_date, default=self)
+
+    def retirement(self, platform: str | None = None) -> dt.date | None:
+        """The day on which *platform* stops answering for it, None where none is known; without one, its vendor."""
+        if isinstance(self.retires, Mapping):
+            return self.retires.get(platform or "direct")
+        return self.retires if platform is None else None
+
+    def is_retired(self, today: dt.date, platform: str | None = None) -> bool:
+        """Whether that day has come, as far as one is known."""
+        day = self.retirement(platform)
+        return day is not None and day <= today
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_prices(self, ("audio_input_price", "audio_output_price", "image_output_price", "regional_factor"))
 
 
+PRICE_FIELDS: Final = (
+    *PriceSheet.__struct_fields__,
+    *("variants", "changes", "audio_input_price", "audio_output_price", "image_output_price", "regional_factor"),
+    "prices_as_of",
+)
+"""The fields of ModelInfo that say what a model costs, and since when; all others hold wherever it runs."""
+
+
+FindInfo: TypeAlias = Callable[[str], ModelInfo | None]
+"""What is known of a model by its id, None where nothing is."""
+
+
 class Model(msgspec.Struct, frozen=True):
-    """A model's id and what is known of it."""
+    """A model's id and what is known of it. All that follows `info` is told by `list_models` only."""
 
     id: str
     """As its vendor spells it; empty where a provider does not say."""
     info: ModelInfo
     """Its prices, limits and traits."""
+    listed: Literal["live", "catalogue"] | None = None
+    """Who says that there is such a model: `live`, its vendor, which was asked; `catalogue`, only the packaged one, as
+    the vendor did not answer or has no list. None where nobody was asked.
+    """
+    prices_from: Literal["local", "vendor"] | None = None
+    """Whose the prices in `info` are: `local`, those of models.json, else of the packaged catalogue; `vendor`, what its
+    list says on the day of `prices_as_of`. None where there are none.
+    """
+    created: dt.date | None = None
+    """The day since which there is such a model, None where its vendor does not say."""
+    loaded: bool | None = None
+    """Whether a server of one's own has it in its memory, None where it does not say."""
+    aliases: Sequence[str] = ()
+    """Other ids under which its vendor answers for it."""

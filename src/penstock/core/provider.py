@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
 from functools import partial, wraps
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Protocol, Self
 
 import msgspec
@@ -15,6 +14,7 @@ import msgspec
 from penstock.core.chunks import Chunk, UsageChunk
 from penstock.core.closing import closable
 from penstock.core.cost import calculate_cost
+from penstock.core.entries import ProviderConfig
 from penstock.core.errors import ConfigError
 from penstock.core.messages import Message, Options
 from penstock.core.models import Model, ModelInfo
@@ -129,6 +129,24 @@ class BaseProvider(ABC):
         return "", None
 
     @property
+    def is_open(self) -> bool:
+        """Whether it holds connections, in whatever event loop; False where a provider does not say."""
+        return any(leaf.is_open for leaf in self.leaves() if leaf is not self)
+
+    @property
+    def config(self) -> ProviderConfig | None:
+        """What it was built with, to look at: keys are `•••`, and an address is without password and query. A
+        wrapper's is that of its inner provider; None where a provider does not say.
+        """
+        return None
+
+    def request_body(self, system_prompt: str, messages: Sequence[Message], options: Options | None = None) -> bytes:
+        """The body that the call would send, byte for byte; nothing is sent, and no key is in it but what `extra` may
+        hold. Raises what the call would raise before sending, and ConfigError where a provider sends none.
+        """
+        raise ConfigError(f"{type(self).__name__} sends no request whose body could be shown")
+
+    @property
     def tokens(self) -> TokenMemory:
         """What is known here of the tokens of this model's prompts; a wrapper's is that of its inner provider."""
         found: TokenMemory | None = vars(self).get("_tokens")
@@ -159,9 +177,7 @@ class BaseProvider(ABC):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         await self.aclose()
 
     if not TYPE_CHECKING:  # to a type checker there is no `with provider`
@@ -226,9 +242,7 @@ class _Stream(AbstractAsyncContextManager[AsyncGenerator[Chunk, None]]):
         self._chunks = self._begin()
         return self._chunks
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         await self._chunks.aclose()
 
     def __aiter__(self) -> NoReturn:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from penstock.testing.anthropic import anthropic_error as anthropic_error
     from penstock.testing.anthropic import anthropic_events as anthropic_events
     from penstock.testing.anthropic import anthropic_message as anthropic_message
+    from penstock.testing.anthropic import anthropic_models as anthropic_models
     from penstock.testing.cassettes import scrubbed_cassettes as scrubbed_cassettes
     from penstock.testing.contract import CONTRACT as CONTRACT
     from penstock.testing.contract import check_provider as check_provider
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from penstock.testing.openai import chat_events as chat_events
     from penstock.testing.openai import openai_count as openai_count
     from penstock.testing.openai import openai_error as openai_error
+    from penstock.testing.openai import openai_models as openai_models
     from penstock.testing.openai import responses_document as responses_document
     from penstock.testing.openai import responses_events as responses_events
     from penstock.testing.openai import responses_message as responses_message
@@ -57,7 +59,13 @@ else:
         __name__,
         {
             "answers": ("WIRES", "CalledTool", "WireName"),
-            "anthropic": ("anthropic_count", "anthropic_error", "anthropic_events", "anthropic_message"),
+            "anthropic": (
+                "anthropic_count",
+                "anthropic_error",
+                "anthropic_events",
+                "anthropic_message",
+                "anthropic_models",
+            ),
             "cassettes": ("scrubbed_cassettes",),
             "contract": ("CONTRACT", "check_provider"),
             "demo.model": ("DemoModel",),
@@ -83,6 +91,7 @@ else:
                 "chat_events",
                 "openai_count",
                 "openai_error",
+                "openai_models",
                 "responses_document",
                 "responses_events",
                 "responses_message",

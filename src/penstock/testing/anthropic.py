@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import parse_qsl
 
 from penstock.testing.emulator import ServerReply
 from penstock.testing.events import cut, json_reply, json_text, named_event
 
-__all__ = ["anthropic_count", "anthropic_error", "anthropic_events", "anthropic_message"]
+__all__ = ["anthropic_count", "anthropic_error", "anthropic_events", "anthropic_message", "anthropic_models"]
 
 _DELTAS = {"text": ("text_delta", "text"), "thinking": ("thinking_delta", "thinking")}
 
@@ -62,6 +63,19 @@ def anthropic_error(
 def anthropic_count(tokens: int) -> ServerReply:
     """The answer to a request that only counts its prompt."""
     return json_reply({"input_tokens": tokens})
+
+
+def anthropic_models(*ids: str, path: str = "/v1/models") -> ServerReply:
+    """The page of the list of these models that a request of *path* asks for, by its `limit` and its `after_id`."""
+    asked = dict(parse_qsl(path.partition("?")[2]))
+    start = ids.index(asked["after_id"]) + 1 if "after_id" in asked else 0
+    page = ids[start : start + int(asked.get("limit", 20))]
+    models = [
+        {"type": "model", "id": each, "display_name": each.title(), "created_at": "2026-11-01T00:00:00Z"}
+        for each in page
+    ]
+    ends = {"first_id": page[0], "last_id": page[-1]} if page else {"first_id": None, "last_id": None}
+    return json_reply({"data": models, "has_more": start + len(page) < len(ids), **ends})
 
 
 def _block_events(index: int, block: Mapping[str, Any], piece: int) -> Iterator[bytes]:

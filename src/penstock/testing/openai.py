@@ -17,6 +17,7 @@ __all__ = [
     "chat_events",
     "openai_count",
     "openai_error",
+    "openai_models",
     "responses_document",
     "responses_events",
     "responses_message",
@@ -139,6 +140,13 @@ def openai_error(
 def openai_count(tokens: int) -> ServerReply:
     """The answer to a request that only counts its prompt."""
     return json_reply({"object": "response.input_tokens", "input_tokens": tokens})
+
+
+def openai_models(*models: str | Mapping[str, Any]) -> ServerReply:
+    """The list of these models: by their ids, or with more fields, which many servers add."""
+    plain = {"object": "model", "created": 1_793_491_200, "owned_by": "emulator"}
+    data = [{**plain, **({"id": each} if isinstance(each, str) else each)} for each in models]
+    return json_reply({"object": "list", "data": data})
 
 
 def _fragments(index: int, call: Mapping[str, Any], piece: int, form: ChatForm) -> Iterator[dict[str, Any]]:

@@ -15,13 +15,13 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from penstock.testing.anthropic import anthropic_count, anthropic_error, anthropic_events
+from penstock.testing.anthropic import anthropic_count, anthropic_error, anthropic_events, anthropic_models
 from penstock.testing.demo.asked import asked
 from penstock.testing.demo.openai import OpenAIDemo, call_id
 from penstock.testing.demo.saying import Said, say, tokens_of
 from penstock.testing.emulator import Pause, Request, ServerReply, Step
 from penstock.testing.events import json_reply
-from penstock.testing.openai import openai_count
+from penstock.testing.openai import openai_count, openai_models
 
 __all__ = ["DemoModel"]
 
@@ -38,7 +38,8 @@ class DemoModel:
 
     Paths that end in `/v1/messages` are Anthropic's, in `/chat/completions` and `/responses` OpenAI's: see
     `penstock.testing.demo.openai` for how those are cached. A request without `stream` gets one JSON document. Two more
-    count a prompt: `/v1/messages/count_tokens` and `/responses/input_tokens`.
+    count a prompt: `/v1/messages/count_tokens` and `/responses/input_tokens`; `/models` lists it, in
+    Anthropic's form to whoever names a version of that API.
 
     min_cache_tokens: the shortest prefix that it caches. pause: seconds between the pieces of an answer.
     """
@@ -61,6 +62,9 @@ class DemoModel:
             return anthropic_count(sum(map(_size, _blocks(msgspec.json.decode(request.body)))))
         if path.endswith("/responses/input_tokens"):
             return openai_count(self._openai.count(msgspec.json.decode(request.body)))
+        if path.endswith("/models"):
+            theirs = "anthropic-version" in request.headers
+            return anthropic_models("demo", path=request.path) if theirs else openai_models("demo")
         answer = next((self._answers[end] for end in self._answers if path.endswith(end)), None)
         if answer is None:
             return anthropic_error(404, "not_found_error", f"no such endpoint: {path}")
