@@ -28,7 +28,7 @@ from penstock import (
 )
 from penstock.middleware import CircuitBreaker
 from penstock.testing import Hang, ScriptedProvider
-from playing import ASK, HI, Clock, cancelled_after, collect, outcome, used
+from playing import ASK, HI, Clock, cancelled_after, collect, outcome, renewed, used
 
 pytestmark = pytest.mark.anyio
 
@@ -95,6 +95,7 @@ async def test_failures_count_only_within_the_window() -> None:
         pytest.param(NotFoundError("no such file"), 4, id="404 may be a file that a message names"),
         pytest.param(ConfigError("wrong"), 4, id="so is the configuration"),
         pytest.param(CircuitOpenError("open"), 4, id="a breaker inside has not even asked"),
+        pytest.param(renewed(), 4, id="a key that ended is nobody's fault"),
         pytest.param(LookupError("a bug"), 4, id="a bug says nothing about the vendor"),
     ],
 )

@@ -18,6 +18,7 @@ from penstock import (
     BaseProvider,
     Model,
     ModelInfo,
+    Options,
     OverloadedError,
     ProviderConfig,
     ProviderError,
@@ -31,6 +32,7 @@ from penstock.middleware import (
     CircuitBreaker,
     Completed,
     Concurrency,
+    Defaults,
     Event,
     Failed,
     Fallback,
@@ -54,6 +56,7 @@ WRAPPERS: dict[str, Callable[[BaseProvider], BaseProvider]] = {
     "RateLimit": lambda inner: RateLimit(inner, requests_per_minute=1000, tokens_per_minute=10**9),
     "Observe": lambda inner: Observe(inner, lambda event: None),
     "CacheWatch": CacheWatch,
+    "Defaults": lambda inner: Defaults(inner, Options(seed=1)),
 }
 each = pytest.mark.parametrize("wrap", [pytest.param(wrap, id=name) for name, wrap in WRAPPERS.items()])
 

@@ -636,14 +636,14 @@ async def test_the_key_never_shows(
 
 
 @pytest.mark.parametrize("dialect", ["openai", "azure", "ollama"])
-@pytest.mark.parametrize("key", [f"{KEY}\n", "sk-canary 0123456789", "sk-ключ-0123456789", b"sk-bytes-012345"])
-async def test_a_key_that_no_header_can_carry_is_refused_unseen(key: Any, dialect: str) -> None:
+@pytest.mark.parametrize("key", [f"{KEY}\n", "sk-canary 0123456789", "sk-ключ-0123456789"])
+async def test_a_key_that_no_header_can_carry_is_refused_unseen(key: str, dialect: str) -> None:
     """A key read from a file often ends with a line end."""
     async with asking(ServerReply(HELLO["chat"]), dialect=dialect, wire="chat", api_key=key) as (emulator, provider):
         with pytest.raises(AuthenticationError) as raised:
             await collect(provider)
         assert not emulator.requests
-    assert str(key).strip() not in "".join(traceback.format_exception(raised.value))
+    assert key.strip() not in "".join(traceback.format_exception(raised.value))
 
 
 async def test_connection_refused_is_a_network_error() -> None:

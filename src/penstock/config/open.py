@@ -3,139 +3,297 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from penstock.config.catalog import PROVIDERS, catalog, known_info
-from penstock.config.factories import find_factory
+from penstock.config.factories import is_known, make_provider, unknown
 from penstock.config.keys import key_value
 from penstock.config.mistakes import mistake
 from penstock.config.models_file import check_entry, check_fallback, entry_of, ledger_path, load_models
+from penstock.config.platforms import catalog_info
+from penstock.config.retiring import warn_of_retirement
 from penstock.config.trust import tamed
-from penstock.core.entries import ModelEntry, ModelsConfig
+from penstock.core.dialect import Wire
+from penstock.core.entries import Key, ModelEntry, ModelsConfig
+from penstock.core.errors import ConfigError
+from penstock.core.messages import Options
 from penstock.core.models import ModelInfo
 from penstock.core.provider import BaseProvider
 from penstock.wire.vendors import DIALECTS
 
 if TYPE_CHECKING:
-    from penstock.middleware.events import Event
+    from penstock.meter.ledger import Ledger
+    from penstock.middleware.events import Listener
+    from penstock.middleware.wrapper import Wrapper
+    from penstock.providers.lent import Client
 
-__all__ = ["open_provider", "resolve"]
+__all__ = [
+    "NOTHING",
+    "Given",
+    "Share",
+    "alone",
+    "composed",
+    "metered",
+    "open_provider",
+    "read_models",
+    "resolve",
+    "with_options",
+]
+
+Share: TypeAlias = Callable[[BaseProvider, object, "Wrapper"], "Wrapper"]
+"""What stands around a provider for a table of its entry: the new one that is given, or one that is there already."""
+
+
+class Given(NamedTuple):
+    """What a caller gives in place of what an entry says; None for what the entry says."""
+
+    api_key: Key | None = None
+    base_url: str | None = None
+    wire: Wire | None = None
+    client: Client | None = None
+
+    def __repr__(self) -> str:
+        """Nothing: it stands in frames that a traceback may show."""
+        return "Given(***)"
+
+    @property
+    def brings_key(self) -> bool:
+        """Whether the client is an SDK's, with a key and a base URL of its own; an HTTP client sends ours."""
+        return hasattr(self.client, "default_headers")
+
+    @property
+    def stays(self) -> bool:
+        """Whether a call goes to nobody else: whose key it brings, or whose proxy, would not want that in silence."""
+        return self.api_key is not None or self.client is not None
+
+    def check(self) -> None:
+        """Raise ConfigError for what cannot be meant. An empty key must not stand for the environment's."""
+        if self.api_key == "":
+            raise ConfigError("`api_key` is empty, expected a key, or a function that gives one")
+        if self.brings_key and (self.api_key, self.base_url) != (None, None):
+            raise ConfigError(
+                "`client` has a key and a base URL of its own: leave out `api_key` and `base_url`, or give an "
+                "httpx2.AsyncClient"
+            )
+
+
+NOTHING: Final = Given()
 
 
 def open_provider(
     alias: str | None = None,
     *,
     models: ModelsConfig | str | os.PathLike[str] | None = None,
-    listener: Callable[[Event], object] | None = None,
+    api_key: Key | None = None,
+    base_url: str | None = None,
+    wire: Wire | None = None,
+    client: Client | None = None,
+    options: Options | None = None,
+    listener: Listener | None = None,
 ) -> BaseProvider:
     """The provider of a model: *alias* in models.json, else in the packaged catalogue; None for the active one.
 
     What neither knows may be a provider and a model's id, as in `ollama/qwen3:8b` or `openrouter/openai/gpt-oss-120b`.
     `demo` is no model but an emulator in this process, at pretended prices; `demo/chat` and `demo/responses` are the
     same over OpenAI's APIs.
+
+    Each call makes a provider of its own, which shares nothing with those before: no connections, and no limits or
+    circuit breakers, so that two of one alias send twice what the file allows. A program that runs for long, or opens a
+    provider for each request, uses `Providers`.
+
     models: a config, or the path of a file; None for what `load_models` finds. Without a `modelInfo` of its own a
     model has that of the catalogue; what the catalogue does not know either is unknown.
+    api_key, base_url, wire: in place of what the entry says, for this alias and not for those that it falls back on;
+    prices stay those of the entry. client: a client of your own, `httpx2.AsyncClient` or the SDK's (`AsyncAnthropic`,
+    `AsyncOpenAI`), which then has its own key, base URL and headers; you close it. With a key or a client of yours the
+    `fallback` of the entry is left out, as it would send with another key, or past the client. See the page
+    models-by-name.
+    options: what each call leaves out, those of the models that it falls back on too.
     listener: called with each event of `penstock.middleware`: of each request, also to the models it falls back on, and
     of what the file has put around them; None for nobody.
 
     A file with a `ledger` has all calls booked there, and its `budgets` hold; see `penstock.meter`.
 
+    A model that its vendor retires within 30 days, or has retired, is warned of once, in the log `penstock`.
+
     A file that was found and not named may name models, prices and limits, but not where requests go or with which
     key: then nothing is looked up or sent. `penstock trust` accepts such a file. Raises ConfigError.
     """
-    config = models if isinstance(models, ModelsConfig) else load_models(models)
+    config = read_models(models)
     name = config.active if alias is None else alias
-    entry = resolve(name, models=config)
-    check_fallback(config, name)
-    return _metered(config, _opened(config, name, entry, listener))
+
+    def opened(alias: str, given: Given) -> tuple[BaseProvider, Sequence[str]]:
+        entry = resolve(alias, models=config, given=given)
+        return alone(config, alias, entry, given.client, listener), entry.fallback
+
+    provider = composed(config, name, Given(api_key, base_url, wire, client), opened)
+    return with_options(metered(config, provider), options)
 
 
-def resolve(alias: str | None = None, *, models: ModelsConfig | str | os.PathLike[str] | None = None) -> ModelEntry:
-    """The entry that *alias* names, complete: with the key's value and with what the catalogue knows of the model."""
-    config = models if isinstance(models, ModelsConfig) else load_models(models)
+def read_models(models: ModelsConfig | str | os.PathLike[str] | None) -> ModelsConfig:
+    """*models*, read where it is a path or nothing."""
+    return models if isinstance(models, ModelsConfig) else load_models(models)
+
+
+def resolve(
+    alias: str | None = None,
+    *,
+    models: ModelsConfig | str | os.PathLike[str] | None = None,
+    given: Given = NOTHING,
+) -> ModelEntry:
+    """The entry that *alias* names, complete: with the key's value and with what the catalogue knows of the model.
+
+    given: what stands in place of what the entry says; no key is looked up that it replaces.
+    """
+    given.check()
+    config = read_models(models)
     if config.untrusted is not None:
-        raise mistake(config.source, None, config.untrusted)
+        raise mistake(config.source, None, *config.untrusted.split("\n"))
     name = config.active if alias is None else alias
     entry = entry_of(config, name)
     where = f"$.models.{name}"
+    if given.base_url is not None:
+        found = msgspec.structs.replace(entry.provider_config, base_url=given.base_url)
+        entry = msgspec.structs.replace(entry, provider_config=found)
     check_entry(entry, config.source, name)
+    if not is_known(entry.provider):
+        raise mistake(config.source, f"{where}.provider", unknown(entry.provider))
     if config.found:
         entry = tamed(entry)
+        if name in config.models and given.api_key is not None and given.base_url is None:
+            _check_found(config, name, entry)
     if not entry.enabled:
         raise mistake(config.source, where, "the model is disabled; found `enabled` false, expected true")
     found = entry.provider_config
-    key = None if found.api_key is None else key_value(found.api_key, config.source, f"{where}.providerConfig.apiKey")
+    key = None if given.brings_key else found.api_key if given.api_key is None else given.api_key
+    if isinstance(key, str) and given.api_key is None:
+        key = key_value(key, config.source, f"{where}.providerConfig.apiKey")
     info = found.model_info
     if info is None:
-        info = known_info(entry.provider, found.model_id, catalog().models)
-    return msgspec.structs.replace(entry, provider_config=msgspec.structs.replace(found, api_key=key, model_info=info))
+        info = catalog_info(entry.provider, found.model_id, found.platform)
+    wire, url = given.wire or found.wire, given.base_url or found.base_url  # which `tamed` may have left out
+    found = msgspec.structs.replace(found, api_key=key, model_info=info, wire=wire, base_url=url)
+    return msgspec.structs.replace(entry, provider_config=found)
 
 
-def _metered(config: ModelsConfig, provider: BaseProvider) -> BaseProvider:
-    """The provider with the file's ledger and budgets around it, if it has any."""
+def _check_found(config: ModelsConfig, alias: str, entry: ModelEntry) -> None:
+    """Raise ConfigError where a file that was only found would send the key of a caller to whom that has not named.
+
+    Whoever gives a key for `sonnet` means Anthropic's, and no server on this machine.
+    """
+    known = catalog().models.get(alias)
+    if entry.provider_config.base_url is not None or (known is not None and known.provider != entry.provider):
+        said = "you give a key for this alias, and a file that was found and not named says who gets it"
+        way = "name the file, as in open_provider(models=...), or run `penstock trust`"
+        raise mistake(config.source, f"$.models.{alias}", f"{said}: {way}")
+
+
+def composed(
+    config: ModelsConfig,
+    alias: str,
+    given: Given,
+    opened: Callable[[str, Given], tuple[BaseProvider, Sequence[str]]],
+) -> BaseProvider:
+    """What *opened* makes of an alias, and behind it what it makes of those that the alias falls back on.
+
+    A key or a client of the caller's has nothing behind it: that would send with another key, or past the client.
+
+    opened: gives a provider, and the aliases that it falls back on.
+    """
+    provider, others = opened(alias, given)
+    check_fallback(config, alias)
+    if not others or given.stays:
+        return provider
+    from penstock.middleware import Fallback  # here and below: only what is asked for is imported
+
+    return Fallback(provider, *(composed(config, other, NOTHING, opened) for other in others))
+
+
+def alone(
+    config: ModelsConfig,
+    alias: str,
+    entry: ModelEntry,
+    client: Client | None,
+    listener: Listener | None,
+    share: Share = lambda inner, table, made: made,
+) -> BaseProvider:
+    """The provider of an alias with its middleware, and nothing that it falls back on."""
+    try:
+        provider = _bare(config, entry, client)
+    except ConfigError as error:
+        if entry.provider in PROVIDERS or alias not in config.models:
+            raise
+        raise mistake(config.source, f"$.models.{alias}", error.message) from error
+    provider.alias = alias
+    warn_of_retirement(entry, config)
+    if listener is not None:
+        from penstock.middleware.observe import listen
+
+        listen(provider, listener)
+    provider = _wrapped(provider, entry, share)
+    table = entry.options
+    return with_options(provider, None if table is None else Options(**msgspec.structs.asdict(table)))
+
+
+def with_options(provider: BaseProvider, options: Options | None) -> BaseProvider:
+    """The provider, with what each call leaves out."""
+    if options is None:
+        return provider
+    from penstock.middleware import Defaults
+
+    return Defaults(provider, options)
+
+
+def metered(config: ModelsConfig, provider: BaseProvider, ledger: Ledger | None = None) -> BaseProvider:
+    """The provider with the file's ledger and budgets around it, if it has any. ledger: None to open one for it."""
     if config.ledger is None:
         return provider
     from penstock.meter import Budget, Metered
 
     budgets = [Budget(**msgspec.structs.asdict(table)) for table in config.budgets]
-    return Metered(provider, ledger_path(config), budgets=budgets)
+    return Metered(provider, ledger or ledger_path(config), budgets=budgets)
 
 
-def _opened(
-    config: ModelsConfig, alias: str, entry: ModelEntry, listener: Callable[[Event], object] | None
-) -> BaseProvider:
-    """The provider with its middleware."""
-    provider = _bare(config, entry)
-    provider.alias = alias
-    if listener is not None:
-        from penstock.middleware.observe import listen  # here and below: only what is asked for is imported
+def _bare(config: ModelsConfig, entry: ModelEntry, client: Client | None) -> BaseProvider:
+    found = entry.provider_config
 
-        listen(provider, listener)
-    provider = _wrapped(provider, entry)
-    if not entry.fallback:
-        return provider
-    from penstock.middleware import Fallback
-
-    others = (_opened(config, other, resolve(other, models=config), listener) for other in entry.fallback)
-    return Fallback(provider, *others)
-
-
-def _bare(config: ModelsConfig, entry: ModelEntry) -> BaseProvider:
     def find_info(model_id: str) -> ModelInfo | None:
         """Of the model that answers: what this entry or the file knows, else the catalogue unless it has prices."""
-        own = known_info(entry.provider, model_id, {"": entry, **config.models})
-        if own is None and entry.provider_config.model_info == asked:
-            own = known_info(entry.provider, model_id, catalog().models)
+        own = known_info(entry.provider, model_id, {"": entry, **config.models}, found.platform)
+        if own is None and found.model_info == asked:
+            own = catalog_info(entry.provider, model_id, found.platform, found.model_id)
         return own
 
     if entry.provider not in PROVIDERS:
-        return find_factory(entry.provider)(entry)
-    asked = known_info(entry.provider, entry.provider_config.model_id, catalog().models)
+        if client is not None:
+            raise ConfigError(f"`client` is given, but the provider {entry.provider!r} makes its own: leave it out")
+        return make_provider(entry)
+    asked = catalog_info(entry.provider, found.model_id, found.platform)
     dialect = entry.dialect or entry.provider
     if "messages" in DIALECTS[entry.provider].wires:
         from penstock.providers.anthropic import AnthropicProvider
 
-        return AnthropicProvider(entry.provider_config, dialect, find_info=find_info)
+        return AnthropicProvider(entry.provider_config, dialect, find_info=find_info, client=client)
     from penstock.providers.openai import OpenAIProvider
 
-    return OpenAIProvider(entry.provider_config, dialect, find_info=find_info)
+    return OpenAIProvider(entry.provider_config, dialect, find_info=find_info, client=client)
 
 
-def _wrapped(provider: BaseProvider, entry: ModelEntry) -> BaseProvider:
+def _wrapped(provider: BaseProvider, entry: ModelEntry, share: Share) -> BaseProvider:
     """As penstock.middleware advises: each try counts for the limit, and what Retry repairs for no breaker."""
     if (entry.concurrency, entry.rate_limit, entry.retry, entry.circuit_breaker) == (None, None, None, None):
         return provider
     from penstock.middleware import CircuitBreaker, Concurrency, RateLimit, Retry
 
     if entry.concurrency is not None:
-        provider = Concurrency(provider, entry.concurrency)
-    if entry.rate_limit is not None:
-        provider = RateLimit(provider, **msgspec.structs.asdict(entry.rate_limit))
+        provider = share(provider, entry.concurrency, Concurrency(provider, entry.concurrency))
+    if (rate := entry.rate_limit) is not None:
+        provider = share(provider, rate, RateLimit(provider, **msgspec.structs.asdict(rate)))
     if entry.retry is not None:
         provider = Retry(provider, **msgspec.structs.asdict(entry.retry))
-    if entry.circuit_breaker is not None:
-        provider = CircuitBreaker(provider, **msgspec.structs.asdict(entry.circuit_breaker))
+    if (breaker := entry.circuit_breaker) is not None:
+        provider = share(provider, breaker, CircuitBreaker(provider, **msgspec.structs.asdict(breaker)))
     return provider

@@ -12,6 +12,7 @@ from penstock.middleware.cache_watch.events import BlockChange, CacheMiss, MissC
 from penstock.middleware.cache_watch.watch import CacheListener, CacheWatch
 from penstock.middleware.circuit_breaker import CircuitBreaker
 from penstock.middleware.concurrency import Concurrency
+from penstock.middleware.defaults import Defaults
 from penstock.middleware.event_lines import log_events
 from penstock.middleware.events import (
     Abandoned,
@@ -19,6 +20,7 @@ from penstock.middleware.events import (
     CircuitClosed,
     CircuitOpened,
     Completed,
+    DroppedOption,
     Ended,
     Event,
     Failed,
@@ -56,6 +58,8 @@ __all__ = [
     "CircuitOpened",
     "Completed",
     "Concurrency",
+    "Defaults",
+    "DroppedOption",
     "Ended",
     "Event",
     "Failed",

@@ -47,6 +47,16 @@ _NOT_COUNTED: Final = (
 )
 
 
+class _Circuit:
+    """What changes from call to call; one for all providers that the breaker is around."""
+
+    def __init__(self) -> None:
+        # None while the circuit is closed; else when the next trial is let through.
+        self.until: float | None = None
+        self.trial: object = None
+        self.why = ""
+
+
 class CircuitBreaker(Wrapper):
     """Raises CircuitOpenError instead of asking a provider that has failed *failures* times within *window* seconds.
 
@@ -56,8 +66,8 @@ class CircuitBreaker(Wrapper):
     decides nothing, and the next call is one; so is one that comes *pause* seconds after a trial that still hangs.
 
     Exhausted quota, and failures of authentication and permission, open it at once. Errors that are the request's own
-    do not count: invalid requests, overflows, 404, configuration, budgets, ledgers. Successes in between do not lower
-    the count.
+    do not count: invalid requests, overflows, 404, configuration, budgets, ledgers, a key that ended and has been
+    replaced. Successes in between do not lower the count.
 
     listener: told of CircuitOpened, CircuitClosed and Refused.
     """
@@ -78,10 +88,7 @@ class CircuitBreaker(Wrapper):
         self._pause = check_seconds("pause", pause)
         self._listener = None if listener is None else check_listener(listener)
         self._clock = clock
-        # None while the circuit is closed; else when the next trial is let through.
-        self._until: float | None = None
-        self._trial: object = None
-        self._why = ""
+        self._circuit = _Circuit()
         self._lock = threading.Lock()  # calls may run in several threads; never around an await
 
     @property
@@ -92,9 +99,9 @@ class CircuitBreaker(Wrapper):
 
     @property
     def _state(self) -> Literal["closed", "open", "trial"]:
-        if self._until is None:
+        if self._circuit.until is None:
             return "closed"
-        return "open" if self._trial is None else "trial"
+        return "open" if self._circuit.trial is None else "trial"
 
     async def create_message(
         self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
@@ -126,52 +133,55 @@ class CircuitBreaker(Wrapper):
                 before = self._state
                 self._count(call, error)
                 opened = self._state == "open" != before
-                seconds = (self._until or 0.0) - self._clock()
+                seconds = (self._circuit.until or 0.0) - self._clock()
             if opened:
-                tell(CircuitOpened, seconds=seconds, why=self._why)
+                tell(CircuitOpened, seconds=seconds, why=self._circuit.why)
             raise
         finally:
             with self._lock:
-                if call is self._trial:
-                    self._trial = None
+                if call is self._circuit.trial:
+                    self._circuit.trial = None
                     if not shown:
-                        self._until = self._clock()
+                        self._circuit.until = self._clock()
 
     def _admit(self, call: object) -> None:
-        if self._until is None:
+        if self._circuit.until is None:
             return
         now = self._clock()
-        if now < self._until:
-            left = self._until - now
-            raise CircuitOpenError(f"not asked: {self._why}", retry_after=left, model=self.get_model().id or None)
-        self._trial = call
-        self._until = now + self._pause
+        if now < self._circuit.until:
+            left = self._circuit.until - now
+            raise CircuitOpenError(
+                f"not asked: {self._circuit.why}", retry_after=left, model=self.get_model().id or None
+            )
+        self._circuit.trial = call
+        self._circuit.until = now + self._pause
 
     def _closed_by(self, call: object) -> bool:
         """Close the circuit if this call is the trial."""
-        if call is not self._trial:  # looked at without the lock, as all but one are none
+        if call is not self._circuit.trial:  # looked at without the lock, as all but one are none
             return False
         with self._lock:
-            is_trial = call is self._trial
+            is_trial = call is self._circuit.trial
             if is_trial:
-                self._until = None
+                self._circuit.until = None
         return is_trial
 
     def _count(self, call: object, error: ProviderError) -> None:
-        if isinstance(error, _NOT_COUNTED):
+        # A key that has been replaced since it was refused says nothing of the vendor.
+        if isinstance(error, _NOT_COUNTED) or (isinstance(error, AuthenticationError) and error.retryable):
             return
         now = self._clock()
         if isinstance(error, _AT_ONCE):
             self._open(now, error, "every call would fail")
-        elif call is self._trial:
+        elif call is self._circuit.trial:
             self._open(now, error, "the trial failed")
-        elif self._until is None:
+        elif self._circuit.until is None:
             self._failures.append(now)
             if len(self._failures) == self._failures.maxlen and now - self._failures[0] <= self._window:
                 self._open(now, error, f"{self._failures.maxlen} failures within {self._window:g} s")
 
     def _open(self, now: float, error: ProviderError, why: str) -> None:
         self._failures.clear()
-        self._trial = None
-        self._until = now + max(self._pause, error.retry_after or 0.0)
-        self._why = f"{why}, the last with {type(error).__name__}: {error.message}"
+        self._circuit.trial = None
+        self._circuit.until = now + max(self._pause, error.retry_after or 0.0)
+        self._circuit.why = f"{why}, the last with {type(error).__name__}: {error.message}"

@@ -57,6 +57,12 @@ class Remaining(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds for which nothing at all is sent, as the vendor asked for a pause; 0 for none."""
 
 
+class _Hold:
+    """Until when nothing is sent; one for all providers that the limit is around."""
+
+    until = -math.inf
+
+
 class RateLimit(Wrapper):
     """Over any minute at most so many requests and tokens, None for no such limit; first come, first served.
 
@@ -95,14 +101,14 @@ class RateLimit(Wrapper):
         self._listener = None if listener is None else check_listener(listener)
         self._clock = clock
         self._sleep = sleep
-        self._held_until = -math.inf
+        self._hold = _Hold()
         self._lines = PerLoop(anyio.Lock)
         self._lock = threading.Lock()  # around the windows, never around an await: loops of other threads use them too
 
     def hold(self, seconds: float) -> None:
         """Send nothing for so many seconds, as the vendor asks; a longer pause that is under way stays."""
         with self._lock:
-            self._held_until = max(self._held_until, self._clock() + seconds)
+            self._hold.until = max(self._hold.until, self._clock() + seconds)
 
     def remaining(self) -> Remaining:
         """What may be sent at once. Any thread may ask."""
@@ -111,7 +117,7 @@ class RateLimit(Wrapper):
             return Remaining(
                 requests=None if self._requests is None else self._requests.left(now),
                 tokens=None if self._tokens is None else self._tokens.left(now),
-                held=max(0.0, self._held_until - now),
+                held=max(0.0, self._hold.until - now),
             )
 
     async def create_message(
@@ -180,7 +186,7 @@ class RateLimit(Wrapper):
 
     def _wait(self, tokens: int) -> float:
         now = self._clock()
-        held = self._held_until - now
+        held = self._hold.until - now
         if held > self._max_wait:
             message = f"not sent: the vendor asked for a pause, of which {held:.0f} s are left"
             raise RateLimitError(message, retry_after=held, model=self.get_model().id or None)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from decimal import Decimal
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import msgspec
 
 from penstock.core.chunks import Chunk, UsageChunk
-from penstock.core.errors import ProviderError
+from penstock.core.entries import ProviderConfig
+from penstock.core.errors import InvalidRequestError, ProviderError
 from penstock.core.messages import Message, Options, ResponseHead
 from penstock.core.models import Model
 from penstock.core.provider import BaseProvider, check_provider
@@ -32,12 +34,20 @@ class Wrapper(BaseProvider):
     """
 
     forwards = True
+    _first: Wrapper | None = None
 
     def __init__(self, inner: BaseProvider, **settings: object) -> None:
         self._inner = check_provider("inner", inner)
         self.alias = self._inner.alias
         self.listeners = self._inner.listeners
         self._repr_settings = settings
+
+    def also_around(self, inner: BaseProvider) -> Self:
+        """The same around another provider: what it counts, it counts for both together."""
+        again = copy(self)
+        Wrapper.__init__(again, inner, **self._repr_settings)
+        again._first = self  # so that who remembers it weakly has it as long as one of them is used
+        return again
 
     def _repr_parts(self) -> Iterator[str]:
         yield repr(self._inner)
@@ -63,6 +73,15 @@ class Wrapper(BaseProvider):
         return self._inner.vendor
 
     @property
+    def config(self) -> ProviderConfig | None:
+        """See BaseProvider."""
+        return self._inner.config
+
+    def request_body(self, system_prompt: str, messages: Sequence[Message], options: Options | None = None) -> bytes:
+        """See BaseProvider."""
+        return self._inner.request_body(system_prompt, messages, options)
+
+    @property
     def tokens(self) -> TokenMemory:
         """See BaseProvider."""
         return self._inner.tokens
@@ -86,13 +105,15 @@ def hearing(
     options: Options,
     listener: Callable[[ResponseHead], object],
     resent: Callable[[ProviderError], object] | None = None,
+    dropped: Callable[[InvalidRequestError], object] | None = None,
 ) -> Options:
     """*options* with *listener* told of each answer's head, before whoever was told of it already.
 
-    resent: told likewise of each request that is sent once more.
+    resent, dropped: told likewise of each request that is sent once more, and of each option that is left out.
     """
     resend = options.on_resend if resent is None else _both(resent, options.on_resend)
-    return msgspec.structs.replace(options, on_head=_both(listener, options.on_head), on_resend=resend)
+    drop = options.on_drop if dropped is None else _both(dropped, options.on_drop)
+    return msgspec.structs.replace(options, on_head=_both(listener, options.on_head), on_resend=resend, on_drop=drop)
 
 
 def _both(first: Callable[[T], object], then: Callable[[T], object] | None) -> Callable[[T], object]:

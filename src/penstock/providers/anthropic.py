@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, Final
+
+import msgspec
 
 from penstock.core.cost import Meter
 from penstock.core.dialect import Dialect
 from penstock.core.entries import ProviderConfig
 from penstock.core.errors import AuthenticationError, ConfigError
 from penstock.core.messages import Message, Options
-from penstock.core.models import ModelInfo
-from penstock.providers.arguments import check_call, check_config, priced
-from penstock.providers.credentials import Credentials, find_credentials, find_row, is_authorized, sdk_headers
-from penstock.providers.exchange import Exchange
+from penstock.core.models import FindInfo
+from penstock.providers.arguments import check_call, priced
+from penstock.providers.credentials import NO_KEY, Credentials, find_credentials, sdk_headers
+from penstock.providers.exchange import Exchange, Outgoing
 from penstock.providers.hosts import check_path, host_of, is_at
 from penstock.providers.leaf import Leaf
 from penstock.providers.redaction import check_headers
@@ -24,7 +26,7 @@ from penstock.providers.transport import Transport
 from penstock.wire.answer_reader import AnswerReader
 from penstock.wire.anthropic.answer import AnthropicDecoder
 from penstock.wire.anthropic.options import option_headers
-from penstock.wire.anthropic.request import encode
+from penstock.wire.anthropic.request import encode, versioned
 from penstock.wire.sse import MAX_EVENT
 from penstock.wire.vendors import ANTHROPIC
 
@@ -42,10 +44,12 @@ class AnthropicProvider(Leaf):
     dialect: the name of a row of `penstock.wire.vendors`, or a row of one's own, for servers of this API that are not
     Anthropic's. The key is the config's, or that of the row's environment variables; at Anthropic what its SDK finds:
     ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, its profiles. `/v1/messages` is appended to the base URL, and `/messages`
-    to one that ends in `/v1`. Raises ConfigError for an unknown dialect, and where there is no base URL. Building the
-    first one imports the SDK: about a second.
+    to one that ends in `/v1`. A config with a `platform` asks that cloud, with a key or an identity for it. Raises
+    ConfigError for an unknown dialect or platform, and where there is no base URL. Building the first one imports the
+    SDK: about a second.
 
     find_info: what is known of another of the vendor's models, which may answer in place of the one that is asked.
+    client: an `httpx2.AsyncClient` or `AsyncAnthropic` of the caller's, see `penstock.providers.lent`; None for ours.
     """
 
     _wire = "messages"
@@ -55,10 +59,11 @@ class AnthropicProvider(Leaf):
         config: ProviderConfig,
         dialect: str | Dialect = "anthropic",
         *,
-        find_info: Callable[[str], ModelInfo | None] | None = None,
+        find_info: FindInfo | None = None,
+        client: object = None,
     ) -> None:
-        check_config(config)
-        self._dialect = row = find_row(dialect, "messages")
+        self._settle(config, dialect, client, ("anthropic", "AsyncAnthropic"), "messages")
+        config, row, cloud = self._config, self._dialect, self._cloud
         if config.wire not in (None, "messages"):
             raise ConfigError(f"`wire` is {config.wire!r}, but {row.name} has only its own: leave it out")
         if config.base_url is None and row.base_url is None:
@@ -68,31 +73,36 @@ class AnthropicProvider(Leaf):
         import anthropic  # here and not above: `import penstock` loads no SDK
 
         # The SDK's own environment and its search for credentials are for Anthropic and for nobody else.
-        ours = row.name == ANTHROPIC.name
+        ours = row.name == ANTHROPIC.name and cloud is None
         credentials = None if ours else find_credentials(config, row)
-        # The SDK takes it only from the request itself that there is to be no such header.
-        bare = row.key_header is not None and not is_authorized(config.headers)
-        self._headers: dict[str, Any] = {"Authorization": anthropic.Omit()} if bare else {}
+        self._headers = self._left_out(anthropic.Omit(), client)
         # What Anthropic has not signed another server has made, whoever it is: that one alone gets it back.
-        self._config = config
         foreign = ours and not is_at(self._base_url(), ANTHROPIC.base_url or "")
         self._account = host_of(self._base_url()) if foreign or row.proofs_bound else ""
         self._model, self._find_info = priced(config, find_info, row, self._base_url())
         keys = [] if credentials is None else [credentials.key]
-        self._transport = Transport(anthropic, partial(self._client, credentials), row, config, keys)
+        keys += [] if cloud is None else cloud.secrets
+        signing = None if cloud is None else cloud.signing
+        self._transport = Transport(anthropic, partial(self._client, credentials), row, config, keys, client, signing)
 
     def _client(self, credentials: Credentials | None, http_client: Any) -> Any:
         import anthropic
 
         theirs: dict[str, Any] = {}
+        # With one that each request gets anew the SDK does not search, as with one that it is given.
+        given = self._config.api_key
+        given = NO_KEY if given is not None and not isinstance(given, str) else given
         if credentials is not None:
             if credentials.missing:
                 raise AuthenticationError(credentials.missing)
             # The key in so many words, as the SDK would prefer a header of its variable to the key that it is given.
             omitted = dict.fromkeys(sdk_headers("ANTHROPIC_CUSTOM_HEADERS"), anthropic.Omit())
+            if self._cloud is not None:
+                more = {"default_headers": {**omitted, **self._config.headers}, "open_telemetry": False}
+                return self._cloud.client(anthropic, http_client, more)
             theirs = {**omitted, "Authorization": f"Bearer {credentials.key}", **credentials.headers}
         client = anthropic.AsyncAnthropic(
-            api_key=self._config.api_key if credentials is None else credentials.key,
+            api_key=given if credentials is None else credentials.key,
             # At Anthropic a profile that the SDK finds may have an address of its own.
             base_url=self._config.base_url if credentials is None else self._base_url(),
             http_client=http_client,
@@ -120,9 +130,12 @@ class AnthropicProvider(Leaf):
         betas = [value for name, value in self._config.headers.items() if name.lower() == "anthropic-beta"]
         if betas and "anthropic-beta" in headers:
             headers["anthropic-beta"] = ",".join((*betas, headers["anthropic-beta"]))
+        path, body = _PATH, encode(system_prompt, messages, options, self._model, self._dialect, self._account)
+        if self._cloud is not None and self._cloud.path is not None:
+            path, body = self._cloud.path, versioned(body, headers.pop("anthropic-version"))
         return Exchange(
-            path=self._place(_PATH),
-            body=encode(system_prompt, messages, options, self._model, self._dialect, self._account),
+            path=self._place(path),
+            body=body,
             headers=headers,
             deadlines=options.deadlines or self._config.deadlines,
             on_head=options.on_head,
@@ -132,7 +145,15 @@ class AnthropicProvider(Leaf):
                 self._config.max_event_bytes or MAX_EVENT,
             ),
             meter=meter,
+            platform=self.platform,
         )
+
+    def _counting(self, path: str, system_prompt: str, messages: Sequence[Message], options: Options) -> Outgoing:
+        call = super()._counting(path, system_prompt, messages, options)
+        if self._cloud is None or self._cloud.path is None:
+            return call
+        version = option_headers(options, self._dialect)["anthropic-version"]
+        return msgspec.structs.replace(call, body=versioned(call.body or b"", version, self._model.id))
 
     def _base_url(self) -> str:
         ours = self._dialect.name == ANTHROPIC.name

@@ -3,37 +3,48 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from penstock.core.chunks import Chunk, UsageChunk
 from penstock.core.dialect import Dialect, Wire
 from penstock.core.entries import ProviderConfig
-from penstock.core.errors import ConfigError, ProviderError
+from penstock.core.errors import ConfigError, InvalidRequestError, ProviderError
 from penstock.core.messages import Message, Options
-from penstock.core.models import Model
+from penstock.core.models import FindInfo, Model
 from penstock.core.provider import BaseProvider
 from penstock.core.tokens import History, TokenCount, TokenMemory
+from penstock.providers.arguments import check_config, prepared
+from penstock.providers.credentials import BEARER, find_row, is_authorized
 from penstock.providers.exchange import Exchange, Outgoing
 from penstock.providers.hosts import server_of
+from penstock.providers.lent import is_sdk, lent_config
+from penstock.providers.listing import MISSING, fetch_list
+from penstock.providers.platforms import Cloud, find_cloud
+from penstock.providers.redaction import shown_config
 from penstock.providers.transport import Transport
+from penstock.wire.checks import DROPPED
 from penstock.wire.counting import counted, counting_body
 
 __all__ = ["Leaf"]
 
-_MISSING: Final = (404, 405, 501)
-"""How a server answers that has no such endpoint."""
+R = TypeVar("R")
+
+_REMEMBERED: Final = 1_000
+"""How many drops of calls are remembered, so that the next try of the same call does not tell of them again."""
 
 
 class Leaf(BaseProvider):
     """Asks a model over the wire that its class writes and reads."""
 
+    _cloud: Cloud | None
     _config: ProviderConfig
     _dialect: Dialect
-    _headers: Mapping[str, Any]
+    _find_info: FindInfo | None
+    _headers: dict[str, Any]
     _model: Model
     _transport: Transport
     _wire: Wire
@@ -45,6 +56,26 @@ class Leaf(BaseProvider):
     @abstractmethod
     def _prepare(self, system_prompt: str, messages: Sequence[Message], options: Options) -> Exchange:
         """The request of a call, and what its answer is read with."""
+
+    def _settle(
+        self, config: ProviderConfig, dialect: str | Dialect, client: object, sdk: tuple[str, str], *wires: Wire
+    ) -> None:
+        """Find the row, and the cloud if the config names one. sdk: the SDK and its class. Raises ConfigError."""
+        check_config(config)
+        config = lent_config(config, client, *sdk)
+        row = find_row(dialect, *wires)
+        self._cloud = cloud = find_cloud(config, row, client)
+        self._config, self._dialect = (config, row) if cloud is None else (cloud.config, cloud.dialect)
+
+    def _left_out(self, omit: object, client: object) -> dict[str, Any]:
+        """The headers that the SDK would send of itself, and must not. omit: its word for that.
+
+        It takes only from the request itself that there is to be no such header.
+        """
+        if self._cloud is not None:
+            return self._cloud.headers(omit)
+        own = self._dialect.key_header is not None and not is_authorized(self._config.headers)
+        return {BEARER: omit} if own and not is_sdk(client) else {}
 
     def _place(self, path: str) -> str:
         """What is appended to the base URL for a path of the API."""
@@ -58,7 +89,7 @@ class Leaf(BaseProvider):
 
     def _noted(self, system_prompt: str, messages: Sequence[Message], options: Options) -> Exchange:
         """The request of a call, whose usage is remembered where anybody has asked for tokens."""
-        call = self._prepare(system_prompt, messages, options)
+        call = self._taken(system_prompt, messages, options, self._tell_dropped)
         if "_tokens" not in vars(self):
             return call
         # It may be appended to before the answer has ended. One that a meter has looked at already stays as it is.
@@ -66,6 +97,60 @@ class Leaf(BaseProvider):
         return msgspec.structs.replace(
             call, on_usage=lambda usage: self.tokens.remember(system_prompt, asked, options, usage)
         )
+
+    def _taken(
+        self,
+        system_prompt: str,
+        messages: Sequence[Message],
+        options: Options,
+        tell: Callable[[Options, InvalidRequestError], object] = lambda options, error: None,
+    ) -> Exchange:
+        """The request of a call. If it is lenient, what is refused of its options and may be left out is.
+
+        tell: called for each of these with the error that it would have been.
+        """
+        while True:
+            try:
+                return self._prepare(system_prompt, messages, options)
+            except InvalidRequestError as error:
+                name = error.option or ""
+                if name not in DROPPED or not options.lenient or getattr(options, name) == DROPPED[name]:
+                    raise
+                tell(options, error)
+            options = msgspec.structs.replace(options, **{name: DROPPED[name]})
+
+    def _tell_dropped(self, options: Options, error: InvalidRequestError) -> None:
+        """Tell who listens of an option that is left out, once in a call; where nobody does, log it once."""
+        # What has no scope has no Retry around it, and comes once.
+        call = object() if options.scope is None else options.scope.call
+        key = (None if options.on_drop is None else call, error.option)
+        told: set[object] = vars(self).setdefault("_told", set())
+        if key in told:
+            return
+        if len(told) >= _REMEMBERED:
+            told.clear()
+        told.add(key)
+        error.vendor, error.model = self.vendor, self._model.id
+        if options.on_drop is not None:
+            options.on_drop(error)
+            return
+        import logging  # for those who drop without listening
+
+        logging.getLogger("penstock").warning("left out for %s: %s", self._model.id, error.message)
+
+    def request_body(self, system_prompt: str, messages: Sequence[Message], options: Options | None = None) -> bytes:
+        """See BaseProvider."""
+        return prepared(partial(self._taken, system_prompt, messages, options or Options())).body or b""
+
+    @property
+    def platform(self) -> str | None:
+        """The cloud that is asked, None for the vendor itself."""
+        return None if self._config.platform is None else self._config.platform.name
+
+    @property
+    def config(self) -> ProviderConfig:
+        """See BaseProvider."""
+        return shown_config(self._config)
 
     def _repr_parts(self) -> Iterator[str]:
         yield from super()._repr_parts()
@@ -105,6 +190,27 @@ class Leaf(BaseProvider):
             raise ConfigError(f"`method` is {method!r}, expected GET without a body, or POST with one")
         return await self._transport.fetch(lambda: self._plain(path, body, creates=creates), bytes)
 
+    async def list_models(self) -> list[Model]:
+        """What the server lists, and nothing else: `penstock.list_models` adds what is known here. No call is made.
+
+        Raises a ProviderError, also where the server has no list.
+        """
+        return await fetch_list(self.read, self._dialect)
+
+    async def read(self, path: str, read: Callable[[bytes], R]) -> R:
+        """What *read* makes of the body of the answer to a GET, within its error border. Raises a ProviderError."""
+        return await self._transport.fetch(lambda: self._plain(path, None, creates=False), read)
+
+    @property
+    def find_info(self) -> FindInfo | None:
+        """What is known of another model of the same vendor by its id; None where nobody has said how to find it."""
+        return self._find_info
+
+    @property
+    def dialect(self) -> Dialect:
+        """The row of its server."""
+        return self._dialect
+
     async def count_tokens(
         self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
     ) -> TokenCount:
@@ -116,7 +222,7 @@ class Leaf(BaseProvider):
                 prepare = partial(self._counting, path, system_prompt, messages, given)
                 tokens = await self._transport.fetch(prepare, counted)
             except ProviderError as error:
-                if error.status not in _MISSING:
+                if error.status not in MISSING:
                     raise
                 source = f"estimate, as {self.vendor} does not count ({error.status})"
             else:
@@ -126,7 +232,7 @@ class Leaf(BaseProvider):
         return TokenCount(tokens=tokens, exact=False, source=source)
 
     def _counting(self, path: str, system_prompt: str, messages: Sequence[Message], options: Options) -> Outgoing:
-        call = self._prepare(system_prompt, messages, options)
+        call = self._taken(system_prompt, messages, options)
         plain = self._plain(path, counting_body(call.body or b"", self._wire), creates=False)
         return msgspec.structs.replace(plain, headers=call.headers, deadlines=call.deadlines)
 
@@ -138,6 +244,11 @@ class Leaf(BaseProvider):
             deadlines=self._config.deadlines,
             creates=creates,
         )
+
+    @property
+    def is_open(self) -> bool:
+        """See BaseProvider."""
+        return self._transport.is_open
 
     async def aclose(self) -> None:
         """See BaseProvider."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -13,10 +13,10 @@ from penstock.core.dialect import Dialect, Wire
 from penstock.core.entries import ProviderConfig
 from penstock.core.errors import AuthenticationError, ConfigError
 from penstock.core.messages import Message, Options
-from penstock.core.models import ModelInfo
+from penstock.core.models import FindInfo
 from penstock.core.validation import near
-from penstock.providers.arguments import check_call, check_config, priced
-from penstock.providers.credentials import Credentials, find_credentials, find_row, is_authorized, sdk_headers
+from penstock.providers.arguments import check_call, priced
+from penstock.providers.credentials import Credentials, find_credentials, sdk_headers
 from penstock.providers.exchange import Exchange
 from penstock.providers.hosts import check_path, host_of
 from penstock.providers.leaf import Leaf
@@ -40,10 +40,12 @@ class OpenAIProvider(Leaf):
 
     dialect: the name of a row of `penstock.wire.vendors`, or a row of one's own. The config's `wire` chooses the API,
     None the vendor's best one. `/chat/completions` or `/responses` is appended to the base URL. The key is the
-    config's, or that of the row's environment variables; local servers need none. Raises ConfigError for an unknown
-    dialect or wire, and where there is no base URL. Building the first one imports the SDK: about a second.
+    config's, or that of the row's environment variables; local servers need none. A config with a `platform` asks that
+    cloud, with a key or an identity for it. Raises ConfigError for an unknown dialect, wire or platform, and where
+    there is no base URL. Building the first one imports the SDK: about a second.
 
     find_info: what is known of another of the vendor's models, which may answer in place of the one that is asked.
+    client: an `httpx2.AsyncClient` or `AsyncOpenAI` of the caller's, see `penstock.providers.lent`; None for ours.
     """
 
     def __init__(
@@ -51,10 +53,11 @@ class OpenAIProvider(Leaf):
         config: ProviderConfig,
         dialect: str | Dialect = "openai",
         *,
-        find_info: Callable[[str], ModelInfo | None] | None = None,
+        find_info: FindInfo | None = None,
+        client: object = None,
     ) -> None:
-        check_config(config)
-        self._dialect = row = find_row(dialect, "chat", "responses")
+        self._settle(config, dialect, client, ("openai", "AsyncOpenAI"), "chat", "responses")
+        config, row, cloud = self._config, self._dialect, self._cloud
         self._wire = _wire(config, row)
         if config.base_url is None and row.base_url is None:
             raise ConfigError(f"`base_url` is not set, and {row.name} has no usual one: give it, with its /v1")
@@ -63,13 +66,12 @@ class OpenAIProvider(Leaf):
         credentials = find_credentials(config, row)
         import openai  # here and not above: `import penstock` loads no SDK
 
-        # The SDK takes it only from the request itself that there is to be no such header.
-        bare = row.key_header is not None and not is_authorized(config.headers)
-        self._headers: dict[str, Any] = {"Authorization": openai.Omit()} if bare else {}
+        self._headers = self._left_out(openai.Omit(), client)
         self._account = host_of(config.base_url) if row.proofs_bound else ""
-        self._config = config
         self._model, self._find_info = priced(config, find_info, row, self._base_url())
-        self._transport = Transport(openai, partial(self._client, credentials), row, config, [credentials.key])
+        keys = [credentials.key, *(() if cloud is None else cloud.secrets)]
+        signing = None if cloud is None else cloud.signing
+        self._transport = Transport(openai, partial(self._client, credentials), row, config, keys, client, signing)
 
     def _client(self, credentials: Credentials, http_client: Any) -> Any:
         import openai
@@ -77,9 +79,11 @@ class OpenAIProvider(Leaf):
         if credentials.missing:
             raise AuthenticationError(credentials.missing)
         # The SDK's own environment (OPENAI_BASE_URL, OPENAI_ORG_ID and so on) is for OpenAI and for nobody else.
-        ours = self._dialect.name == Dialect().name
+        ours = self._dialect.name == Dialect().name and self._cloud is None
         theirs = ["OpenAI-Organization", "OpenAI-Project", *sdk_headers("OPENAI_CUSTOM_HEADERS")]
         omitted: dict[str, Any] = {} if ours else dict.fromkeys(theirs, openai.Omit())
+        if self._cloud is not None:
+            return self._cloud.client(openai, http_client, {"default_headers": {**omitted, **self._config.headers}})
         return openai.AsyncOpenAI(
             api_key=credentials.key,
             base_url=self._base_url(),
@@ -117,6 +121,7 @@ class OpenAIProvider(Leaf):
             on_resend=options.on_resend,
             reader=AnswerReader(decoder, self._config.max_event_bytes or MAX_EVENT),
             meter=meter,
+            platform=self.platform,
             refused=failed_answer,
         )
 
