@@ -26,6 +26,7 @@ from penstock import (
     UsageChunk,
     calculate_cost,
     load_models,
+    open_provider,
 )
 from penstock.config.catalog import catalog
 from penstock.config.models_file import find_models_file, models_schema
@@ -62,6 +63,10 @@ def models(name: str, path: str, *said: str, **entries: object) -> Any:
 
 def model(provider: object, **config: object) -> dict[str, object]:
     return {"provider": provider, "providerConfig": {"modelId": "m", **config}}
+
+
+def settled(provider: str) -> dict[str, object]:
+    return {**model(provider), "settings": {"room": 5}}
 
 
 def broken(name: str, data: bytes, path: str | None, *said: str) -> Any:
@@ -163,8 +168,6 @@ STRUCTURE = [
     wrong("less than everything", f"{INFO}.tiers.1.inputPrice", "-Infinity", "found -Infinity", "0 or more"),
 ]
 MEANING = [  # what the types, and so the schema, cannot say
-    wrong("an unknown provider", "models.mine.provider", "antropic", '"antropic", expected one of: anthropic'),
-    wrong("a known provider is near", "models.mine.provider", "antropic", "; did you mean 'anthropic'?"),
     wrong("an alias that is not there", "active", "mien", 'alias "mien"', "mean 'mine'?; `penstock models --all`"),
     wrong("an alias like one of the catalogue", "active", "sonet", 'alias "sonet"', "did you mean 'sonnet'?"),
     wrong("an empty alias", "active", "", 'alias ""'),
@@ -177,7 +180,7 @@ TWICE_WRONG = [  # the decoder's first error is told, at its own place
     models("in two ways", "$.models.a.providerConfig.wire", "found 7", a=model("anthropic", wire=7), b=model(5)),
     models("by one word and another", "$.models.a.providerConfig.wire", '"x"', a=model("", wire="x"), b=model(1, w=1)),
     models("not in the first", "$.models.b", "`providerConfig`", a=model("anthropic"), b={"provider": "anthropic"}),
-    models("in meaning", "$.models.a.provider", 'unknown provider "x"', a=model("x"), b=model("y")),
+    models("in meaning", "$.models.a.settings", "demo takes none", a=settled("demo"), b=settled("openai")),
     broken(
         "below", edited(f"{INFO}.variants", {"a": {}, "b": {"q": 1}, "c": {"q": 1}}), at(f"{INFO}.variants.b"), '"q"'
     ),
@@ -220,7 +223,7 @@ def test_what_may_be_a_key_is_not_quoted(where: str | None, text: str, shown: bo
     """A key that stands in the wrong place, or for a name, is not in the message; any other text is, JSON-style."""
     written(edited(where, text) if where else edited(text, 1))
     with pytest.raises(ConfigError) as caught:
-        load_models()
+        open_provider()
     assert (f'"{text}"' in str(caught.value)) == (text in str(caught.value)) == shown
     assert ("a text that may be a key and is not shown" in str(caught.value)) != shown
 
@@ -244,12 +247,12 @@ def test_the_schema_refuses_what_the_loader_refuses(data: bytes, path: str, said
 )
 def test_a_wrong_value_anywhere_is_found(value: object) -> None:
     """Whatever stands wherever: the file is read, or the error names that place; and the schema says the same."""
-    schema = models_schema()
+    schema, file = models_schema(), Path("models.json")
     for where in places(DOCUMENT):
-        data = edited(where, value)
+        file.write_bytes(data := edited(where, value))
         error: ConfigError | None = None
         try:
-            load_models(written(data))
+            load_models(file)
         except ConfigError as refused:
             error = refused
             place = at(where.rpartition(".")[0] if value is GONE else where)
@@ -484,11 +487,22 @@ SHORT = [
     pytest.param("gemini", "google", "gemini-3.8-flash", True, id="gemini"),
     pytest.param("google", "google", "gemini-3.8-flash", True, id="google"),
     pytest.param("mistral", "mistral", "mistral-large-latest", False, id="mistral"),
-    pytest.param("groq", "groq", "openai/gpt-oss-120b", False, id="groq"),
     pytest.param("openrouter", "openrouter", "openai/gpt-oss-120b", False, id="openrouter"),
-    pytest.param("together", "together", "openai/gpt-oss-120b", False, id="together"),
-    pytest.param("fireworks", "fireworks", "accounts/fireworks/models/gpt-oss-120b", False, id="fireworks"),
-    pytest.param("cerebras", "cerebras", "gpt-oss-120b", False, id="cerebras"),
+    pytest.param("moonshot", "moonshot", "kimi-k3.1-pro", True, id="moonshot"),
+    pytest.param("kimi", "moonshot", "kimi-k3.1-pro", True, id="kimi"),
+    pytest.param("zai", "zai", "glm-5.3", True, id="zai"),
+    pytest.param("glm", "zai", "glm-5.3", True, id="glm"),
+    pytest.param("alibaba", "alibaba", "qwen3.8-max", True, id="alibaba"),
+    pytest.param("qwen", "alibaba", "qwen3.8-max", True, id="qwen"),
+    pytest.param("minimax", "minimax", "MiniMax-M3", True, id="minimax"),
+    pytest.param("xiaomi", "xiaomi", "mimo-v2.6-pro", False, id="xiaomi"),
+    pytest.param("mimo", "xiaomi", "mimo-v2.6-pro", False, id="mimo"),
+    pytest.param("sambanova", "sambanova", "gpt-oss-120b", False, id="sambanova"),
+    *(
+        pytest.param(name, name, "openai/gpt-oss-120b", False, id=name)
+        for name in ("nvidia", "deepinfra", "nebius", "huggingface")
+    ),
+    pytest.param("github-models", "github-models", "openai/gpt-4.1", False, id="github-models"),
     pytest.param("ollama", "ollama", "gpt-oss:20b", False, id="ollama"),
     pytest.param("llamacpp", "llamacpp", "default", False, id="llamacpp"),
     pytest.param("lmstudio", "lmstudio", "default", False, id="lmstudio"),

@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-import subprocess
-import sys
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from importlib.resources import files
@@ -103,7 +101,7 @@ infos = st.builds(
 
 
 @given(st.dictionaries(words, infos, min_size=1, max_size=2), words)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_any_config_survives_saving(models: dict[str, ModelInfo], key: str) -> None:
     """Any name, key and price can be written and read again, and prices are written as numbers."""
     entries = {
@@ -120,6 +118,7 @@ def test_any_config_survives_saving(models: dict[str, ModelInfo], key: str) -> N
 
 
 WRONG_TYPE: Any = 5
+FETCHED = ProviderConfig(model_id="m", api_key=lambda: "sk-fetched-0001")
 
 
 @pytest.mark.parametrize(
@@ -128,14 +127,12 @@ WRONG_TYPE: Any = 5
         pytest.param(ModelsConfig(active="nobody", models={}), "$.active", id="an alias that is not there"),
         pytest.param(ModelsConfig(active=WRONG_TYPE, models={}), "$.active", id="an alias that is no text"),
         pytest.param(
-            ModelsConfig(
-                active="a", models={"a": ModelEntry(provider="nope", provider_config=ProviderConfig(model_id="m"))}
-            ),
-            "$.models.a.provider",
-            id="an unknown provider",
+            ModelsConfig(active="sonnet", models={"a": WRONG_TYPE}), "$.models.a", id="a model that is a number"
         ),
         pytest.param(
-            ModelsConfig(active="sonnet", models={"a": WRONG_TYPE}), "$.models.a", id="a model that is a number"
+            ModelsConfig(active="a", models={"a": ModelEntry(provider="anthropic", provider_config=FETCHED)}),
+            "$.models.a.providerConfig.apiKey",
+            id="a key that is a function",
         ),
     ],
 )
@@ -278,6 +275,13 @@ def test_a_key_is_looked_up(written_key: str | None, key: str | None, monkeypatc
             id="an alias nobody knows",
         ),
         pytest.param(
+            edited("active", "mine"),
+            "nope",
+            "$.models",
+            ['no model has the alias "nope"; `penstock models --all` lists them'],
+            id="a short word that is like no other",
+        ),
+        pytest.param(
             edited("models.mine.enabled", False), None, "$.models.mine", ["disabled", "expected true"], id="disabled"
         ),
         pytest.param(
@@ -339,7 +343,8 @@ def test_a_provider_nobody_knows_is_refused(ask: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         ask("a", models=ModelsConfig(active="a", models={"a": entry}))
     assert (caught.value.file, caught.value.path) == (None, "$.models.a.provider")
-    said = f"unknown provider \"antropic\", expected one of: {', '.join(PROVIDERS)}, demo; did you mean 'anthropic'?"
+    why = "no installed package brings it, and it is no built-in name (see `penstock guide vendors`)"
+    said = f"no provider \"antropic\": {why}; did you mean 'anthropic'?"
     assert str(caught.value) == f"$.models.a.provider: {said}"
 
 
@@ -349,40 +354,7 @@ def test_a_model_nobody_opens_needs_no_key() -> None:
     assert open_provider("other").get_model().id == "claude-haiku-5-5"
 
 
-KEYRING_ERRORS = """
-class KeyringError(Exception): ...
-class NoKeyringError(KeyringError, RuntimeError): ...
-"""
-KEYRING = "def get_password(service, user): return {('a team', 'me/x'): 'found'}.get((service, user))"
-
-BROKEN_KEYRING = "import keyring.errors\ndef get_password(*_): raise keyring.errors.{}('locked')"
-
-
-@pytest.mark.parametrize(
-    ("keyring", "entry", "code", "said"),
-    [
-        pytest.param(KEYRING, "a team/me/x", 0, "found", id="service and user are parted at the first slash"),
-        pytest.param(KEYRING, "a team/you", 1, "no entry for service 'a team' and user 'you'", id="no such entry"),
-        pytest.param(KEYRING, "a team", 1, "no entry for service 'a team' and user ''", id="no user"),
-        pytest.param(BROKEN_KEYRING.format("KeyringError"), "a/b", 1, "does not answer: locked", id="it is locked"),
-        pytest.param(BROKEN_KEYRING.format("NoKeyringError"), "a/b", 1, "does not answer: locked", id="no backend"),
-        pytest.param("raise ImportError", "a/b", 1, "pip install 'penstock[keyring]'", id="the extra is not installed"),
-    ],
-)
-def test_a_key_may_be_in_the_keyring(keyring: str, entry: str, code: int, said: str) -> None:
-    """A key is asked of the `keyring` module, here a small one of the test's own; what is missing is named."""
-    file = written(edited(f"{CONFIG}.apiKey", f"keyring:{entry}"))
-    Path("keyring").mkdir()  # `python -c` looks into its working directory first
-    Path("keyring/__init__.py").write_text(keyring)
-    Path("keyring/errors.py").write_text(KEYRING_ERRORS)
-    script = "from penstock.config.open import resolve; print(resolve().provider_config.api_key)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stderr
-    assert said in (done.stderr or done.stdout)
-    assert code == 0 or f"ConfigError: {file}, at {at(CONFIG)}.apiKey: " in done.stderr
-
-
-# The vendors whose prices the catalogue has. The others' models vary with the day, or run at home.
+# The vendors of whose models the catalogue knows all prices.
 PRICED_BY = ("anthropic", "openai", "deepseek", "xai", "google")
 PRICED = {
     alias: (entry.provider, info)
@@ -407,7 +379,6 @@ def test_the_catalogue_is_a_good_models_json() -> None:
     read = load_models(written(data)).models
     assert read.keys() == catalog().models.keys()
     for alias, entry in catalog().models.items():
-        assert (entry.provider_config.model_info is not None) == (entry.provider in (*PRICED_BY, "demo"))
         assert read[alias].provider_config.model_info in (None, entry.provider_config.model_info)
 
 
@@ -486,14 +457,15 @@ def test_every_alias_of_the_catalogue_opens(alias: str) -> None:
     assert provider.get_model().id == entry.provider_config.model_id
     info = provider.get_model().info
     used = UsageChunk(input_tokens=1, output_tokens=1)
-    if entry.provider not in PRICED_BY:
-        free = DIALECTS[entry.provider].is_free
-        assert free or info == ModelInfo()
-        assert provider.calculate_cost(used) == (0 if free else None)
+    if info.input_price is None or DIALECTS[entry.provider].is_free:
+        assert entry.provider not in PRICED_BY
+        assert provider.calculate_cost(used) == (0 if DIALECTS[entry.provider].is_free else None)
         return
     assert info.prices_as_of is not None
     assert info.context_window is not None
     assert calculate_cost(used, info) is not None
+    if entry.provider not in PRICED_BY:
+        return
     # OpenAI's large models have no cache, nor has its oldest; writing to it is free at others: nobody reports it.
     reads = info.cache_reads_price is not None
     assert reads != (entry.provider == "openai" and provider.get_model().id.endswith(("-pro", "-2024-05-13")))
@@ -507,7 +479,7 @@ def test_every_alias_of_the_catalogue_opens(alias: str) -> None:
 def test_every_provider_has_an_alias_of_its_name() -> None:
     """`-m deepseek` and so on open something, but for those that need a model's name or an address of one's own."""
     without = {name for name in PROVIDERS if "anthropic" in name}  # `claude-...` and `deepseek` are their aliases
-    assert set(PROVIDERS) - set(catalog().models) == {*without, "azure", "vllm", "openai-compatible"}
+    assert set(PROVIDERS) - set(catalog().models) == {*without, "azure", "cloudflare", "vllm", "openai-compatible"}
     for name in set(PROVIDERS) & set(catalog().models):
         assert catalog().models[name].provider == name
 

@@ -18,8 +18,9 @@ import pytest
 from penstock import ConfigError, ModelEntry, ProviderConfig, load_models, open_provider, save_models
 from penstock.config.models_file import find_models_file, read_models_file
 from penstock.config.open import resolve
-from penstock.config.trust import FREE, JUDGED, forget, store_path, trust, trusted_files, wanted
-from penstock.core.entries import ModelsFile
+from penstock.config.trust import FREE, JUDGED, trust, wanted
+from penstock.config.trust_store import forget, store_path, trusted_files
+from penstock.core.entries import ModelsFile, OptionsTable
 
 SECRET = "sk-secret-0123456789"
 HOSTILE = "http://evil.example"
@@ -27,10 +28,19 @@ HOSTILE = "http://evil.example"
 # What needs trust, and why. A new field of models.json belongs here or among FREE, and fails the test until it does.
 ASKED: dict[type, dict[str, str]] = {
     ModelsFile: {"ledger": "a file that is written", "budgets": "dollars are the owner's to raise"},
-    ModelEntry: {"dialect": "an address and a variable of its own"},
+    ModelEntry: {
+        "dialect": "an address and a variable of its own",
+        "settings": "whatever they are to code that is not ours: a host, a path, a program",
+    },
+    OptionsTable: {
+        "tools": "they run at the vendor, and may name hosts and hold keys",
+        "extra": "raw fields may be anything",
+        "user": "whom the vendor holds to account",
+    },
     ProviderConfig: {
         "wire": "not on the list of design.md part 3: it changes what is sent",
         "headers": "they may hold a key, or choose an account",
+        "platform": "it names a host, and asks with the identity of whoever runs this",
         "max_arguments": "a bound that protects the owner's memory is the owner's to raise",
     },
 }
@@ -70,7 +80,7 @@ def structs(kind: object) -> Iterator[type]:
 def test_every_field_is_classified() -> None:
     """A field of models.json is free, judged by its value, or asks for trust: somebody has thought about it."""
     kinds = set(structs(msgspec.inspect.type_info(ModelsFile)))
-    inside_asked = {kind for kind in kinds if kind.__name__ in ("Dialect", "BudgetTable")}
+    inside_asked = {kind for kind in kinds if kind.__name__ in ("Dialect", "BudgetTable", "Platform")}
     assert len(kinds) > 10
     for kind in kinds - inside_asked:
         classified = [*FREE.get(kind, ()), *JUDGED.get(kind, ()), *ASKED.get(kind, ())]
@@ -98,6 +108,7 @@ FREE_FILES = {
     "prices and limits": of(modelInfo={"inputPrice": 1, "maxTokens": 5, "tiers": [{"aboveInputTokens": 9}]}),
     "deadlines": of(deadlines={"connect": 1, "total": 9}),
     "middleware": of(entry={"retry": {"attempts": 2}, "circuitBreaker": {}, "concurrency": 3, "enabled": True}),
+    "plain options": of(entry={"options": {"maxTokens": 9, "temperature": 0, "reasoning": "low", "lenient": True}}),
     "a fallback": of(entry={"fallback": ["haiku"], "rateLimit": {"requestsPerMinute": 6}}),
     "a schema for editors": {"$schema": "https://evil.example/schema.json", **of()},
 }
@@ -141,11 +152,16 @@ ASKING: dict[str, tuple[object, list[str]]] = {
     "a local provider elsewhere": (of("ollama", baseUrl=f"{HOSTILE}/v1"), [URL]),
     "a provider without an address": (of("openai-compatible", baseUrl=f"{HOSTILE}/v1"), [URL]),
     "somebody's resource": (of("azure", baseUrl="https://evil.openai.azure.com/openai/v1"), [URL]),
+    "a cloud, at somebody's resource": (
+        of(platform={"name": "foundry", "resource": "evil"}),
+        ["$.models.a.providerConfig.platform"],
+    ),
     "any variable": (of(apiKey="${AWS_SECRET_ACCESS_KEY}"), [KEY]),
     "another provider's variable": (of("openai", apiKey="${ANTHROPIC_API_KEY}"), [KEY]),
     "more than its variable": (of(apiKey="x${ANTHROPIC_API_KEY}"), [KEY]),
     "a literal key": (of(apiKey=SECRET), [KEY]),
     "an entry of the keyring": (of(apiKey="keyring:bank/me"), [KEY]),
+    "a program that prints a key": (of(apiKey="command: touch was-run"), [KEY]),
     "headers": (of(headers={"x-api-key": SECRET}), [HEADERS]),
     "a wire": (of("openai", wire="chat"), ["$.models.a.providerConfig.wire"]),
     "a dialect of its own": (
@@ -160,6 +176,12 @@ ASKING: dict[str, tuple[object, list[str]]] = {
         {"active": "sonnet", "models": {"a": of()["models"]["a"], "x\ny": of(baseUrl=HOSTILE)["models"]["a"]}},
         ['$.models."x\\ny".providerConfig.baseUrl'],
     ),
+    "tools of the vendor's": (
+        of(entry={"options": {"tools": [{"type": "mcp", "server_url": HOSTILE, "authorization": SECRET}]}}),
+        ["$.models.a.options.tools"],
+    ),
+    "raw fields": (of(entry={"options": {"extra": {"token": SECRET}}}), ["$.models.a.options.extra"]),
+    "somebody's name": (of(entry={"options": {"user": "me"}}), ["$.models.a.options.user"]),
     "a disabled entry": (of(baseUrl=HOSTILE, entry={"enabled": False}), [URL]),
 }
 
@@ -176,12 +198,12 @@ def test_what_a_found_file_may_not_say(document: object, places: list[str], monk
         with pytest.raises(ConfigError) as caught:
             open_provider(alias, models=models)
         said = str(caught.value)
-        assert said.startswith(f"{file}: this file was found and not named, and it asks for {places[0]} (")
+        assert said.startswith(f"{file}: this file was found and not named, and it asks for:\n  {places[0]}: ")
         assert all(place in said for place in places)
         assert f"`penstock trust {file}`" in said
         assert "PENSTOCK_MODELS" in said
         assert "open_provider(models=...)" in said
-        assert "\n" not in said
+        assert said.count("\n") == len(places) + 1, "a line for each"
         assert SECRET not in said
     assert load_models().models["a"].provider_config.model_id == "m", "it may be looked at"
 
@@ -219,6 +241,14 @@ def test_what_a_program_adds_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None
     mine = ModelEntry(provider="anthropic", provider_config=ProviderConfig(model_id="mine", base_url=HOSTILE))
     models = msgspec.structs.replace(config, models={**config.models, "mine": mine})
     assert open_provider("mine", models=models).get_model().id == "mine"
+
+
+def test_an_address_that_a_caller_gives_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also the vendor's own, though there is another in the environment and the file was found."""
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", "https://proxy.example")
+    found(of(baseUrl="https://api.anthropic.com"))
+    assert open_provider().server[0] == "proxy.example"
+    assert open_provider(base_url="https://api.anthropic.com").server[0] == "api.anthropic.com"
 
 
 TRUSTED = of(baseUrl="https://gateway.example", apiKey="${GATEWAY_KEY}", modelInfo={"inputPrice": 1})
@@ -330,9 +360,9 @@ def test_a_damaged_store_is_said_and_counts_as_empty(data: bytes) -> None:
     file = found(of(baseUrl=HOSTILE, apiKey=SECRET))
     trust(file, read_models_file(file))
     store_path().write_bytes(data)
-    with pytest.raises(ConfigError, match=r"found and not named.*\(the trust store .* counts as empty: ") as caught:
+    with pytest.raises(ConfigError, match=r"(?s)found and not named.*\(the trust store .* counts as empty: ") as caught:
         open_provider()
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).count("\n") == 3
     for ask in (trusted_files, lambda: forget(file)):
         with pytest.raises(ConfigError, match="counts as empty"):
             ask()
@@ -358,7 +388,7 @@ def test_a_home_that_is_not_absolute_is_no_place_for_trust(monkeypatch: pytest.M
     monkeypatch.delenv("XDG_DATA_HOME")
     monkeypatch.setenv("HOME", ".")
     file = found(of(baseUrl=HOSTILE, apiKey=SECRET))
-    with pytest.raises(ConfigError, match=r"found and not named.*not absolute"):
+    with pytest.raises(ConfigError, match=r"(?s)found and not named.*not absolute"):
         open_provider()
     with pytest.raises(ConfigError, match="not absolute"):
         trust(file, read_models_file(file))
@@ -439,9 +469,19 @@ SHOWN = {
     "a key in the query": (of(baseUrl=f"http://evil.example/v1?key={SECRET}"), "http://evil.example/v1?..."),
     "letters that look alike": (of(baseUrl="https://аpi.anthropic.com"), '"https://\\u0430pi.anthropic.com"'),
     "which entry of the keyring": (of(apiKey="keyring:bank/me"), "keyring:bank/me"),
+    "the whole of a command": (
+        of(apiKey=f"command: true {'x' * 200} && evil"),
+        f'"command: true {"x" * 200} && evil"',
+    ),
     "which variable a dialect wants": (
         of("openai-compatible", baseUrl="http://[::1]:1", entry={"dialect": {"keyVariables": ["BANK_PASSWORD"]}}),
         "a dialect with no address, the key of BANK_PASSWORD",
+    ),
+    "a platform as it stands in the file": (
+        of(platform={"name": "bedrock", "region": "eu-central-1", "profile": f"{'ü' * 30} of the bank"}),
+        f'{{"name": "bedrock", "region": "eu-central-1", "profile": "{chr(92) + "u00fc"}'
+        + f"{chr(92)}u00fc" * 29
+        + ' of the bank"}',
     ),
     "headers by name": (of(headers={"x-key": SECRET}), "the headers x-key"),
 }

@@ -10,13 +10,14 @@ from typing import Any, Final
 import msgspec
 
 from penstock.config.catalog import PROVIDERS, catalog
-from penstock.config.factories import OWN, is_plugin
+from penstock.config.factories import BUILT_IN, is_known
 from penstock.config.mistakes import explained, mistake, quoted
 from penstock.config.replacing import replace_file
 from penstock.config.trust import judge, trust
 from penstock.core.entries import ModelEntry, ModelsConfig, ModelsFile, ProviderConfig
 from penstock.core.errors import ConfigError
 from penstock.core.validation import near
+from penstock.wire.platforms import address_of, find_platform
 from penstock.wire.vendors import DIALECTS, completed
 
 __all__ = [
@@ -39,10 +40,11 @@ ENVIRONMENT: Final = "PENSTOCK_MODELS"
 _MOST_FALLBACKS: Final = 100
 """How many models an alias may fall back on, each counted as often as it is reached, as it is opened so often."""
 
-_OWN: Final = "-compatible"
+_COMPATIBLE: Final = "-compatible"
 """How the providers end that take a user's own dialect."""
 
-_encode = msgspec.json.Encoder(decimal_format="number").encode
+# What has no form in JSON, as a key that is a function, is refused with its place when it is read again.
+_encode = msgspec.json.Encoder(decimal_format="number", enc_hook=lambda value: {}).encode
 
 
 def find_models_file(start: Path | None = None) -> Path | None:
@@ -208,13 +210,16 @@ def _checked(plain: ModelsFile, file: Path) -> ModelsConfig:
 
 
 def check_entry(entry: ModelEntry, file: Path | None, alias: str) -> None:
-    """A known provider, with a wire that it has and an address. Raises ConfigError."""
+    """A provider with a wire that it has and an address. Raises ConfigError.
+
+    Whether there is a provider that is not built in is asked when it is opened: a file serves its other models too
+    where a package is missing.
+    """
     provider, config, where = entry.provider, entry.provider_config, f"$.models.{alias}"
-    if provider not in PROVIDERS and not is_plugin(provider):
-        known = (*PROVIDERS, *OWN)
-        said = f"unknown provider {quoted(provider)}, expected one of: {', '.join(known)}{near(provider, known)}"
-        raise mistake(file, f"{where}.provider", said)
-    if entry.dialect is not None and not provider.endswith(_OWN):
+    if entry.settings and provider in BUILT_IN:
+        said = f"{provider} takes none: they are for providers that are not built in"
+        raise mistake(file, f"{where}.settings", said)
+    if entry.dialect is not None and not provider.endswith(_COMPATIBLE):
         said = "only the providers openai-compatible and anthropic-compatible take a dialect of their own"
         raise mistake(file, f"{where}.dialect", said)
     if provider not in PROVIDERS:
@@ -228,7 +233,12 @@ def check_entry(entry: ModelEntry, file: Path | None, alias: str) -> None:
     if config.wire is not None and config.wire not in row.wires:
         wires = ", ".join(row.wires)
         raise mistake(file, f"{where}.providerConfig.wire", f"{provider} has no wire {config.wire!r}, expected {wires}")
-    if row.base_url is None and config.base_url is None:
+    if config.platform is not None:
+        try:
+            address_of(find_platform(config.platform, row.name, config.base_url), config.platform, config.model_id)
+        except ConfigError as error:
+            raise mistake(file, f"{where}.providerConfig.platform", str(error)) from None
+    elif row.base_url is None and config.base_url is None:
         with_version = "" if "messages" in row.wires else ", with its /v1"
         raise mistake(file, f"{where}.providerConfig.baseUrl", f"{provider} has no usual one: give it{with_version}")
 
@@ -239,8 +249,8 @@ def check_fallback(config: ModelsConfig, alias: str) -> None:
     seen = 0
     while waiting:
         name, before = waiting.pop()
-        fallback = entry_of(config, name).fallback
         where = f"$.models.{name}.fallback"
+        fallback = entry_of(config, name, where).fallback
         for place, other in enumerate(fallback):
             if other in before:
                 way = " -> ".join((*before, other))
@@ -257,14 +267,14 @@ def check_fallback(config: ModelsConfig, alias: str) -> None:
 def entry_of(config: ModelsConfig, alias: str, where: str | None = None) -> ModelEntry:
     """The entry of an alias, the file's before the catalogue's; or one made up for `PROVIDER/MODEL-ID`.
 
-    where: the place in the file that names it; None for one that is asked for. Raises ConfigError for one that nobody
-    knows.
+    where: the place in the file that names it; None for one that is asked for, whose provider has to be there. Raises
+    ConfigError for one that nobody knows.
     """
     entry = config.models.get(alias) or catalog().models.get(alias)
     if entry is not None:
         return entry
     provider, _, model_id = alias.partition("/")
-    if not (model_id and (provider in PROVIDERS or is_plugin(provider))):
+    if not model_id or (where is None and not is_known(provider)):
         raise _unknown_alias(config, alias, where)
     return ModelEntry(provider=provider, provider_config=ProviderConfig(model_id=model_id))
 

@@ -1,4 +1,4 @@
-"""What a models.json may say that was only found, and which files their owner has trusted with more.
+"""What a models.json may say that was only found, and whether its owner has trusted it with more.
 
 An agent runs inside cloned repositories, and a models.json that lies there is somebody else's until its owner says
 otherwise. Such a file may name models, prices and limits. Where requests go and which key goes with them it may not
@@ -7,60 +7,44 @@ say: whatever is not on the list below needs trust.
 
 from __future__ import annotations
 
-import datetime as dt
-import os
 import re
-import stat
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from penstock.config.catalog import PROVIDERS, needs_key, own_url, own_variables
-from penstock.config.factories import OWN
-from penstock.config.keys import VARIABLE
-from penstock.config.mistakes import mistake
-from penstock.config.replacing import replace_file
-from penstock.core.dialect import Dialect, without_userinfo
+from penstock.config.catalog import needs_key, own_url, own_variables
+from penstock.config.factories import BUILT_IN
+from penstock.config.keys import COMMAND, KEYRING, VARIABLE
+from penstock.config.trust_store import find, remember
+from penstock.core.dialect import SAMPLING, Dialect, without_userinfo
 from penstock.core.entries import (
     CircuitBreakerTable,
     ModelEntry,
     ModelsFile,
+    OptionsTable,
     ProviderConfig,
     RateLimitTable,
     RetryTable,
 )
-from penstock.core.errors import ConfigError
 from penstock.core.messages import Deadlines
 from penstock.core.models import ModelInfo, PriceChange, PriceHours, Prices, PriceSheet, PriceTier
 
-__all__ = [
-    "FREE",
-    "JUDGED",
-    "Judgement",
-    "Trusted",
-    "forget",
-    "guarded",
-    "judge",
-    "store_path",
-    "tamed",
-    "trust",
-    "trusted_files",
-    "wanted",
-]
+__all__ = ["FREE", "JUDGED", "Judgement", "guarded", "judge", "tamed", "trust", "wanted"]
 
 _PRICES: Final = frozenset(Prices.__struct_fields__)
 _SHEET: Final = _PRICES | {"tiers", "hours"}
 FREE: Final[Mapping[type, frozenset[str]]] = {
     ModelsFile: frozenset({"active", "models", "schema_url"}),
     ModelEntry: frozenset(
-        {"enabled", "provider_config", "retry", "circuit_breaker", "rate_limit", "concurrency", "fallback"}
+        {"enabled", "provider_config", "options", "retry", "circuit_breaker", "rate_limit", "concurrency", "fallback"}
     ),
     ProviderConfig: frozenset({"model_id", "model_info", "deadlines", "max_connections", "max_event_bytes"}),
     Deadlines: frozenset({"connect", "first_chunk", "stall", "total"}),
+    OptionsTable: frozenset(SAMPLING)
+    | {"max_tokens", "stop", "seed", "parallel_tool_calls", "reasoning", "cache", "service_tier", "lenient"},
     RetryTable: frozenset({"attempts", "max_wait", "base", "shown"}),
     CircuitBreakerTable: frozenset({"failures", "window", "pause"}),
     RateLimitTable: frozenset({"requests_per_minute", "tokens_per_minute", "count_cache_reads", "max_wait"}),
@@ -71,7 +55,8 @@ FREE: Final[Mapping[type, frozenset[str]]] = {
     ModelInfo: _SHEET
     | {"variants", "changes", "prices_as_of", "max_tokens", "context_window", "min_cache_tokens", "supports_images"}
     | {"supports_sampling", "supports_prefill", "supports_forced_tools", "supports_cache_options"}
-    | {"reasoning_modes", "efforts"}
+    | {"reasoning_modes", "efforts", "supports_tools", "supports_schema", "supports_documents"}
+    | {"display_name", "retires", "replaced_by"}
     | {"audio_input_price", "audio_output_price", "image_output_price", "regional_factor"},
 }
 """The fields that any file may set. A field that stands neither here nor in JUDGED needs trust."""
@@ -84,24 +69,13 @@ JUDGED: Final[Mapping[type, frozenset[str]]] = {
 variable. They count towards the digest as soon as anything else of their entry needs trust.
 """
 
+_fields = cache(msgspec.structs.fields)
 _SHOWN: Final = 20
 """How many of the things that a file wants are named in an error; `penstock trust --dry-run` prints them all."""
 _LONGEST: Final = 100
 """How many characters of a name or a value of the file stand in a message."""
-
-
-class Trusted(msgspec.Struct, frozen=True, kw_only=True):
-    """What is remembered of a file. digest: of what is guarded in it, by SHA-256. at: when it was trusted, in UTC."""
-
-    digest: str
-    at: dt.datetime
-
-
-class _Store(msgspec.Struct, frozen=True, kw_only=True):
-    """The file of all that is trusted, by real path. version: of this form."""
-
-    version: Literal[1] = 1
-    trusted: Mapping[str, Trusted] = msgspec.field(default_factory=dict)
+_LONGEST_COMMAND: Final = 1000
+"""The same for a command, which has to be read to its end."""
 
 
 def wanted(plain: ModelsFile) -> dict[str, str]:
@@ -126,7 +100,7 @@ def tamed(entry: ModelEntry) -> ModelEntry:
 def _asked(struct: msgspec.Struct, path: str, entry: ModelEntry | None) -> Iterator[tuple[str, object]]:
     entry = struct if isinstance(struct, ModelEntry) else entry
     free, judged = FREE.get(type(struct), frozenset()), JUDGED.get(type(struct), frozenset())
-    for field in msgspec.structs.fields(struct):
+    for field in _fields(type(struct)):
         value = getattr(struct, field.name)
         where = f"{path}.{field.encode_name}"
         if field.name in free:
@@ -154,13 +128,13 @@ def _is_default(field: msgspec.structs.FieldInfo, value: object) -> bool:
 
 def _harmless(name: str, entry: ModelEntry) -> bool:
     """Whether the value of a judged field sends nothing anywhere but where the provider's own key belongs."""
-    if entry.provider not in PROVIDERS and entry.provider not in OWN:
+    if entry.provider not in BUILT_IN:
         return False
     if name == "provider":  # it has an address of its own, or a baseUrl, which is judged by itself
         return True
     config, own = entry.provider_config, own_url(entry.provider)
     if name == "api_key":
-        found = VARIABLE.fullmatch(config.api_key or "")
+        found = VARIABLE.fullmatch(config.api_key) if isinstance(config.api_key, str) else None
         return found is not None and found[1] in own_variables(entry.provider)
     url = config.base_url or ""
     if own is not None and _is_same_place(url, own):
@@ -181,14 +155,19 @@ def _shown(path: str, value: object) -> str:
     if isinstance(value, Dialect):
         variables = "".join(f", the key of {_cut(name)}" for name in value.key_variables)
         return f"a dialect with {_cut(_address(value.base_url)) if value.base_url else 'no address'}{variables}"
-    if path.endswith(".budgets") and isinstance(value, list | tuple):
+    if path.endswith((".budgets", ".tools")) and isinstance(value, list | tuple):
         return f"{len(value)} of them"
-    if path.endswith(".headers") and isinstance(value, Mapping):
-        return f"the headers {', '.join(_cut(str(name)) for name in sorted(value))}"
+    if path.endswith((".headers", ".settings", ".extra")) and isinstance(value, Mapping):
+        what = "fields" if path.endswith(".extra") else path.rpartition(".")[2]
+        return f"the {what} {', '.join(_cut(str(name)) for name in sorted(value))}"
     if path.endswith(".apiKey"):
-        names = VARIABLE.findall(str(value))
-        other = _cut(str(value)) if str(value).startswith("keyring:") else "a literal"
+        text, names = str(value), VARIABLE.findall(str(value))
+        other = _cut(text) if text.startswith(KEYRING) else "a literal"
+        if text.startswith(COMMAND):
+            return _cut(text, _LONGEST_COMMAND)
         return " and ".join(f"${{{_cut(name)}}}" for name in names) or other
+    if isinstance(value, msgspec.Struct):
+        return _quoted(msgspec.to_builtins(value))[:_LONGEST_COMMAND]
     return _cut(_address(str(value)))
 
 
@@ -197,18 +176,18 @@ def _address(url: str) -> str:
     return re.sub(r"[?#].*", "?...", str(without_userinfo(url)), flags=re.DOTALL)
 
 
-def _cut(text: str) -> str:
+def _cut(text: str, most: int = _LONGEST) -> str:
     """Text of the file for a message, quoted and not too long."""
-    return _quoted(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}...")
+    return _quoted(text if len(text) <= most else f"{text[:most]}...")
 
 
-def _quoted(text: str) -> str:
-    """Text of the file, which must not look like words of ours: plain words as they are, all else as JSON."""
-    if re.fullmatch(r"[\w$.:/@*?-]+", text, re.ASCII):
-        return text
-    import json  # here and below: for the few who have such a file
+def _quoted(value: object) -> str:
+    """What stands in the file, which must not look like words of ours: plain words as they are, all else as JSON."""
+    if isinstance(value, str) and re.fullmatch(r"[\w$.:/@*?-]+", value, re.ASCII):
+        return value
+    import json  # for the few who have such a file
 
-    return json.dumps(text)
+    return json.dumps(value)
 
 
 def guarded(plain: ModelsFile) -> str:
@@ -232,7 +211,7 @@ def guarded(plain: ModelsFile) -> str:
 def _bare(built: dict[str, Any], kind: type) -> dict[str, Any]:
     """An object of the file without its free fields, but with what is left of those that hold others."""
     bare = {}
-    for field in msgspec.structs.fields(kind):
+    for field in _fields(kind):
         if field.encode_name not in built:
             continue
         value = built[field.encode_name]
@@ -244,7 +223,7 @@ def _bare(built: dict[str, Any], kind: type) -> dict[str, Any]:
 
 
 class Judgement(NamedTuple):
-    """trusted: the user has trusted the file as it is. refusal: why nothing of it may be opened, None where it may."""
+    """trusted: the user has trusted the file as it is. refusal: in lines, why nothing of it is opened; None: it may."""
 
     trusted: bool
     refusal: str | None
@@ -252,134 +231,26 @@ class Judgement(NamedTuple):
 
 def judge(file: Path, plain: ModelsFile) -> Judgement:
     """Whether a file that was found may be opened: it asks for nothing, or is trusted as it is."""
-    store, problem = _read()
-    known = store.trusted.get(_real(file))
+    known, problem = find(file)
     if known is not None and known.digest == guarded(plain):
         return Judgement(trusted=True, refusal=None)
     wants = wanted(plain)
     if not wants:
         return Judgement(trusted=False, refusal=None)
-    said = "this file was found and not named, and it asks for"
+    said = "this file was found and not named, and it asks for:"
     if known is not None:
-        said = f"this file has changed since you trusted it on {known.at:%Y-%m-%d}, and it asks for"
-    shown = [f"{path[: 2 * _LONGEST]} ({value})" for path, value in list(wants.items())[:_SHOWN]]
-    more = f" and {len(wants) - _SHOWN} more" if len(wants) > _SHOWN else ""
+        said = f"this file has changed since you trusted it on {known.at:%Y-%m-%d}, and it asks for:"
+    shown = [f"  {' '.join(path.splitlines())[: 2 * _LONGEST]}: {value}" for path, value in wants.items()]
+    if len(shown) > _SHOWN:
+        shown[_SHOWN:] = [f"  and {len(shown) - _SHOWN} more"]
     import shlex
 
-    way = f"if you trust whoever wrote it, run `penstock trust {shlex.quote(str(file))}`"
+    way = f"If you trust whoever wrote it, run `penstock trust {shlex.quote(str(file))}`"
     other = "else name a file of yours with PENSTOCK_MODELS or open_provider(models=...)"
-    refusal = f"{said} {', '.join(shown)}{more}; {way}, {other}{f' ({problem})' if problem else ''}"
-    return Judgement(trusted=False, refusal=refusal)
+    do = f"{way}, {other}{f' ({problem})' if problem else ''}."
+    return Judgement(trusted=False, refusal="\n".join((said, *shown, do)))
 
 
 def trust(file: Path, plain: ModelsFile) -> None:
-    """Remember a file by its real path and its digest. Raises ConfigError when the store cannot be written.
-
-    A store that is damaged is kept beside the new one, as `trusted.json.damaged`.
-    """
-    with _locked() as path:
-        store, problem = _read()
-        if problem is not None and path.exists():
-            path.replace(path.with_name(f"{path.name}.damaged"))
-        entry = Trusted(digest=guarded(plain), at=dt.datetime.now(dt.UTC).replace(microsecond=0))
-        _write(path, {**store.trusted, _real(file): entry})
-
-
-def forget(file: Path) -> bool:
-    """Trust a file no longer; whether it had been trusted. Raises ConfigError for a store that is damaged."""
-    with _locked() as path:
-        known = dict(trusted_files())
-        found = known.pop(_real(file), None)
-        if found is not None:
-            _write(path, known)
-    return found is not None
-
-
-def trusted_files() -> Mapping[str, Trusted]:
-    """All trusted files by their real path. Raises ConfigError for a store that is damaged."""
-    store, problem = _read()
-    if problem is not None:
-        raise ConfigError(problem)
-    return store.trusted
-
-
-def _real(file: Path) -> str:
-    # A name that is no Unicode is no text of JSON either.
-    return os.fsencode(os.path.realpath(file)).decode("utf-8", "backslashreplace")
-
-
-def store_path() -> Path:
-    """Where trust is remembered: `penstock/trusted.json` in the user's data folder.
-
-    That is XDG_DATA_HOME, where it is set to an absolute path; else %LOCALAPPDATA% on Windows, ~/Library/Application
-    Support on macOS, and ~/.local/share elsewhere. Raises ConfigError when there is no home.
-    """
-    given = os.environ.get("XDG_DATA_HOME", "")
-    if sys.platform == "win32":
-        given = given or os.environ.get("LOCALAPPDATA", "")
-    # The specification says that a relative path is to be ignored; it would lie in whatever folder this is run.
-    if given and Path(given).is_absolute():
-        return Path(given) / "penstock" / "trusted.json"
-    try:
-        home = Path.home()
-    except RuntimeError as error:
-        raise ConfigError(f"there is no home folder to remember trust in ({error}): set XDG_DATA_HOME") from error
-    if not home.is_absolute():
-        raise ConfigError(
-            f"the home folder {str(home)!r} is not absolute, so trust is not remembered: set XDG_DATA_HOME"
-        )
-    folder = "Library/Application Support" if sys.platform == "darwin" else ".local/share"
-    return home / folder / "penstock" / "trusted.json"
-
-
-def _read() -> tuple[_Store, str | None]:
-    """The store, and what is wrong with its file: then it counts as empty."""
-    try:
-        path = store_path()
-        for one in (path.parent, path):
-            _check_owner(one.stat())
-        return msgspec.json.decode(path.read_bytes(), type=_Store), None
-    except FileNotFoundError:
-        return _Store(), None
-    except ConfigError as error:
-        return _Store(), str(error)
-    except (OSError, ValueError, msgspec.DecodeError, RecursionError) as error:
-        return _Store(), f"the trust store {path} counts as empty: {getattr(error, 'strerror', None) or error}"
-
-
-def _check_owner(status: os.stat_result) -> None:
-    """Whoever else can write the store could trust himself. A checkout of git has no file that others cannot read."""
-    if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)):
-        raise ValueError("others than you can read or write it")
-
-
-@contextmanager
-def _locked() -> Iterator[Path]:
-    """The path of the store, for one process at a time, so that none undoes what another has written."""
-    path = store_path()
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _lock(path.parent):
-            yield path
-    except OSError as error:
-        raise mistake(path, None, f"trust cannot be remembered: {error.strerror or error}") from error
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    try:
-        import fcntl
-    except ImportError:  # on Windows, where a folder cannot be locked
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _write(path: Path, trusted: Mapping[str, Trusted]) -> None:
-    data = msgspec.json.format(msgspec.json.encode(_Store(trusted=trusted), order="sorted"), indent=2) + b"\n"
-    replace_file(path, data, mode=0o600)
+    """Trust a file as it is. Raises ConfigError when that cannot be remembered."""
+    remember(file, guarded(plain))

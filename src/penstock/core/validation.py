@@ -8,6 +8,7 @@ from penstock.core.errors import ConfigError
 
 __all__ = ["check_count", "check_seconds", "near", "unicode_fault"]
 
+_SHORT = 4  # letters up to which a word is like many others: `nope` is no slip of `openai`
 _LONGEST = 1e9  # seconds, some thirty years: more is a mistake, and too much of it is no number to a clock
 
 
@@ -30,7 +31,10 @@ def near(word: object, known: Iterable[str]) -> str:
     from difflib import get_close_matches  # for those who have mistaken a word
 
     words = {str(each).lower(): each for each in known}
-    found = get_close_matches(str(word).lower(), words, 1)
+    text = str(word).lower()
+    # A short word is near to many that have nothing to do with it.
+    found = get_close_matches(text, words, 1, cutoff=0.6 if len(text) > _SHORT else 0.65)
+    found = found or [each for each in words if text in each.split(".")]
     return f"; did you mean {words[found[0]]!r}?" if found else ""
 
 
