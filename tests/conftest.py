@@ -21,6 +21,7 @@ from places import CORPORA
 from plugin import import_all
 from recording import WithAHeader
 
+FOREIGN = ("ANTHROPIC_", "AWS_", "AZURE_", "GOOGLE_", "OPENAI_", "PENSTOCK_MODELS")
 KEYS = {variable for row in DIALECTS.values() for variable in row.key_variables}
 
 # A machine that has much else to do is no fault of a test's.
@@ -45,7 +46,7 @@ def _no_key_and_no_file(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, empty_folder: Path
 ) -> Iterator[None]:
     """No test sees the developer's own keys, models.json or trust store, or a file that another test has written."""
-    for name in KEYS | {name for name in os.environ if name.startswith(("ANTHROPIC_", "OPENAI_", "PENSTOCK_MODELS"))}:
+    for name in KEYS | {name for name in os.environ if name.startswith(FOREIGN)}:
         monkeypatch.delenv(name, raising=False)
     own = "tmp_path" in request.fixturenames
     folder = request.getfixturevalue("tmp_path") if own else empty_folder

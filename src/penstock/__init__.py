@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from penstock.agent.run_tools import ToolResultChunk as ToolResultChunk
     from penstock.agent.run_tools import run_tools as run_tools
     from penstock.agent.sse import to_sse as to_sse
+    from penstock.agent.stored import dump_reply as dump_reply
+    from penstock.agent.stored import load_reply as load_reply
     from penstock.agent.structured import Answer as Answer
     from penstock.agent.structured import Partial as Partial
     from penstock.agent.structured import generate_object as generate_object
@@ -30,9 +32,15 @@ if TYPE_CHECKING:
     from penstock.agent.tools import ToolResult as ToolResult
     from penstock.agent.tools import tool as tool
     from penstock.config.catalog import catalog as catalog
+    from penstock.config.factories import register_provider as register_provider
+    from penstock.config.finding import find_models as find_models
+    from penstock.config.live import Availability as Availability
+    from penstock.config.live import is_available as is_available
+    from penstock.config.live import list_models as list_models
     from penstock.config.models_file import load_models as load_models
     from penstock.config.models_file import save_models as save_models
     from penstock.config.open import open_provider as open_provider
+    from penstock.config.providers import Providers as Providers
     from penstock.core.bounds import estimate_cost as estimate_cost
     from penstock.core.chunks import Chunk as Chunk
     from penstock.core.chunks import OpaqueChunk as OpaqueChunk
@@ -48,6 +56,7 @@ if TYPE_CHECKING:
     from penstock.core.dialect import Dialect as Dialect
     from penstock.core.entries import ModelEntry as ModelEntry
     from penstock.core.entries import ModelsConfig as ModelsConfig
+    from penstock.core.entries import Platform as Platform
     from penstock.core.entries import ProviderConfig as ProviderConfig
     from penstock.core.errors import AuthenticationError as AuthenticationError
     from penstock.core.errors import BudgetExceededError as BudgetExceededError
@@ -73,6 +82,7 @@ if TYPE_CHECKING:
     from penstock.core.errors import TokenLimitError as TokenLimitError
     from penstock.core.errors import TotalTimeoutError as TotalTimeoutError
     from penstock.core.errors import TurnLimitError as TurnLimitError
+    from penstock.core.keys import FetchedKey as FetchedKey
     from penstock.core.messages import Deadlines as Deadlines
     from penstock.core.messages import DocumentPart as DocumentPart
     from penstock.core.messages import ImagePart as ImagePart
@@ -109,7 +119,9 @@ if TYPE_CHECKING:
     from penstock.middleware.cache_watch.events import BlockChange as BlockChange
     from penstock.middleware.cache_watch.events import CacheMiss as CacheMiss
     from penstock.middleware.cache_watch.watch import CacheWatch as CacheWatch
+    from penstock.middleware.shared import ProviderStatus as ProviderStatus
     from penstock.providers.anthropic import AnthropicProvider as AnthropicProvider
+    from penstock.providers.fetching import resolve_key as resolve_key
     from penstock.providers.openai import OpenAIProvider as OpenAIProvider
 
     __version__: str
@@ -124,11 +136,16 @@ else:
             "agent.mcp.tools": ("McpTool", "mcp_tools"),
             "agent.run_tools": ("LoopChunk", "ToolResultChunk", "run_tools"),
             "agent.sse": ("to_sse",),
+            "agent.stored": ("dump_reply", "load_reply"),
             "agent.structured": ("Answer", "Partial", "generate_object", "stream_object"),
             "agent.tools": ("FunctionTool", "ToolResult", "tool"),
             "config.catalog": ("catalog",),
+            "config.finding": ("find_models",),
+            "config.live": ("Availability", "is_available", "list_models"),
+            "config.factories": ("register_provider",),
             "config.models_file": ("load_models", "save_models"),
             "config.open": ("open_provider",),
+            "config.providers": ("Providers",),
             "core.bounds": ("estimate_cost",),
             "core.chunks": (
                 "Chunk",
@@ -169,7 +186,8 @@ else:
                 "TotalTimeoutError",
                 "TurnLimitError",
             ),
-            "core.entries": ("ModelEntry", "ModelsConfig", "ProviderConfig"),
+            "core.entries": ("ModelEntry", "ModelsConfig", "Platform", "ProviderConfig"),
+            "core.keys": ("FetchedKey",),
             "core.messages": (
                 "Deadlines",
                 "DocumentPart",
@@ -209,7 +227,9 @@ else:
             ),
             "middleware.cache_watch.events": ("BlockChange", "CacheMiss"),
             "middleware.cache_watch.watch": ("CacheWatch",),
+            "middleware.shared": ("ProviderStatus",),
             "providers.anthropic": ("AnthropicProvider",),
+            "providers.fetching": ("resolve_key",),
             "providers.openai": ("OpenAIProvider",),
         },
     )

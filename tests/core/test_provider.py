@@ -26,7 +26,7 @@ from penstock import (
     UsageChunk,
 )
 from penstock.core.closing import closable
-from penstock.middleware import CircuitBreaker, Concurrency, Fallback, Observe, RateLimit, Retry, Wrapper
+from penstock.middleware import CircuitBreaker, Concurrency, Defaults, Fallback, Observe, RateLimit, Retry, Wrapper
 from penstock.testing import ScriptedProvider
 
 ASK = [Message("user", "Hi")]
@@ -214,6 +214,11 @@ REPRS = [
         RateLimit(scripted(), requests_per_minute=9),
         "RateLimit(ScriptedProvider('a'), requests_per_minute=9)",
         id="a limit that is not there is left out",
+    ),
+    pytest.param(
+        Defaults(scripted(), Options(seed=1, extra={"key": SECRET})),
+        "Defaults(ScriptedProvider('a'), options=['seed', 'extra'])",
+        id="defaults",
     ),
     pytest.param(Observe(scripted(), print), "Observe(ScriptedProvider('a'))", id="observe"),
     pytest.param(CacheWatch(scripted()), "CacheWatch(ScriptedProvider('a'))", id="cache watch"),

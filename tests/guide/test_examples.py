@@ -17,6 +17,7 @@ import pytest
 
 import tables
 from examples import Block, blocks, run, stand_in
+from penstock.config import factories
 from places import ROOT
 
 # What tests/guide/test_coming.py runs, program by program.
@@ -60,10 +61,18 @@ SHOWS: Final[Mapping[str, list[str]]] = {
     "errors": [rf"UsageChunk\(unsettled=1\)\n{ANYTHING}StopChunk\(reason='stop'{ANYTHING}model='demo'\)\n"],
     "events": [r"demo: \$0\.000\d+, \d+\.\d+ of \d+\.\d+ s, req_emulated\n", "", ""],
     "histories": [r"missing_result messages\[1\]\.content\[0\] the call 'call_1' got a result that says .*\n",
-                  r"messages\[1\] 'name' is left out: Penstock has no equivalent\n"],
+                  r"messages\[1\] 'name' is left out: Penstock has no equivalent\n", r"4 0\.000\d+\n"],
+    "keys": [HELLO],
     "ledger": [(r"\{'day': '[\d-]+', 'model': 'demo', 'tags\.user': 'ann'\} 1 \$0\.000\d+ and about \$0 more\n"
                r"[\d-]+ [\d:.+]+ done 0\.000\d+ \d+\.\d+\n")],
-    "messages": [rf"{WHO}You attached an image \(at https://example\.org/dam\.png, .*\)\. You said: What is this\?\n"],
+    "live-models": [r"demo 1000000 1 live\n", r"ready\nTrue True True\n", r"(?:sonnet 1000000\n|[\w.-]+ \d+\n)+"],
+    "messages": [rf"{WHO}You attached an image \(at https://example\.org/dam\.png, .*\)\. You said: What is this\?\n",
+                 r'\{"model":"demo",.*"max_output_tokens":1000,.*\}\ntop_k 40 is left out: the Responses API of .*\n'],
+    "models-by-name": [
+        rf"{HELLO}demo open 0 0\n",
+        r"True False\n\('localhost', 8080\)\n",
+        r"AnthropicProvider\('claude-haiku-5-5'\)\nclosed: False\n",
+    ],
     "models-json": [r".*/models\.json 0\.1\n"],
     "money": [
         r"12 tokens in, 14 out: \$0\.000\d+\n",
@@ -76,6 +85,7 @@ SHOWS: Final[Mapping[str, list[str]]] = {
         rf"\d+ tokens\n{WHO}add answered: 5{WHO}You said: Say hello\.\n",
     ],
     "own-server": ["", "", ""],
+    "platforms": [r"bedrock-mantle\.eu-central-1\.api\.aws\n"],
     "recording": [r"(?:half an answer: Reply\(.*\)\n){5,}"],
     "retries": [(rf"Started\(.*\n(?:AttemptFailed\(.*\nRetryScheduled\(.*\n){{2}}AttemptFailed\({ANYTHING}"
                 rf"TextChunk\(text='Hello!'\)\n{ANYTHING}StopChunk\(reason='stop'{ANYTHING}")],
@@ -96,6 +106,7 @@ SHOWS: Final[Mapping[str, list[str]]] = {
     ],
     "vendors": [rf"{WHO}You said: What is a penstock\? [1-9]\d*\n{WHO}You said: Say it in five words\. [1-9]\d*\n", ""],
     "vendors-tools": [r"bash\n"],
+    "your-own-provider": [WHO + r"You said: Write to \[address\]\n"],
     "web": [r"b':\\n\\n'\nb'event: text\\ndata: .*This is .*\n" + ANYTHING + r"b'event: end\\ndata: .*\n"],
 }  # fmt: skip
 
@@ -109,10 +120,14 @@ NOT_ALONE: Final[Mapping[str, str]] = {
     "testing/test_my_loop.py": "test_guide runs pytest on it",
     "testing/test_my_provider.py": "test_guide runs pytest on it",
     "testing/without_key.py": "test_guide runs it",
+    "web/models_app.py": "a server, which waits for requests",
     "web/app.py": "a server, which waits for requests",
+    "your-own-provider/ask.py": "test_own_provider runs it with the package",
+    "your-own-provider/penstock_faq.py": "test_own_provider makes a package of it",
+    "your-own-provider/test_penstock_faq.py": "test_own_provider runs it",
 }
 # Pages that are about vendors: their servers are the emulator, as `without_key.py` of the page on testing does it.
-OF_VENDORS: Final = ("vendors",)
+OF_VENDORS: Final = ("keys", "vendors")
 ALONE: Final = {name: [block for block in found if block.runs and block.file is None] for name, found in PYTHON.items()}
 
 
@@ -134,6 +149,7 @@ def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path / "work")
     monkeypatch.setattr(sys, "argv", ["example.py"])
+    monkeypatch.setattr(factories, "_registered", {})
 
 
 CASES: Final[list[Any]] = [

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+import httpx2
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -56,6 +57,19 @@ def shown(served: Served, until: str, folder: Path, monkeypatch: pytest.MonkeyPa
     found = re.search("<pre>(.*?)</pre>", seen.document, re.DOTALL)
     assert found is not None
     return html.unescape(found[1])
+
+
+def test_a_model_may_be_named_in_the_path() -> None:
+    """One of those that the program offers, and no other."""
+    module = ModuleType("models_app")
+    exec(next(block.code for block in BLOCKS if block.file == "models_app.py"), module.__dict__)
+    with uvicorn_serving(module.app) as port:
+        got = {}
+        for model in ("demo", "opus"):
+            url = f"http://127.0.0.1:{port}/chat/{model}"
+            answer = httpx2.post(url, json={"question": "Hello!"}, trust_env=False)
+            got[model] = (answer.status_code, answer.text.endswith('event: end\ndata: {"type":"end"}\n\n'))
+    assert got == {"demo": (200, True), "opus": (404, False)}
 
 
 def watched(app: Any) -> Starlette:

@@ -34,8 +34,10 @@ HOMES: Final = (
     "core.errors",
     "middleware.events",
     "middleware.cache_watch.events",
+    "middleware.shared",
     "meter.entries",
 )
+_PYTHON: Final = re.compile(r"`([a-z]+(?:_[a-z]+)+|None|True|False|\(\)|Deadlines\(\))`")
 _PLACE: Final = re.compile(r"(<!-- (fields|classes) of ([\w./]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
@@ -117,7 +119,19 @@ def table_of_fields(cls: type) -> str:
     if issubclass(cls, ProviderError):
         return _table(["attribute", "what it is"], [[f"`{each.name}`", each.said] for each in fields(cls)])
     rows = [[f"`{each.name}`", _default(each), each.said] for each in fields(cls)]
+    if cls.__module__ == "penstock.core.entries":
+        rows = [
+            [*(_PYTHON.sub(_as_in_json, cell) for cell in cells), re.sub(r"\bNone\b", "`null`", said)]
+            for *cells, said in rows
+        ]
     return _table(["field", "default", "what it is"], rows)
+
+
+def _as_in_json(found: re.Match[str]) -> str:
+    """As models.json takes it: it refuses Python's names and values."""
+    head, *tail = found[1].split("_")
+    value = {"None": "null", "True": "true", "False": "false", "()": "[]", "Deadlines()": "{}"}.get(found[1])
+    return f"`{value or head + ''.join(map(str.title, tail))}`"
 
 
 def table_of_classes(home: str) -> str:
