@@ -12,7 +12,7 @@ from penstock.cli.tables import line, lines_of
 from penstock.cli.terminal import columns
 from penstock.config.factories import OWN
 from penstock.config.live import Availability, is_available
-from penstock.config.mistakes import mistake
+from penstock.config.models_file import check_trusted
 from penstock.config.open import open_provider
 from penstock.core.entries import ModelsConfig
 from penstock.core.errors import ConfigError
@@ -77,8 +77,7 @@ def _seen(seen: Availability) -> str:
 
 def show_all(config: ModelsConfig) -> int:
     """Print a line for each, and what to do about what does not work; the result is the exit status."""
-    if config.untrusted is not None:
-        raise mistake(config.source, None, *config.untrusted.split("\n"))
+    check_trusted(config)
     if config.source is None:
         raise ConfigError("there is no models.json to look at: `penstock init` writes one")
     looks = anyio.run(examine_all, config)

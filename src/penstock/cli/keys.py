@@ -11,8 +11,7 @@ import anyio
 
 from penstock.cli.commands import Commands
 from penstock.config.keys import KEYRING
-from penstock.config.mistakes import mistake
-from penstock.config.models_file import load_models
+from penstock.config.models_file import check_trusted, load_models
 from penstock.core.errors import AuthenticationError, ConfigError
 from penstock.core.keys import fingerprint
 
@@ -81,8 +80,7 @@ def _list() -> int:
     from penstock.providers.fetching import Credential
 
     config = load_models()
-    if config.untrusted is not None:
-        raise mistake(config.source, None, *config.untrusted.split("\n"))
+    check_trusted(config)
     found = 0
     for alias, entry in config.models.items():
         text = entry.provider_config.api_key

@@ -12,7 +12,7 @@ import msgspec
 
 from penstock.config.catalog import catalog
 from penstock.config.factories import OWN
-from penstock.config.models_file import load_models
+from penstock.config.models_file import read_models
 from penstock.config.platforms import catalog_info
 from penstock.core.dialect import Dialect
 from penstock.core.entries import ModelEntry, ModelsConfig
@@ -93,7 +93,7 @@ def find_models(
     day it is, in UTC) are left out, and so is the demo, unless `provider="demo"` asks for it. An alias that is found
     can be given to `open_provider`. Raises ConfigError for a file that is wrong, and for a price that is none.
     """
-    config = models if isinstance(models, ModelsConfig) else load_models(models)
+    config = read_models(models)
     wanted = {
         "images": supports_images,
         "documents": supports_documents,

@@ -24,11 +24,13 @@ __all__ = [
     "FILE_NAME",
     "check_entry",
     "check_fallback",
+    "check_trusted",
     "entry_of",
     "find_models_file",
     "ledger_path",
     "load_models",
     "models_schema",
+    "read_models",
     "read_models_file",
     "save_models",
 ]
@@ -123,6 +125,17 @@ def load_models(path: str | os.PathLike[str] | None = None) -> ModelsConfig:
         return config
     trusted, refusal = judge(file, plain)
     return msgspec.structs.replace(config, found=not trusted, untrusted=refusal)
+
+
+def read_models(models: ModelsConfig | str | os.PathLike[str] | None) -> ModelsConfig:
+    """*models*, read where it is a path or nothing."""
+    return models if isinstance(models, ModelsConfig) else load_models(models)
+
+
+def check_trusted(config: ModelsConfig) -> None:
+    """Raise ConfigError for a file that was found and asks for more than such a file may: nothing of it is used."""
+    if config.untrusted is not None:
+        raise mistake(config.source, None, *config.untrusted.split("\n"))
 
 
 def read_models_file(file: Path) -> ModelsFile:

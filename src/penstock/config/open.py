@@ -12,7 +12,14 @@ from penstock.config.catalog import PROVIDERS, catalog, known_info
 from penstock.config.factories import is_known, make_provider, unknown
 from penstock.config.keys import key_value
 from penstock.config.mistakes import mistake
-from penstock.config.models_file import check_entry, check_fallback, entry_of, ledger_path, load_models
+from penstock.config.models_file import (
+    check_entry,
+    check_fallback,
+    check_trusted,
+    entry_of,
+    ledger_path,
+    read_models,
+)
 from penstock.config.platforms import catalog_info
 from penstock.config.retiring import warn_of_retirement
 from penstock.config.trust import tamed
@@ -38,7 +45,6 @@ __all__ = [
     "composed",
     "metered",
     "open_provider",
-    "read_models",
     "resolve",
     "with_options",
 ]
@@ -133,11 +139,6 @@ def open_provider(
     return with_options(metered(config, provider), options)
 
 
-def read_models(models: ModelsConfig | str | os.PathLike[str] | None) -> ModelsConfig:
-    """*models*, read where it is a path or nothing."""
-    return models if isinstance(models, ModelsConfig) else load_models(models)
-
-
 def resolve(
     alias: str | None = None,
     *,
@@ -150,8 +151,7 @@ def resolve(
     """
     given.check()
     config = read_models(models)
-    if config.untrusted is not None:
-        raise mistake(config.source, None, *config.untrusted.split("\n"))
+    check_trusted(config)
     name = config.active if alias is None else alias
     entry = entry_of(config, name)
     where = f"$.models.{name}"

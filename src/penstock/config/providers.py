@@ -10,14 +10,13 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final, Self, TypeAlias
 from weakref import WeakValueDictionary
 
-from penstock.config.models_file import ledger_path
+from penstock.config.models_file import ledger_path, read_models
 from penstock.config.open import (
     NOTHING,
     Given,
     alone,
     composed,
     metered,
-    read_models,
     resolve,
     with_options,
 )
