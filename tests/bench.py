@@ -32,9 +32,9 @@ import msgspec
 
 from penstock.core.cost import Meter
 from penstock.core.dialect import Wire
-from penstock.core.entries import ProviderConfig
 from penstock.core.messages import Message, Options, ReasoningPart, TextPart, ToolCallPart, ToolResultPart
 from penstock.core.models import Model, ModelInfo
+from penstock.core.provider_config import ProviderConfig
 from penstock.providers.anthropic import AnthropicProvider
 from penstock.providers.openai import OpenAIProvider
 from penstock.wire.answer_reader import AnswerReader

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from penstock.agent.tools import ToolResult as ToolResult
     from penstock.agent.tools import tool as tool
     from penstock.config.catalog import catalog as catalog
+    from penstock.config.entries import ModelEntry as ModelEntry
+    from penstock.config.entries import ModelsConfig as ModelsConfig
     from penstock.config.factories import register_provider as register_provider
     from penstock.config.finding import find_models as find_models
     from penstock.config.live import Availability as Availability
@@ -54,10 +56,6 @@ if TYPE_CHECKING:
     from penstock.core.cost import calculate_cost as calculate_cost
     from penstock.core.cost import format_dollars as format_dollars
     from penstock.core.dialect import Dialect as Dialect
-    from penstock.core.entries import ModelEntry as ModelEntry
-    from penstock.core.entries import ModelsConfig as ModelsConfig
-    from penstock.core.entries import Platform as Platform
-    from penstock.core.entries import ProviderConfig as ProviderConfig
     from penstock.core.errors import AuthenticationError as AuthenticationError
     from penstock.core.errors import BudgetExceededError as BudgetExceededError
     from penstock.core.errors import CircuitOpenError as CircuitOpenError
@@ -103,6 +101,8 @@ if TYPE_CHECKING:
     from penstock.core.models import PriceSheet as PriceSheet
     from penstock.core.models import PriceTier as PriceTier
     from penstock.core.provider import BaseProvider as BaseProvider
+    from penstock.core.provider_config import Platform as Platform
+    from penstock.core.provider_config import ProviderConfig as ProviderConfig
     from penstock.core.scope import run as run
     from penstock.core.scope import tags as tags
     from penstock.core.tokens import TokenCount as TokenCount
@@ -140,6 +140,7 @@ else:
             "agent.structured": ("Answer", "Partial", "generate_object", "stream_object"),
             "agent.tools": ("FunctionTool", "ToolResult", "tool"),
             "config.catalog": ("catalog",),
+            "config.entries": ("ModelEntry", "ModelsConfig"),
             "config.finding": ("find_models",),
             "config.live": ("Availability", "is_available", "list_models"),
             "config.factories": ("register_provider",),
@@ -186,7 +187,6 @@ else:
                 "TotalTimeoutError",
                 "TurnLimitError",
             ),
-            "core.entries": ("ModelEntry", "ModelsConfig", "Platform", "ProviderConfig"),
             "core.keys": ("FetchedKey",),
             "core.messages": (
                 "Deadlines",
@@ -212,6 +212,7 @@ else:
                 "PriceTier",
             ),
             "core.provider": ("BaseProvider",),
+            "core.provider_config": ("Platform", "ProviderConfig"),
             "core.scope": ("run", "tags"),
             "core.tokens": ("TokenCount", "estimate_tokens"),
             "histories": (

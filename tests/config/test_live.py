@@ -33,8 +33,8 @@ from penstock import (
 )
 from penstock.config.catalog import catalog
 from penstock.config.finding import info_of
-from penstock.core.entries import Platform
 from penstock.core.keys import FETCH_SECONDS
+from penstock.core.provider_config import Platform
 from penstock.middleware import Fallback, Retry
 from penstock.testing import (
     Emulator,

@@ -16,11 +16,11 @@ import msgspec
 import pytest
 
 from penstock import ConfigError, ModelEntry, ProviderConfig, load_models, open_provider, save_models
+from penstock.config.entries import ModelsFile, OptionsTable
 from penstock.config.models_file import find_models_file, read_models_file
 from penstock.config.open import resolve
 from penstock.config.trust import FREE, JUDGED, trust, wanted
 from penstock.config.trust_store import forget, store_path, trusted_files
-from penstock.core.entries import ModelsFile, OptionsTable
 
 SECRET = "sk-secret-0123456789"
 HOSTILE = "http://evil.example"

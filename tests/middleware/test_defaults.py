@@ -21,7 +21,7 @@ from penstock import (
     collect,
     open_provider,
 )
-from penstock.core.entries import OptionsTable
+from penstock.config.entries import OptionsTable
 from penstock.middleware import Defaults, Fallback, Retry
 from penstock.testing import ScriptedProvider
 from playing import ASK, HI

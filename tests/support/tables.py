@@ -23,11 +23,13 @@ from typing import Final, NamedTuple
 
 import penstock
 from penstock import ProviderError
+from penstock.core.provider_config import Form
 
 GUIDE: Final = Path(penstock.__file__).parent / "guide"
 HOMES: Final = (
     "core.chunks",
-    "core.entries",
+    "config.entries",
+    "core.provider_config",
     "core.messages",
     "core.models",
     "core.dialect",
@@ -119,7 +121,7 @@ def table_of_fields(cls: type) -> str:
     if issubclass(cls, ProviderError):
         return _table(["attribute", "what it is"], [[f"`{each.name}`", each.said] for each in fields(cls)])
     rows = [[f"`{each.name}`", _default(each), each.said] for each in fields(cls)]
-    if cls.__module__ == "penstock.core.entries":
+    if issubclass(cls, Form):
         rows = [
             [*(_PYTHON.sub(_as_in_json, cell) for cell in cells), re.sub(r"\bNone\b", "`null`", said)]
             for *cells, said in rows

@@ -21,11 +21,11 @@ from penstock.cli.slash import Leave, obey, said
 from penstock.cli.terminal import is_terminal, json_line, notice, wrapped
 from penstock.cli.typed_ahead import TypedAhead
 from penstock.config.catalog import catalog
+from penstock.config.entries import ModelsConfig
 from penstock.config.keys import misspelt_keys
 from penstock.config.models_file import load_models
 from penstock.config.open import resolve
 from penstock.config.platforms import variables_of
-from penstock.core.entries import ModelsConfig
 from penstock.core.errors import ConfigError, ProviderError
 from penstock.core.messages import Options, Part
 from penstock.core.tokens import estimate_tokens

@@ -10,11 +10,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from penstock.config.catalog import own_url
+from penstock.config.entries import ModelEntry, ModelsConfig
 from penstock.config.models_file import entry_of
 from penstock.config.trust import tamed
 from penstock.core.chunks import EXACT
 from penstock.core.dialect import without_userinfo
-from penstock.core.entries import ModelEntry, ModelsConfig
 from penstock.meter.sums import format_count
 from penstock.wire.platforms import address_of, find_platform
 

@@ -17,12 +17,12 @@ from penstock.agent.tools import FunctionTool
 from penstock.cli.rendering import Output, output_for
 from penstock.cli.sessions import Session
 from penstock.cli.terminal import notice
+from penstock.config.entries import ModelEntry, ModelsConfig
 from penstock.config.factories import OWN
 from penstock.config.models_file import entry_of
 from penstock.config.open import open_provider, resolve
 from penstock.core.chunks import StopChunk, TextChunk, UsageChunk
 from penstock.core.cost import format_dollars
-from penstock.core.entries import ModelEntry, ModelsConfig
 from penstock.core.errors import AuthenticationError, ConfigError, InvalidRequestError
 from penstock.core.messages import Message, Options, Part, ToolResultPart
 from penstock.core.provider import BaseProvider

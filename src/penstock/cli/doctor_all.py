@@ -10,11 +10,11 @@ import msgspec
 from penstock.cli.free_checks import MARKS, advised, key_hint, key_of
 from penstock.cli.tables import line, lines_of
 from penstock.cli.terminal import columns
+from penstock.config.entries import ModelsConfig
 from penstock.config.factories import OWN
 from penstock.config.live import Availability, is_available
 from penstock.config.models_file import check_trusted
 from penstock.config.open import open_provider
-from penstock.core.entries import ModelsConfig
 from penstock.core.errors import ConfigError
 
 __all__ = ["examine_all", "show_all"]

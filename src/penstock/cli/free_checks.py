@@ -11,11 +11,11 @@ import msgspec
 
 from penstock.cli.commands import KEYS, address
 from penstock.config.catalog import needs_key
+from penstock.config.entries import ModelsConfig
 from penstock.config.factories import OWN
 from penstock.config.keys import COMMAND, KEYRING, VARIABLE, misspelt_keys
 from penstock.config.models_file import entry_of
 from penstock.config.platforms import variables_of
-from penstock.core.entries import ModelsConfig
 from penstock.core.errors import AuthenticationError, ProviderError
 from penstock.core.messages import Message
 from penstock.core.provider import BaseProvider

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from penstock.cli.commands import Commands
 from penstock.config.catalog import catalog, own_variables
+from penstock.config.entries import ModelEntry, ModelsConfig
 from penstock.config.models_file import FILE_NAME, save_models
-from penstock.core.entries import ModelEntry, ModelsConfig, ProviderConfig
 from penstock.core.errors import ConfigError
+from penstock.core.provider_config import ProviderConfig
 
 __all__ = ["add", "run"]
 

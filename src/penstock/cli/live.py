@@ -14,13 +14,13 @@ from penstock.cli.free_checks import advised, key_hint
 from penstock.cli.tables import line, lines_of, screen_width
 from penstock.cli.terminal import json_line, wrapped
 from penstock.config.catalog import catalog
+from penstock.config.entries import ModelsConfig
 from penstock.config.factories import BUILT_IN
 from penstock.config.finding import TRAITS, row_of
 from penstock.config.live import list_or_catalogue
 from penstock.config.models_file import entry_of
 from penstock.config.open import open_provider
 from penstock.core.dialect import without_userinfo
-from penstock.core.entries import ModelsConfig
 from penstock.core.errors import ConfigError, ProviderError
 from penstock.core.models import Model
 from penstock.core.validation import near

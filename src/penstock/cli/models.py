@@ -15,12 +15,12 @@ from penstock.cli.live import show_live
 from penstock.cli.tables import WIDTH, line, lines_of, screen_width
 from penstock.cli.terminal import json_line, wrapped
 from penstock.config.catalog import catalog, own_url
+from penstock.config.entries import ModelEntry, ModelsConfig
 from penstock.config.factories import BUILT_IN, OWN, find_factory, package_of
 from penstock.config.finding import TRAITS, info_of, row_of
 from penstock.config.models_file import load_models, models_schema
 from penstock.config.retiring import retirement_of
 from penstock.core.dialect import without_userinfo
-from penstock.core.entries import ModelEntry, ModelsConfig
 from penstock.core.errors import ConfigError
 from penstock.core.models import ModelInfo
 from penstock.core.validation import near

@@ -10,9 +10,10 @@ from typing import Final
 
 import msgspec
 
+from penstock.config.entries import ModelEntry, ModelsConfig, ModelsFile
 from penstock.core.dialect import Dialect
-from penstock.core.entries import ModelEntry, ModelsConfig, ModelsFile, Platform
 from penstock.core.models import ModelInfo
+from penstock.core.provider_config import Platform
 from penstock.wire.vendors import DIALECTS
 
 __all__ = ["DATED", "PROVIDERS", "catalog", "known_info", "needs_key", "own_url", "own_variables", "undated"]

@@ -10,8 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from penstock.config.catalog import PROVIDERS
+from penstock.config.entries import ModelEntry
 from penstock.config.mistakes import quoted
-from penstock.core.entries import ModelEntry
 from penstock.core.errors import ConfigError, said_by
 from penstock.core.provider import BaseProvider
 from penstock.core.validation import near

@@ -11,11 +11,11 @@ from typing import Final, TypeAlias
 import msgspec
 
 from penstock.config.catalog import catalog
+from penstock.config.entries import ModelEntry, ModelsConfig
 from penstock.config.factories import OWN
 from penstock.config.models_file import read_models
 from penstock.config.platforms import catalog_info
 from penstock.core.dialect import Dialect
-from penstock.core.entries import ModelEntry, ModelsConfig
 from penstock.core.models import ModelInfo
 from penstock.wire.vendors import DIALECTS, completed
 

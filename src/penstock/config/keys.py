@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from penstock.config.mistakes import mistake
-from penstock.core.entries import Key
+from penstock.core.provider_config import Key
 from penstock.core.validation import near
 from penstock.wire.vendors import DIALECTS
 

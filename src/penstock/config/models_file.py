@@ -10,12 +10,13 @@ from typing import Any, Final
 import msgspec
 
 from penstock.config.catalog import PROVIDERS, catalog
+from penstock.config.entries import ModelEntry, ModelsConfig, ModelsFile
 from penstock.config.factories import BUILT_IN, is_known
 from penstock.config.mistakes import explained, mistake, quoted
 from penstock.config.replacing import replace_file
 from penstock.config.trust import judge, trust
-from penstock.core.entries import ModelEntry, ModelsConfig, ModelsFile, ProviderConfig
 from penstock.core.errors import ConfigError
+from penstock.core.provider_config import ProviderConfig
 from penstock.core.validation import near
 from penstock.wire.platforms import address_of, find_platform
 from penstock.wire.vendors import DIALECTS, completed

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 import msgspec
 
 from penstock.config.catalog import PROVIDERS, catalog, known_info
+from penstock.config.entries import ModelEntry, ModelsConfig
 from penstock.config.factories import is_known, make_provider, unknown
 from penstock.config.keys import key_value
 from penstock.config.mistakes import mistake
@@ -24,11 +25,11 @@ from penstock.config.platforms import catalog_info
 from penstock.config.retiring import warn_of_retirement
 from penstock.config.trust import tamed
 from penstock.core.dialect import Wire
-from penstock.core.entries import Key, ModelEntry, ModelsConfig
 from penstock.core.errors import ConfigError
 from penstock.core.messages import Options
 from penstock.core.models import ModelInfo
 from penstock.core.provider import BaseProvider
+from penstock.core.provider_config import Key
 from penstock.wire.vendors import DIALECTS
 
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ from typing import Final
 import msgspec
 
 from penstock.config.catalog import catalog, known_info, own_variables, undated
+from penstock.config.entries import ModelEntry
 from penstock.core.cost import multiplied
-from penstock.core.entries import ModelEntry, Platform
 from penstock.core.models import PRICE_FIELDS, ModelInfo
+from penstock.core.provider_config import Platform
 from penstock.wire.platforms import PLATFORMS, PlatformRow, sold_model, variables
 
 __all__ = ["PlatformPrices", "catalog_info", "platform_prices", "variables_of"]

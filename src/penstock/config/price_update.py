@@ -10,8 +10,8 @@ from typing import Any, Final
 import msgspec
 
 from penstock.config.catalog import own_url
+from penstock.config.entries import ModelEntry, ModelsConfig
 from penstock.core.dialect import without_userinfo
-from penstock.core.entries import ModelEntry, ModelsConfig
 from penstock.core.errors import ConfigError
 from penstock.core.models import ModelInfo, PriceChange, PriceHours, Prices, PriceSheet, PriceTier
 

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final, Self, TypeAlias
 from weakref import WeakValueDictionary
 
+from penstock.config.entries import CircuitBreakerTable, ModelEntry, ModelsConfig
 from penstock.config.models_file import ledger_path, read_models
 from penstock.config.open import (
     NOTHING,
@@ -22,11 +23,11 @@ from penstock.config.open import (
 )
 from penstock.config.platforms import variables_of
 from penstock.core.dialect import Wire
-from penstock.core.entries import CircuitBreakerTable, Key, ModelEntry, ModelsConfig
 from penstock.core.errors import ConfigError
 from penstock.core.keys import Hidden, fingerprint
 from penstock.core.messages import Options
 from penstock.core.provider import BaseProvider
+from penstock.core.provider_config import Key
 from penstock.core.validation import check_seconds
 from penstock.middleware.events import Listener
 from penstock.middleware.listeners import check_listener

@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime as dt
 
 from penstock.config.catalog import known_info
+from penstock.config.entries import ModelEntry, ModelsConfig
 from penstock.config.finding import info_of, platform_of
 from penstock.config.platforms import catalog_info
-from penstock.core.entries import ModelEntry, ModelsConfig
 from penstock.core.models import ModelInfo
 from penstock.core.retirement import retirement_notice
 

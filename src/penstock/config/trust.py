@@ -16,21 +16,21 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from penstock.config.catalog import needs_key, own_url, own_variables
-from penstock.config.factories import BUILT_IN
-from penstock.config.keys import COMMAND, KEYRING, VARIABLE
-from penstock.config.trust_store import find, remember
-from penstock.core.dialect import SAMPLING, Dialect, without_userinfo
-from penstock.core.entries import (
+from penstock.config.entries import (
     CircuitBreakerTable,
     ModelEntry,
     ModelsFile,
     OptionsTable,
-    ProviderConfig,
     RateLimitTable,
     RetryTable,
 )
+from penstock.config.factories import BUILT_IN
+from penstock.config.keys import COMMAND, KEYRING, VARIABLE
+from penstock.config.trust_store import find, remember
+from penstock.core.dialect import SAMPLING, Dialect, without_userinfo
 from penstock.core.messages import Deadlines
 from penstock.core.models import ModelInfo, PriceChange, PriceHours, Prices, PriceSheet, PriceTier
+from penstock.core.provider_config import ProviderConfig
 
 __all__ = ["FREE", "JUDGED", "Judgement", "guarded", "judge", "tamed", "trust", "wanted"]
 

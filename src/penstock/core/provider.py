@@ -14,10 +14,10 @@ import msgspec
 from penstock.core.chunks import Chunk, UsageChunk
 from penstock.core.closing import closable
 from penstock.core.cost import calculate_cost
-from penstock.core.entries import ProviderConfig
 from penstock.core.errors import ConfigError
 from penstock.core.messages import Message, Options
 from penstock.core.models import Model, ModelInfo
+from penstock.core.provider_config import ProviderConfig
 from penstock.core.scope import EVERYWHERE, in_scope
 from penstock.core.tokens import TokenCount, TokenMemory
 

@@ -10,11 +10,11 @@ from typing import Self, TypeVar
 import msgspec
 
 from penstock.core.chunks import Chunk, UsageChunk
-from penstock.core.entries import ProviderConfig
 from penstock.core.errors import InvalidRequestError, ProviderError
 from penstock.core.messages import Message, Options, ResponseHead
 from penstock.core.models import Model
 from penstock.core.provider import BaseProvider, check_provider
+from penstock.core.provider_config import ProviderConfig
 from penstock.core.tokens import TokenCount, TokenMemory
 
 __all__ = ["Wrapper", "hearing", "is_visible"]

@@ -12,10 +12,10 @@ import msgspec
 
 from penstock.core.cost import Meter
 from penstock.core.dialect import Dialect
-from penstock.core.entries import ProviderConfig
 from penstock.core.errors import AuthenticationError, ConfigError
 from penstock.core.messages import Message, Options
 from penstock.core.models import FindInfo
+from penstock.core.provider_config import ProviderConfig
 from penstock.providers.arguments import check_call, priced
 from penstock.providers.credentials import NO_KEY, Credentials, find_credentials, sdk_headers
 from penstock.providers.exchange import Exchange, Outgoing

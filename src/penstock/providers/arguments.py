@@ -7,10 +7,10 @@ from typing import Final, TypeVar
 
 from penstock.core.cost import prices_at
 from penstock.core.dialect import Dialect
-from penstock.core.entries import ProviderConfig
 from penstock.core.errors import ConfigError, InvalidRequestError, ProviderError
 from penstock.core.messages import Message, Options
 from penstock.core.models import FindInfo, Model, ModelInfo
+from penstock.core.provider_config import ProviderConfig
 
 __all__ = ["check_call", "check_config", "prepared", "priced"]
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from penstock.core.dialect import Dialect, Wire
-from penstock.core.entries import ProviderConfig
 from penstock.core.errors import ConfigError
+from penstock.core.provider_config import ProviderConfig
 from penstock.core.validation import near
 from penstock.wire.vendors import DIALECTS, completed, rows_of
 

@@ -17,9 +17,9 @@ from weakref import WeakValueDictionary
 import anyio
 
 from penstock.core.dialect import Dialect
-from penstock.core.entries import ProviderConfig
 from penstock.core.errors import AuthenticationError, ProviderError, said_by
 from penstock.core.keys import FETCH_SECONDS, FetchedKey, Hidden, KeySource
+from penstock.core.provider_config import ProviderConfig
 from penstock.core.waking import waker
 from penstock.providers.credentials import BEARER, fetched_header
 from penstock.providers.redaction import KnownSecrets, Secrets, check_secrets, strip_tracebacks

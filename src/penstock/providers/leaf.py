@@ -11,11 +11,11 @@ import msgspec
 
 from penstock.core.chunks import Chunk, UsageChunk
 from penstock.core.dialect import Dialect, Wire
-from penstock.core.entries import ProviderConfig
 from penstock.core.errors import ConfigError, InvalidRequestError, ProviderError
 from penstock.core.messages import Message, Options
 from penstock.core.models import FindInfo, Model
 from penstock.core.provider import BaseProvider
+from penstock.core.provider_config import ProviderConfig
 from penstock.core.tokens import History, TokenCount, TokenMemory
 from penstock.providers.arguments import check_config, prepared
 from penstock.providers.credentials import BEARER, find_row, is_authorized

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import anyio.lowlevel
 import msgspec
 
-from penstock.core.entries import ProviderConfig
 from penstock.core.errors import ConfigError
+from penstock.core.provider_config import ProviderConfig
 from penstock.providers.answers import ERROR_BODY
 from penstock.providers.exchange import SDKClient
 from penstock.providers.failures import RefusedError

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from penstock.core.cost import Meter
 from penstock.core.dialect import Dialect, Wire
-from penstock.core.entries import ProviderConfig
 from penstock.core.errors import AuthenticationError, ConfigError
 from penstock.core.messages import Message, Options
 from penstock.core.models import FindInfo
+from penstock.core.provider_config import ProviderConfig
 from penstock.core.validation import near
 from penstock.providers.arguments import check_call, priced
 from penstock.providers.credentials import Credentials, find_credentials, sdk_headers

@@ -15,9 +15,9 @@ import anyio
 import msgspec
 
 from penstock.core.dialect import Dialect
-from penstock.core.entries import Platform, ProviderConfig
 from penstock.core.errors import AuthenticationError, ConfigError
 from penstock.core.keys import FetchedKey, KeySource
+from penstock.core.provider_config import Platform, ProviderConfig
 from penstock.providers.credentials import BEARER, is_authorized
 from penstock.providers.fetching import Credential
 from penstock.providers.lent import is_sdk

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import msgspec
 
 from penstock.core.dialect import userinfo, without_userinfo
-from penstock.core.entries import ProviderConfig
 from penstock.core.errors import AuthenticationError, ConfigError
+from penstock.core.provider_config import ProviderConfig
 
 if TYPE_CHECKING:
     import logging

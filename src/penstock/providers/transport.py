@@ -21,7 +21,6 @@ import anyio.lowlevel
 from penstock.core.chunks import Chunk, UsageChunk
 from penstock.core.closing import owe
 from penstock.core.dialect import Dialect
-from penstock.core.entries import ProviderConfig
 from penstock.core.errors import (
     AuthenticationError,
     ConfigError,
@@ -30,6 +29,7 @@ from penstock.core.errors import (
     ProviderError,
     StreamInterruptedError,
 )
+from penstock.core.provider_config import ProviderConfig
 from penstock.core.waking import is_over
 from penstock.providers.answers import CLOSE, close, head_of, refuse, whole
 from penstock.providers.arguments import prepared

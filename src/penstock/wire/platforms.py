@@ -14,8 +14,8 @@ from urllib.parse import quote
 import msgspec
 
 from penstock.core.dialect import Wire
-from penstock.core.entries import Platform
 from penstock.core.errors import ConfigError
+from penstock.core.provider_config import Platform
 from penstock.core.validation import near
 
 __all__ = ["PLATFORMS", "PlatformRow", "SoldModel", "address_of", "filled", "find_platform", "sold_model", "variables"]

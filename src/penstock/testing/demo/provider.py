@@ -7,8 +7,8 @@ from typing import Final
 import msgspec
 
 from penstock.config.catalog import catalog
+from penstock.config.entries import ModelEntry
 from penstock.core.dialect import Dialect
-from penstock.core.entries import ModelEntry
 from penstock.core.errors import ConfigError
 from penstock.core.provider import BaseProvider
 from penstock.providers.anthropic import AnthropicProvider

@@ -8,11 +8,11 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from penstock.core.entries import ProviderConfig
 from penstock.core.errors import ProviderError
 from penstock.core.messages import Deadlines
 from penstock.core.models import ModelInfo
 from penstock.core.provider import BaseProvider
+from penstock.core.provider_config import ProviderConfig
 from penstock.providers.anthropic import AnthropicProvider
 from penstock.providers.openai import OpenAIProvider
 from penstock.testing.answers import WIRES, CalledTool, WireName, answer

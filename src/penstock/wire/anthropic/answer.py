@@ -20,8 +20,8 @@ from penstock.core.chunks import (
 )
 from penstock.core.cost import Meter
 from penstock.core.dialect import Dialect
-from penstock.core.entries import MAX_ARGUMENTS
 from penstock.core.errors import MalformedResponseError, StreamInterruptedError
+from penstock.core.provider_config import MAX_ARGUMENTS
 from penstock.wire.answer_reader import EventDecoder
 from penstock.wire.anthropic.events import (
     BlockStart,

@@ -17,8 +17,8 @@ import msgspec
 from penstock.core.chunks import Chunk, OpaqueChunk, ReasoningChunk, StopChunk, StopReason, TextChunk
 from penstock.core.cost import Meter
 from penstock.core.dialect import Dialect
-from penstock.core.entries import MAX_ARGUMENTS
 from penstock.core.errors import MalformedResponseError, StreamInterruptedError
+from penstock.core.provider_config import MAX_ARGUMENTS
 from penstock.wire.answer_reader import EventDecoder
 from penstock.wire.errors import decode_whole, stream_error
 from penstock.wire.event_json import NOTHING, UNDECODABLE, decode, event_type, repaired, shown
