@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from vcr.request import Request
 
-from penstock.providers.redaction import Secrets, watch_logs
+from penstock.providers.known_secrets import watch_logs
+from penstock.providers.redaction import Secrets
 from penstock.testing.scrubbing import Scrubber, credentials, decoded
 from places import CASSETTES
 

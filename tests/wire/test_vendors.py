@@ -599,7 +599,7 @@ NAMED = {
     "meter/telemetry_names.py": {"azure", "google", "mistral", "openai", "xai"},  # a table of other people's words
     "core/dialect.py": {"openai"},  # the defaults are its own
     "providers/openai.py": {"openai"},  # the default, and two headers of its SDK
-    "providers/redaction.py": {"openai"},  # its SDK's logger
+    "providers/known_secrets.py": {"openai"},  # its SDK's logger
     "cli/commands.py": {"openai"},  # the variable of its SDK
     "config/models_file.py": {OWN, "anthropic-compatible"},  # the only providers with a row of one's own
     # Where a thing works.

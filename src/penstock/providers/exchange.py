@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -19,12 +19,15 @@ from penstock.core.errors import (
 )
 from penstock.core.messages import Deadlines, ResponseHead
 from penstock.core.retirement import retirement_hint
+from penstock.providers.deadlines import Watch
 from penstock.wire.answer_reader import AnswerReader
 
 if TYPE_CHECKING:
+    import httpx2
+
     from penstock.providers.connections import Sending
 
-__all__ = ["Exchange", "Outgoing", "SDKClient", "keys_of"]
+__all__ = ["Attempt", "Exchange", "Outgoing", "SDKClient", "keys_of"]
 
 
 class SDKClient(Protocol):
@@ -56,6 +59,9 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     on_resend: Callable[[ProviderError], object] | None = None
     creates: bool = False
     """Whether the server would do it twice if it came twice, as with a batch: then it is never sent once more."""
+
+
+C = TypeVar("C", bound=Outgoing)
 
 
 class Exchange(Outgoing, frozen=True, kw_only=True):
@@ -91,3 +97,18 @@ class Exchange(Outgoing, frozen=True, kw_only=True):
         if isinstance(error, NotFoundError):
             ended = retirement_hint(meter.model_id, meter.info, meter.find_info, today, self.platform)
             error.hint = f"{ended} {error.hint}" if ended is not None else error.hint
+
+
+class Attempt(Generic[C]):
+    """One request and as much as there is of its way yet; each is None until then."""
+
+    def __init__(self) -> None:
+        self.call: C | None = None
+        self.watch: Watch | None = None
+        self.sending: Sending | None = None
+        self.response: httpx2.Response | None = None
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether all of it was written, and no answer has begun."""
+        return self.response is None and self.sending is not None and self.sending.whole

@@ -22,7 +22,8 @@ from penstock.core.keys import FETCH_SECONDS, FetchedKey, Hidden, KeySource
 from penstock.core.provider_config import ProviderConfig
 from penstock.core.waking import waker
 from penstock.providers.credentials import BEARER, fetched_header
-from penstock.providers.redaction import KnownSecrets, Secrets, check_secrets, strip_tracebacks
+from penstock.providers.known_secrets import KnownSecrets
+from penstock.providers.redaction import Secrets, check_secrets, strip_tracebacks
 
 if TYPE_CHECKING:
     from penstock.providers.connections import Sending

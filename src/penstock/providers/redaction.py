@@ -1,15 +1,12 @@
-"""Takes keys out of errors, tracebacks and log records: a server may echo what it was sent, and a library quote it."""
+"""Takes keys out of errors and tracebacks: a server may echo what it was sent, and a library quote it."""
 
 from __future__ import annotations
 
 import re
 import sys
-import threading
-import weakref
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import msgspec
 
@@ -17,16 +14,11 @@ from penstock.core.dialect import userinfo, without_userinfo
 from penstock.core.errors import AuthenticationError, ConfigError
 from penstock.core.provider_config import ProviderConfig
 
-if TYPE_CHECKING:
-    import logging
-
 __all__ = [
-    "KnownSecrets",
     "Secrets",
     "check_headers",
     "check_secrets",
     "config_secrets",
-    "live_secrets",
     "redact",
     "request_secrets",
     "settings_secrets",
@@ -34,14 +26,10 @@ __all__ = [
     "shown_url",
     "strip_tracebacks",
     "url_secrets",
-    "watch_logs",
 ]
 
 _MIN: Final = 8
 """Shorter keys (`none`, `sk-test`) are no secrets, and would be found in ordinary words."""
-
-_LEARNED: Final = 16
-"""Keys of earlier requests that are remembered: a server echoes what it has just been sent."""
 
 _HIDDEN: Final = "•••"
 """In place of a key in what a provider says of its config; not ASCII, so that it is refused before it is sent."""
@@ -58,9 +46,6 @@ _UNFIT: Final = {
 _BEGIN: Final = r"(?:(?<!\\)|(?!\\))"
 """Of a run of backslashes only the first: else one of n takes n * n steps."""
 _SCHEME: Final = re.compile(r"^(?:bearer|basic|token|api-?key)\s+", re.IGNORECASE)
-_LOGGERS: Final = ("httpx2", "httpcore2", "anthropic", "openai")
-# These loggers may not be there yet when a client is made: their modules are imported when they are needed.
-_LATER: Final = ("http11", "http2", "connection", "proxy", "socks")
 
 
 class Secrets:
@@ -268,80 +253,3 @@ def _without_start_at(text: str, key: str, end: int, instead: str) -> str:
         if size >= _MIN and (at == end or text[at] in "%\\&"):
             return f"{text[:start]}{instead}{text[end:]}"
     return text
-
-
-class _LogFilter:
-    """Cleans what the libraries log of requests and answers; at DEBUG that is headers, which a server may fill.
-
-    There is one for the process, as loggers are the process's; it knows the keys of the clients that live. It costs
-    nothing where such records are not made.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._live: weakref.WeakSet[Secrets] = weakref.WeakSet()
-
-    def watch(self, secrets: Secrets) -> None:
-        """Keep *secrets* out of what the SDKs and the HTTP library log, as long as they live."""
-        import logging  # the SDKs load it anyway, and `import penstock` need not
-
-        with self._lock:
-            self._live.add(secrets)
-        names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in _LOGGERS]
-        for name in (*names, *(f"httpcore2.{name}" for name in _LATER)):
-            logging.getLogger(name).addFilter(self)  # once: it looks whether it is there
-
-    def live(self) -> list[Secrets]:
-        """Those of the clients that live."""
-        with self._lock:
-            return list(self._live)
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Called by the logger, before any handler."""
-        live = self.live()
-        try:
-            text = clean = record.getMessage()
-        except (TypeError, ValueError):
-            return True  # broken, which the handler says better
-        if record.exc_info and record.exc_info[1] is not None:
-            # Its frames hold headers.
-            error, record.exc_info = record.exc_info[1], None
-            clean = f"{text} ({type(error).__name__}: {error})"
-        for secrets in live:
-            clean = secrets.cleaned(clean)
-        if clean != text:
-            record.msg, record.args = clean, None
-        return True
-
-
-class KnownSecrets:
-    """What a transport knows of keys: what it was given, and what requests have carried beside that."""
-
-    def __init__(self, given: Secrets) -> None:
-        self.now = self._given = given
-        """All of them."""
-        # The newest last: a token is refreshed every hour, say.
-        self._learned: deque[str] = deque(maxlen=_LEARNED)
-        self._lock = threading.Lock()
-
-    def give(self, keys: Iterable[object]) -> None:
-        """Keep these out of errors and logs from now on."""
-        self._know(keys, ())
-
-    def learn(self, keys: Iterable[str]) -> None:
-        """The same for those that a request carries, before it is sent."""
-        new = self.now.unknown(keys)
-        if new:
-            self._know((), new)
-
-    def _know(self, given: Iterable[object], learned: Iterable[str]) -> None:
-        with self._lock:
-            self._given = self._given.plus(given)
-            self._learned.extend(learned)
-            self.now = self._given.plus(self._learned)
-        watch_logs(self.now)
-
-
-_FILTER: Final = _LogFilter()
-watch_logs: Final = _FILTER.watch
-live_secrets: Final = _FILTER.live

@@ -31,15 +31,15 @@ from penstock.core.errors import (
 )
 from penstock.core.provider_config import ProviderConfig
 from penstock.core.waking import is_over
-from penstock.providers.answers import CLOSE, close, head_of, refuse, whole
+from penstock.providers.answers import CLOSE, close, decoded, head_of, refuse, whole
 from penstock.providers.arguments import prepared
 from penstock.providers.deadlines import Watch
-from penstock.providers.exchange import Exchange, Outgoing, SDKClient, keys_of
+from penstock.providers.exchange import Attempt, Exchange, Outgoing, SDKClient, keys_of
 from penstock.providers.failures import RefusedError, no_answer, pool_full, refusal
 from penstock.providers.fetching import RENEWED, Credential, RequestKeys, request_keys
+from penstock.providers.known_secrets import KnownSecrets
 from penstock.providers.lent import Lent
 from penstock.providers.redaction import (
-    KnownSecrets,
     check_secrets,
     config_secrets,
     redact,
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Transport"]
 
+C = TypeVar("C", bound=Outgoing)
 R = TypeVar("R")
 
 
@@ -109,25 +110,17 @@ class Transport:
 
     async def exchange(self, prepare: Callable[[], Exchange]) -> AsyncGenerator[Chunk, None]:
         """Prepare the request, send it, and yield the chunks of the answer. Raises a ProviderError."""
-        call: Exchange | None = None
-        watch: Watch | None = None
-        sending: Sending | None = None
-        response: httpx2.Response | None = None
+        attempt = Attempt[Exchange]()
         body: AsyncGenerator[bytes, None] | None = None
         shown = False
         try:
-            call = prepared(prepare)
-            watch = Watch(call.deadlines)
-            # What became of the request, whichever way out is taken: what the server may bill hangs on it.
-            sending = self._connections.Sending(call.deadlines.connect)
-            response = await self._send(call, watch, sending)
+            call, watch, response = await self._begin(attempt, prepare)
             self._tell(call, response.status_code, response.headers)
             if opening := call.meter.open():
                 watch.leave()
                 yield opening
                 watch.come_back()
-            # Without compression the raw bytes are the same, and one generator cheaper for each read.
-            body = response.aiter_bytes() if "content-encoding" in response.headers else response.aiter_raw()
+            body = decoded(response)
             while not call.reader.done:
                 data = await watch.read(body, may_end=call.reader.may_end)
                 held, content = call.reader.held, False
@@ -144,44 +137,38 @@ class Transport:
             call.on_usage(call.meter.total)
         except (ProviderError, *self._failures) as theirs:
             data = None  # it may echo the key, and this frame is on the traceback
-            await self._renew(theirs, watch, sending)
-            for chunk in self._failed(theirs, call, watch, sending, response, shown=shown):
+            await self._renew(theirs, attempt)
+            for chunk in self._failed(theirs, attempt, shown=shown):
                 yield chunk
         except GeneratorExit:  # first, as there may be no loop any more to ask for its word
             raise
         except anyio.get_cancelled_exc_class() as cancelled:
             strip_tracebacks(cancelled)
-            if call is not None and response is None and sending is not None and sending.whole:
-                owe(cancelled, call.meter.open())
+            if attempt.call is not None and attempt.is_unanswered:
+                owe(cancelled, attempt.call.meter.open())
             raise
         finally:
-            await close(self._failures, response, body, drain=call is not None and call.reader.done)
+            ended = attempt.call is not None and attempt.call.reader.done
+            await close(self._failures, attempt.response, body, drain=ended)
 
     async def fetch(self, prepare: Callable[[], Outgoing], read: Callable[[bytes], R]) -> R:
         """What *read* makes of the body of the answer to a request that is no call. Raises a ProviderError.
 
         A body of more than 5 MB is a MalformedResponseError.
         """
-        call: Outgoing | None = None
-        watch: Watch | None = None
-        sending: Sending | None = None
-        response: httpx2.Response | None = None
+        attempt = Attempt[Outgoing]()
         try:
-            call = prepared(prepare)
-            watch = Watch(call.deadlines)
-            sending = self._connections.Sending(call.deadlines.connect)
-            response = await self._send(call, watch, sending)
+            _, watch, response = await self._begin(attempt, prepare)
             return read(await whole(response, watch))
         except (ProviderError, *self._failures) as theirs:
-            await self._renew(theirs, watch, sending)
-            error = self._ours(theirs, watch, sending, began=response is not None)
-            self._complete(error, call, sending, response)
+            await self._renew(theirs, attempt)
+            error = self._completed(self._ours(theirs, attempt), attempt)
             raise error from error.__cause__
         except anyio.get_cancelled_exc_class() as cancelled:
             strip_tracebacks(cancelled)
             raise
         finally:
-            await close(self._failures, response, None)
+            await close(self._failures, attempt.response, None)
 
     @property
     def is_open(self) -> bool:
@@ -245,7 +232,15 @@ class Transport:
         """Called by the HTTP client for each request, before it is sent: a token may have been refreshed for it."""
         self._secrets.learn(request_secrets(str(request.url), request.headers))
 
-    async def _send(self, call: Outgoing, watch: Watch, sending: Sending) -> httpx2.Response:
+    async def _begin(self, attempt: Attempt[C], prepare: Callable[[], C]) -> tuple[C, Watch, httpx2.Response]:
+        """Prepare and send a request, and note how far that came: what the server may bill hangs on it."""
+        attempt.call = call = prepared(prepare)
+        attempt.watch = watch = Watch(call.deadlines)
+        attempt.sending = sending = self._connections.Sending(call.deadlines.connect)
+        attempt.response = response = await self._send(attempt, call, watch, sending)
+        return call, watch, response
+
+    async def _send(self, attempt: Attempt[Any], call: Outgoing, watch: Watch, sending: Sending) -> httpx2.Response:
         if self._lent is not None:
             self._lent.check()
         client = self._client()
@@ -262,7 +257,7 @@ class Transport:
                     raise
                 found = theirs
             if found is not None:
-                self._tell_resent(call, watch, sending, found)
+                self._tell_resent(attempt, found)
                 sending.begin(again=True)
                 response = await self._post(client, call, sending)
         # httpx2 reads this once, when the body is first asked for.
@@ -295,55 +290,44 @@ class Transport:
         if call.on_head is not None:
             call.on_head(head_of(status, headers, self._secrets.now))
 
-    def _failed(
-        self,
-        theirs: Exception,
-        call: Exchange | None,
-        watch: Watch | None,
-        sending: Sending | None,
-        response: httpx2.Response | None,
-        *,
-        shown: bool,
-    ) -> Iterator[Chunk]:
+    def _failed(self, theirs: Exception, attempt: Attempt[Exchange], *, shown: bool) -> Iterator[Chunk]:
         """The answer that a refusal is; else what the failure changes in the bill, and then the error, raised."""
-        cause = self._cause(theirs)
+        cause, call = self._cause(theirs), attempt.call
         if call is not None and isinstance(cause, RefusedError):
             self._tell(call, cause.status, cause.headers)
             if answer := call.refused(cause.body):
                 yield from answer
                 return
-        began = response is not None
-        error = self._ours(theirs, watch, sending, began=began)
-        if call is not None and (correction := call.correction(error, sending, began=began, shown=shown)):
+        error = self._ours(theirs, attempt)
+        began = attempt.response is not None
+        if call is not None and (correction := call.correction(error, attempt.sending, began=began, shown=shown)):
             yield correction
-        self._complete(error, call, sending, response)
+        self._completed(error, attempt)
         raise error from error.__cause__
 
-    async def _renew(self, theirs: Exception, watch: Watch | None, sending: Sending | None) -> None:
+    async def _renew(self, theirs: Exception, attempt: Attempt[Any]) -> None:
         """Ask for the key anew if it was refused: there may be another by now."""
-        cause = self._cause(theirs)
+        cause, watch, sending = self._cause(theirs), attempt.watch, attempt.sending
         if isinstance(cause, RefusedError):
             cause = response_error(cause.status, cause.headers, cause.body)
         if self._keys and watch and sending and isinstance(cause, AuthenticationError):
             with anyio.move_on_after(watch.left):
                 await self._keys.renew(sending)
 
-    def _tell_resent(self, call: Outgoing, watch: Watch, sending: Sending, theirs: Exception) -> None:
+    def _tell_resent(self, attempt: Attempt[Any], theirs: Exception) -> None:
         """The error that it would have been, for whoever wants to hear."""
-        if call.on_resend is not None:
-            ours = self._ours(theirs, watch, sending, began=False)
-            self._complete(ours, call, sending, None)
-            call.on_resend(ours)
+        if attempt.call is not None and attempt.call.on_resend is not None:
+            attempt.call.on_resend(self._completed(self._ours(theirs, attempt), attempt))
 
     def _cause(self, theirs: Exception) -> BaseException | None:
         """What the SDK has wrapped, or that itself."""
         return theirs.__cause__ if isinstance(theirs, self._sdk.APIConnectionError) else theirs
 
-    def _ours(self, theirs: Exception, watch: Watch | None, sending: Sending | None, *, began: bool) -> ProviderError:
+    def _ours(self, theirs: Exception, attempt: Attempt[Any]) -> ProviderError:
         """*theirs* as an error of ours, which it may be already."""
         if isinstance(theirs, ProviderError):
             return theirs
-        ours = self._translated(theirs, watch, sending, began=began)
+        ours = self._translated(theirs, attempt.watch, attempt.sending, began=attempt.response is not None)
         ours.__cause__ = theirs
         return ours
 
@@ -374,18 +358,13 @@ class Transport:
         server = str(getattr(self._client(), "base_url", None) or "the server").rstrip("/")
         return server if sending is None or sending.proxy is None else f"{server} through the proxy {sending.proxy}"
 
-    def _complete(
-        self,
-        error: ProviderError,
-        call: Outgoing | None,
-        sending: Sending | None,
-        response: httpx2.Response | None,
-    ) -> None:
-        """Add what only the border knows, and take the key out of everything that is attached to the error."""
+    def _completed(self, error: ProviderError, attempt: Attempt[Any]) -> ProviderError:
+        """*error* with what only the border knows, and the key taken out of everything that is attached to it."""
+        call, sending = attempt.call, attempt.sending
         error.vendor = error.vendor or self._row.name
         error.model = error.model or self._config.model_id
-        if response is not None and error.request_id is None:
-            error.request_id = request_id_of(response.headers)
+        if attempt.response is not None and error.request_id is None:
+            error.request_id = request_id_of(attempt.response.headers)
         if isinstance(error, AuthenticationError) and sending is not None and sending.renewed:
             error.retryable, error.hint = True, RENEWED
         elif isinstance(error, AuthenticationError) and self._row.key_variables and self._keys is None:
@@ -396,3 +375,4 @@ class Transport:
             call.complete(error)
         if call is not None:
             strip_tracebacks(error)
+        return error

@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from penstock.core.dialect import without_userinfo
-from penstock.providers.redaction import Secrets, live_secrets, request_secrets
+from penstock.providers.known_secrets import live_secrets
+from penstock.providers.redaction import Secrets, request_secrets
 from penstock.wire.vendors import DIALECTS
 
 __all__ = ["Scrubber", "coding_of", "credentials", "decoded", "key_variables"]
