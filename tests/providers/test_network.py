@@ -324,7 +324,7 @@ async def test_a_token_that_was_refreshed(wire: ThreeWire, header: str, caplog: 
         await failure(provider)
         for token in (FIRST, SECOND):
             # As an SDK's own client does when its token is about to expire.
-            client: Any = provider._transport._client()  # type: ignore[attr-defined]
+            client: Any = provider._transport._clients.held  # type: ignore[attr-defined]
             client._custom_headers = {**client._custom_headers, header: f"Bearer {token}"}
             errors.append(await failure(provider))
             assert token in said[0]

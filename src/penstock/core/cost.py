@@ -185,7 +185,8 @@ class Meter:
     """Turns the snapshots of usage that a vendor reports during one call into increments that add up to the bill.
 
     model_id: the model that is asked. find_info: what is known of another model by its id, None where nothing is: the
-    vendor may let another model answer.
+    vendor may let another model answer. variant: what is billed beside what the answer says of its service tier, as
+    `batch`; None for nothing.
     """
 
     def __init__(
@@ -195,10 +196,12 @@ class Meter:
         *,
         model_id: str = "",
         find_info: FindInfo | None = None,
+        variant: str | None = None,
     ) -> None:
         self.model_id = model_id
         self.info = info
         self._on = on
+        self._variant = variant
         self.find_info = find_info
         self._complete = False
         self.reported = False
@@ -219,7 +222,7 @@ class Meter:
 
     def price(self, usage: UsageChunk, variant: str | None) -> Decimal | None:
         """What *usage* costs on the day of this call; see calculate_cost."""
-        return calculate_cost(_sane(usage), self.info, variant=variant, on=self._on)
+        return calculate_cost(_sane(usage), self.info, variant=self._billed(variant), on=self._on)
 
     def open(self) -> UsageChunk | None:
         """The first increment: there will be a bill, and it is not known yet. None if nothing is billed."""
@@ -259,7 +262,7 @@ class Meter:
         """
         snapshot = _sane(snapshot)
         self.reported = True
-        known, complete = _priced(snapshot, self.info, variant, self._on, others)
+        known, complete = _priced(snapshot, self.info, self._billed(variant), self._on, others)
         known, complete = EXACT.add(known, other_cost), complete and cost_known
         if reported_cost is not None:
             complete = reported_cost.is_finite() and reported_cost >= 0
@@ -277,6 +280,11 @@ class Meter:
             known_cost=EXACT.subtract(known, before.known_cost),
         )
         return self._told(increment)
+
+    def _billed(self, variant: str | None) -> str | None:
+        if self._variant is None:
+            return variant
+        return "+".join(sorted({self._variant, *(variant.split("+") if variant else ())}))
 
     def _toward(self, unsettled: int) -> UsageChunk | None:
         return self._told(UsageChunk(unsettled=unsettled - self.total.unsettled))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING, Final
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 import anyio
 
 from penstock.core.errors import MalformedResponseError
 from penstock.core.messages import ResponseHead
-from penstock.providers.deadlines import Watch
 from penstock.providers.failures import RefusedError
 from penstock.providers.redaction import Secrets
 from penstock.wire.errors import request_id_of
@@ -20,7 +19,10 @@ from penstock.wire.retry_after import wait_of_buckets
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["CLOSE", "ERROR_BODY", "close", "decoded", "head_of", "refuse", "whole"]
+__all__ = ["CLOSE", "ERROR_BODY", "Lines", "Sink", "Whole", "close", "decoded", "head_of", "refuse"]
+
+R = TypeVar("R")
+S = TypeVar("S", covariant=True)
 
 CLOSE: Final = 1.0
 """Seconds that closing may take, cancelled or not."""
@@ -31,6 +33,8 @@ ERROR_BODY: Final = 64 * 1024
 _ERROR_SECONDS: Final = 2.0
 _PLAIN_BODY: Final = 5_000_000
 """Most bytes of an answer that is none of a call's."""
+_LINE: Final = 64 * 1024 * 1024
+"""Most bytes of one line of a body that is read by lines: as much as of an answer, which such a line may hold."""
 
 
 async def refuse(failures: tuple[type[Exception], ...], response: httpx2.Response) -> None:
@@ -62,16 +66,58 @@ def decoded(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
     return response.aiter_bytes() if "content-encoding" in response.headers else response.aiter_raw()
 
 
-async def whole(response: httpx2.Response, watch: Watch) -> bytes:
-    """The body of an answer that is none of a call's. Raises MalformedResponseError for one of more than 5 MB."""
-    pieces = bytearray()
-    async with aclosing(decoded(response)) as body:
-        while (data := await watch.read(body)) is not None:
-            watch.got_content()
-            pieces += data
-            if len(pieces) > _PLAIN_BODY:
-                raise MalformedResponseError(f"the answer has more than {_PLAIN_BODY:,} bytes")
-    return bytes(pieces)
+class Sink(Protocol[S]):
+    """What a body that is none of a call's is fed to."""
+
+    def feed(self, data: bytes) -> Iterable[S]: ...
+
+    def close(self) -> Iterable[S]: ...
+
+
+class Whole(Generic[R]):
+    """Makes one thing of a body. Raises MalformedResponseError for one of more than 5 MB."""
+
+    def __init__(self, read: Callable[[bytes], R]) -> None:
+        self._read = read
+        self._held = bytearray()
+
+    def feed(self, data: bytes) -> Iterable[R]:
+        """Nothing yet."""
+        self._held += data
+        if len(self._held) > _PLAIN_BODY:
+            raise MalformedResponseError(f"the answer has more than {_PLAIN_BODY:,} bytes")
+        return ()
+
+    def close(self) -> Iterable[R]:
+        """What was read."""
+        return [self._read(bytes(self._held))]
+
+
+class Lines:
+    """Cuts a body into its lines."""
+
+    def __init__(self) -> None:
+        self._held: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The lines that *data* completes, but for blank ones. Raises MalformedResponseError for one above 64 MB."""
+        *ends, rest = data.split(b"\n")
+        for end in ends:
+            self._held.append(end)
+            yield from self.close()
+        self._held.append(rest)
+        self._size += len(rest)
+        if self._size > _LINE:
+            raise MalformedResponseError(f"a line of the answer has more than {_LINE:,} bytes")
+
+    def close(self) -> Iterator[bytes]:
+        """The last line, which need not have an end."""
+        line = b"".join(self._held).strip()
+        self._held.clear()
+        self._size = 0
+        if line:
+            yield line
 
 
 async def close(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -16,18 +15,16 @@ from penstock.core.errors import AuthenticationError, ConfigError
 from penstock.core.messages import Message, Options
 from penstock.core.models import FindInfo
 from penstock.core.provider_config import ProviderConfig
-from penstock.providers.arguments import check_call, priced
+from penstock.providers.arguments import check_call, prepared, priced
 from penstock.providers.credentials import NO_KEY, Credentials, find_credentials, sdk_headers
 from penstock.providers.exchange import Exchange, Outgoing
 from penstock.providers.hosts import check_path, host_of, is_at
 from penstock.providers.leaf import Leaf
 from penstock.providers.redaction import check_headers
 from penstock.providers.transport import Transport
-from penstock.wire.answer_reader import AnswerReader
 from penstock.wire.anthropic.answer import AnthropicDecoder
 from penstock.wire.anthropic.options import option_headers
 from penstock.wire.anthropic.request import encode, versioned
-from penstock.wire.sse import MAX_EVENT
 from penstock.wire.vendors import ANTHROPIC
 
 __all__ = ["AnthropicProvider"]
@@ -122,10 +119,11 @@ class AnthropicProvider(Leaf):
         # The version may stand at the end of the base URL as well.
         return path.removeprefix(_VERSION) if self._base_url().rstrip("/").endswith(_VERSION) else path
 
+    def _decoder(self, meter: Meter) -> AnthropicDecoder:
+        return AnthropicDecoder(meter, self._dialect, self._account, self._config.max_arguments)
+
     def _prepare(self, system_prompt: str, messages: Sequence[Message], options: Options) -> Exchange:
         check_call(messages, options)
-        now = dt.datetime.now(dt.UTC)
-        meter = Meter(self._model.info, now, model_id=self._model.id, find_info=self._find_info)
         headers = {**self._headers, **option_headers(options, self._dialect)}
         betas = [value for name, value in self._config.headers.items() if name.lower() == "anthropic-beta"]
         if betas and "anthropic-beta" in headers:
@@ -133,20 +131,12 @@ class AnthropicProvider(Leaf):
         path, body = _PATH, encode(system_prompt, messages, options, self._model, self._dialect, self._account)
         if self._cloud is not None and self._cloud.path is not None:
             path, body = self._cloud.path, versioned(body, headers.pop("anthropic-version"))
-        return Exchange(
-            path=self._place(path),
-            body=body,
-            headers=headers,
-            deadlines=options.deadlines or self._config.deadlines,
-            on_head=options.on_head,
-            on_resend=options.on_resend,
-            reader=AnswerReader(
-                AnthropicDecoder(meter, self._dialect, self._account, self._config.max_arguments),
-                self._config.max_event_bytes or MAX_EVENT,
-            ),
-            meter=meter,
-            platform=self.platform,
-        )
+        return self._exchange(path, body, headers, options)
+
+    def call_headers(self, system_prompt: str, messages: Sequence[Message], options: Options) -> dict[str, str]:
+        """See Leaf."""
+        call = prepared(partial(self._taken, system_prompt, messages, options))
+        return {name: value for name, value in call.headers.items() if name not in self._headers}
 
     def _counting(self, path: str, system_prompt: str, messages: Sequence[Message], options: Options) -> Outgoing:
         call = super()._counting(path, system_prompt, messages, options)

@@ -51,6 +51,8 @@ class Watch:
         self._name = "first_chunk"
         self._limit = deadlines.first_chunk
         self._silence = 0.0
+        self._awaited = ""  # the deadline that a long body moves on
+        self._scope: anyio.CancelScope | None = None  # around the sending
         self._ending: float | None = None  # since when the answer may end, moved on likewise; None: it may not
         self.waited = False
         """No content came any more within the grace of an answer that may end."""
@@ -60,10 +62,17 @@ class Watch:
         """Bounds the step until the headers are there; the client's timeouts are per read, and headers can drip."""
         name, left = self._nearest(self._clock())
         try:
-            with anyio.fail_after(left):
+            with anyio.fail_after(left) as self._scope:
                 yield
         except TimeoutError:
-            raise self.expired(name) from None
+            raise self.expired(self._awaited or name) from None
+
+    def wrote(self) -> None:
+        """A piece of a long body is on its way: what is waited for then counts from here."""
+        self._since = self._clock()
+        self._awaited, left = self._nearest(self._since)
+        if self._scope is not None:
+            self._scope.deadline = anyio.current_time() + left
 
     @property
     def left(self) -> float:

@@ -19,6 +19,7 @@ from penstock.core.errors import (
 )
 from penstock.core.messages import Deadlines, ResponseHead
 from penstock.core.retirement import retirement_hint
+from penstock.providers.bodies import Body
 from penstock.providers.deadlines import Watch
 from penstock.wire.answer_reader import AnswerReader
 
@@ -57,6 +58,8 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     deadlines: Deadlines
     on_head: Callable[[ResponseHead], object] | None = None
     on_resend: Callable[[ProviderError], object] | None = None
+    long_body: Body | None = None
+    """What is posted in place of `body`."""
     creates: bool = False
     """Whether the server would do it twice if it came twice, as with a batch: then it is never sent once more."""
 
@@ -107,8 +110,10 @@ class Attempt(Generic[C]):
         self.watch: Watch | None = None
         self.sending: Sending | None = None
         self.response: httpx2.Response | None = None
+        self.began = False
+        """Whether an answer with a status of success has begun."""
 
     @property
     def is_unanswered(self) -> bool:
         """Whether all of it was written, and no answer has begun."""
-        return self.response is None and self.sending is not None and self.sending.whole
+        return not self.began and self.sending is not None and self.sending.whole

@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 import anyio
 
 from penstock.core.dialect import Dialect
-from penstock.core.errors import AuthenticationError, ProviderError, said_by
+from penstock.core.errors import AuthenticationError, ProviderError, first_line
 from penstock.core.keys import FETCH_SECONDS, FetchedKey, Hidden, KeySource
 from penstock.core.provider_config import ProviderConfig
 from penstock.core.waking import waker
@@ -40,8 +40,6 @@ _EARLY_PART: Final = 0.2
 """That, as a part of its life from when it came, for a key that lives so short that it would never be used again."""
 _LASTING: Final = 128
 """Sources whose keys are kept for providers of the user's own."""
-_LONGEST: Final = 200
-"""How many characters of another's error are quoted."""
 
 
 class Credential:
@@ -168,8 +166,7 @@ class Credential:
         bare = error.with_traceback(None)
         if isinstance(bare, ProviderError):
             return self._hinted(bare)
-        said = said_by(error).partition("\n")[0][:_LONGEST].rstrip(": ")
-        failure = AuthenticationError(f"{self._what} failed ({said})")
+        failure = AuthenticationError(f"{self._what} failed ({first_line(error)})")
         failure.__cause__ = bare
         return self._hinted(failure)
 

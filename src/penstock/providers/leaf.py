@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 
 from penstock.core.chunks import Chunk, UsageChunk
+from penstock.core.cost import Meter
 from penstock.core.dialect import Dialect, Wire
 from penstock.core.errors import ConfigError, InvalidRequestError, ProviderError
+from penstock.core.keys import fingerprint
 from penstock.core.messages import Message, Options
 from penstock.core.models import FindInfo, Model
 from penstock.core.provider import BaseProvider
 from penstock.core.provider_config import ProviderConfig
 from penstock.core.tokens import History, TokenCount, TokenMemory
+from penstock.providers.answers import Lines
 from penstock.providers.arguments import check_config, prepared
-from penstock.providers.credentials import BEARER, find_row, is_authorized
+from penstock.providers.bodies import Body
+from penstock.providers.credentials import BEARER, NO_KEY, find_credentials, find_row, is_authorized
 from penstock.providers.exchange import Exchange, Outgoing
-from penstock.providers.hosts import server_of
+from penstock.providers.hosts import is_at, server_of
 from penstock.providers.lent import is_sdk, lent_config
 from penstock.providers.listing import MISSING, fetch_list
 from penstock.providers.platforms import Cloud, find_cloud
 from penstock.providers.redaction import shown_config
 from penstock.providers.transport import Transport
+from penstock.wire.answer_reader import AnswerReader, EventDecoder
 from penstock.wire.checks import DROPPED
 from penstock.wire.counting import counted, counting_body
+from penstock.wire.sse import MAX_EVENT
 
 __all__ = ["Leaf"]
 
@@ -47,11 +56,16 @@ class Leaf(BaseProvider):
     _headers: dict[str, Any]
     _model: Model
     _transport: Transport
+    _refused: Callable[[bytes], Sequence[Chunk]] = staticmethod(lambda body: ())
     _wire: Wire
 
     @abstractmethod
     def _base_url(self) -> str | None:
         """The server's address."""
+
+    @abstractmethod
+    def _decoder(self, meter: Meter) -> EventDecoder:
+        """What reads an answer."""
 
     @abstractmethod
     def _prepare(self, system_prompt: str, messages: Sequence[Message], options: Options) -> Exchange:
@@ -80,6 +94,28 @@ class Leaf(BaseProvider):
     def _place(self, path: str) -> str:
         """What is appended to the base URL for a path of the API."""
         return path
+
+    def _exchange(
+        self, path: str, body: bytes | None, headers: Mapping[str, Any], options: Options, meter: Meter | None = None
+    ) -> Exchange:
+        """The request of a call, or what reads an answer that has come. meter: None for one of this moment."""
+        meter = meter or self._meter(dt.datetime.now(dt.UTC))
+        return Exchange(
+            path=self._place(path),
+            body=body,
+            headers=headers,
+            deadlines=options.deadlines or self._config.deadlines,
+            on_head=options.on_head,
+            on_resend=options.on_resend,
+            reader=AnswerReader(self._decoder(meter), self._config.max_event_bytes or MAX_EVENT),
+            meter=meter,
+            platform=self.platform,
+            refused=self._refused,
+        )
+
+    def _meter(self, on: dt.date, variant: str | None = None) -> Meter:
+        model = self._model
+        return Meter(model.info, on, model_id=model.id, find_info=self._find_info, variant=variant)
 
     def create_message(
         self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
@@ -175,6 +211,12 @@ class Leaf(BaseProvider):
         """See BaseProvider."""
         return server_of(self._base_url())
 
+    @property
+    def account(self) -> str:
+        """See BaseProvider."""
+        key = find_credentials(self._config, self._dialect).key
+        return "" if key == NO_KEY else fingerprint(key)
+
     def _new_tokens(self) -> TokenMemory:
         memory = TokenMemory(self._model.id, self._dialect)
         memory.is_fed = True
@@ -183,12 +225,58 @@ class Leaf(BaseProvider):
     async def request(self, method: str, path: str, body: bytes | None, *, creates: bool = False) -> bytes:
         """The body of the answer to a request that is no call, at most 5 MB of it. Raises a ProviderError.
 
-        method: GET without a body, POST with one. path: of the vendor's API, appended to the base URL.
+        method: GET without a body, POST with one, which may be empty. path: of the vendor's API, appended to the base
+        URL.
         creates: whether the server would do it twice if it came twice; then it is never sent once more.
         """
         if method != ("GET" if body is None else "POST"):
             raise ConfigError(f"`method` is {method!r}, expected GET without a body, or POST with one")
         return await self._transport.fetch(lambda: self._plain(path, body, creates=creates), bytes)
+
+    def call_headers(self, system_prompt: str, messages: Sequence[Message], options: Options) -> dict[str, str]:
+        """The headers of a call that choose the version of the API, which all calls of a batch have in common."""
+        return {}
+
+    async def upload(
+        self,
+        path: str,
+        body: bytes | Body,
+        content_type: str = "application/json",
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> bytes:
+        """The body of the answer to a POST that creates something, and is never sent once more. Raises a ProviderError.
+
+        body: of a Body no more than a piece is held, but where AWS's signature needs it whole. The deadline
+        `first_chunk` begins anew with each piece. After an error without a status nobody knows whether it was created.
+        """
+        long = Body(body) if isinstance(body, bytes) else body
+        sent = {**self._headers, **headers, "Content-Type": content_type}
+        plain = self._plain(path, None, creates=True)
+        call = msgspec.structs.replace(plain, long_body=long, headers=sent)
+        return await self._transport.fetch(lambda: call, bytes)
+
+    def lines(self, path: str) -> AsyncGenerator[bytes, None]:
+        """The lines of the body of the answer to a GET, however many. Raises a ProviderError; close it.
+
+        Blank ones are left out, and one of more than 64 MB is a MalformedResponseError. path: as for `request`, or the
+        address that the server has named: of another host only its path counts, as the key goes to nobody else.
+        """
+        url = self._base_url()
+        if "://" in path and (url is None or not is_at(path, url)):
+            parts = urlsplit(path)
+            path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        return self._transport.plain(lambda: self._plain(path, None, creates=False), Lines())
+
+    def read_answer(
+        self, document: bytes, *, status: int = 200, variant: str | None = None, at: dt.date | None = None
+    ) -> AsyncGenerator[Chunk, None]:
+        """The chunks of an answer that came by another way, as one JSON document. Raises the ProviderError of a call.
+
+        status: that it came with. variant: what is billed beside what it says of its service tier, as `batch`; None for
+        nothing. at: the day whose prices count, None for now.
+        """
+        meter = self._meter(at or dt.datetime.now(dt.UTC), variant)
+        return self._transport.read(lambda: self._exchange("", None, {}, Options(), meter), status, document)
 
     async def list_models(self) -> list[Model]:
         """What the server lists, and nothing else: `penstock.list_models` adds what is known here. No call is made.
@@ -205,6 +293,11 @@ class Leaf(BaseProvider):
     def find_info(self) -> FindInfo | None:
         """What is known of another model of the same vendor by its id; None where nobody has said how to find it."""
         return self._find_info
+
+    @property
+    def wire(self) -> Wire:
+        """The API over which it is called."""
+        return self._wire
 
     @property
     def dialect(self) -> Dialect:

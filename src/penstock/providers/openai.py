@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -22,12 +21,10 @@ from penstock.providers.hosts import check_path, host_of
 from penstock.providers.leaf import Leaf
 from penstock.providers.redaction import check_headers
 from penstock.providers.transport import Transport
-from penstock.wire.answer_reader import AnswerReader
 from penstock.wire.openai import chat_request, responses_request
 from penstock.wire.openai.chat_answer import ChatDecoder
 from penstock.wire.openai.failed_calls import failed_answer
 from penstock.wire.openai.responses_answer import ResponsesDecoder
-from penstock.wire.sse import MAX_EVENT
 
 __all__ = ["OpenAIProvider"]
 
@@ -47,6 +44,8 @@ class OpenAIProvider(Leaf):
     find_info: what is known of another of the vendor's models, which may answer in place of the one that is asked.
     client: an `httpx2.AsyncClient` or `AsyncOpenAI` of the caller's, see `penstock.providers.lent`; None for ours.
     """
+
+    _refused = staticmethod(failed_answer)
 
     def __init__(
         self,
@@ -100,30 +99,17 @@ class OpenAIProvider(Leaf):
     def _repr_own(self) -> Iterator[str]:
         yield f"dialect={self._dialect.name!r}, wire={self._wire!r}"
 
+    def _decoder(self, meter: Meter) -> ChatDecoder | ResponsesDecoder:
+        most = self._config.max_arguments
+        if self._wire == "chat":
+            return ChatDecoder(meter, self._dialect, most)
+        return ResponsesDecoder(meter, self._dialect, self._account, most)
+
     def _prepare(self, system_prompt: str, messages: Sequence[Message], options: Options) -> Exchange:
         check_call(messages, options)
-        now = dt.datetime.now(dt.UTC)
-        meter = Meter(self._model.info, now, model_id=self._model.id, find_info=self._find_info)
-        chat = self._wire == "chat"
-        encode = chat_request.encode if chat else responses_request.encode
-        most = self._config.max_arguments
-        decoder = (
-            ChatDecoder(meter, self._dialect, most)
-            if chat
-            else ResponsesDecoder(meter, self._dialect, self._account, most)
-        )
-        return Exchange(
-            path=_PATHS[self._wire],
-            body=encode(system_prompt, messages, options, self._model, self._dialect, self._account),
-            headers=self._headers,
-            deadlines=options.deadlines or self._config.deadlines,
-            on_head=options.on_head,
-            on_resend=options.on_resend,
-            reader=AnswerReader(decoder, self._config.max_event_bytes or MAX_EVENT),
-            meter=meter,
-            platform=self.platform,
-            refused=failed_answer,
-        )
+        encode = chat_request.encode if self._wire == "chat" else responses_request.encode
+        body = encode(system_prompt, messages, options, self._model, self._dialect, self._account)
+        return self._exchange(_PATHS[self._wire], body, self._headers, options)
 
 
 def _wire(config: ProviderConfig, row: Dialect) -> Wire:

@@ -15,7 +15,7 @@ import anyio
 import msgspec
 
 from penstock.core.dialect import Dialect
-from penstock.core.errors import AuthenticationError, ConfigError
+from penstock.core.errors import AuthenticationError, ConfigError, first_line
 from penstock.core.keys import FetchedKey, KeySource
 from penstock.core.provider_config import Platform, ProviderConfig
 from penstock.providers.credentials import BEARER, is_authorized
@@ -36,8 +36,6 @@ _KEPT: Final = 60.0
 """Seconds for which such an identity is used before the library is asked again, which renews it in good time."""
 _LARGE: Final = 250_000
 """Bytes of a body that is hashed off the event loop: of fewer the signature takes half a millisecond."""
-_LONGEST: Final = 200
-"""How many characters of another's error are quoted."""
 
 
 class Cloud(NamedTuple):
@@ -120,6 +118,7 @@ def find_cloud(config: ProviderConfig, dialect: Dialect, client: object = None) 
             needs_key=False,
             wires=row.wires or dialect.wires,
             count_paths=dialect.count_paths if row.path is None else counts,
+            batches=dialect.batches if row.has_batches else None,
         ),
         secrets,
         Credential(_Identity(row, platform.profile)) if signs else None,
@@ -235,10 +234,10 @@ _NOBODY: Final = {
 
 
 async def _sign(credential: Credential, row: PlatformRow, platform: Platform, request: httpx2.Request) -> None:
-    """Called by the SDK for each request, before it is sent: what is signed are its own bytes."""
+    """Called by the SDK for each request, before it is sent: what is signed are its own bytes, of a long body too."""
     sign = partial(_signed, await credential.key(), row, platform, request)
     # Only the hash of a large body takes a while; a thread may have to be waited for, behind those of slow tools.
-    is_quick = len(request.content) < _LARGE
+    is_quick = len(await request.aread()) < _LARGE
     request.headers.update(sign() if is_quick else await anyio.to_thread.run_sync(sign, abandon_on_cancel=True))
 
 
@@ -257,7 +256,7 @@ def _signed(key: str, row: PlatformRow, platform: Platform, request: httpx2.Requ
 
 
 def _nobody(row: PlatformRow, error: Exception | None = None) -> AuthenticationError:
-    why = "" if error is None else f" ({str(error).partition(chr(10))[0][:_LONGEST]})"
+    why = "" if error is None else f" ({first_line(error)})"
     return AuthenticationError(f"{_NOBODY[row.identity]} found on this machine{why}")
 
 

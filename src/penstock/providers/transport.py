@@ -7,16 +7,13 @@ which the key would go along.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import aclosing
 from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakSet
 
 import anyio
-import anyio.lowlevel
 
 from penstock.core.chunks import Chunk, UsageChunk
 from penstock.core.closing import owe
@@ -30,9 +27,10 @@ from penstock.core.errors import (
     StreamInterruptedError,
 )
 from penstock.core.provider_config import ProviderConfig
-from penstock.core.waking import is_over
-from penstock.providers.answers import CLOSE, close, decoded, head_of, refuse, whole
+from penstock.providers.answers import Sink, Whole, close, decoded, head_of, refuse
 from penstock.providers.arguments import prepared
+from penstock.providers.bodies import FORM
+from penstock.providers.clients import Clients
 from penstock.providers.deadlines import Watch
 from penstock.providers.exchange import Attempt, Exchange, Outgoing, SDKClient, keys_of
 from penstock.providers.failures import RefusedError, no_answer, pool_full, refusal
@@ -96,12 +94,8 @@ class Transport:
         self._config = config
         self._secrets = KnownSecrets(config_secrets(config).plus(keys))
         self._keys = RequestKeys(signing, None, self._secrets) if signing else request_keys(config, row, self._secrets)
-        # The client of the loop that ran last in this thread. It is let go of with its loop's successor: a table of
-        # loops would keep each loop alive, as its client knows it.
-        self._local = threading.local()
-        # Those of all loops: a thread that ends drops its own.
-        self._open: WeakSet[SDKClient] = WeakSet()
         self._failures = (RefusedError, httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL, failure, OSError)
+        self._clients = Clients(self._new_client, self._failures, lent=lent is not None)
 
     def shown(self) -> Iterator[str]:
         """What a provider's repr says of its server: nothing of the vendor's own, and no secret."""
@@ -156,51 +150,61 @@ class Transport:
 
         A body of more than 5 MB is a MalformedResponseError.
         """
+        async with aclosing(self.plain(prepare, Whole(read))) as found:
+            return await anext(found)
+
+    async def plain(self, prepare: Callable[[], Outgoing], sink: Sink[R]) -> AsyncGenerator[R, None]:
+        """What *sink* makes of the body of the answer to a request that is no call. Raises a ProviderError."""
         attempt = Attempt[Outgoing]()
+        body: AsyncGenerator[bytes, None] | None = None
         try:
             _, watch, response = await self._begin(attempt, prepare)
-            return read(await whole(response, watch))
+            body = decoded(response)
+            while (data := await watch.read(body)) is not None:
+                watch.got_content()
+                for one in sink.feed(data):
+                    yield one
+            for one in sink.close():
+                yield one
         except (ProviderError, *self._failures) as theirs:
+            data = one = None  # they may echo the key, and this frame is on the traceback
             await self._renew(theirs, attempt)
             error = self._completed(self._ours(theirs, attempt), attempt)
             raise error from error.__cause__
+        except GeneratorExit:  # first, as there may be no loop any more to ask for its word
+            raise
         except anyio.get_cancelled_exc_class() as cancelled:
             strip_tracebacks(cancelled)
             raise
         finally:
-            await close(self._failures, attempt.response, None)
+            await close(self._failures, attempt.response, body)
+
+    async def read(self, prepare: Callable[[], Exchange], status: int, document: bytes) -> AsyncGenerator[Chunk, None]:
+        """The chunks of an answer that came by another way, as one document. Raises the ProviderError of a call."""
+        attempt = Attempt[Exchange]()
+        shown = False
+        try:
+            attempt.call = call = prepared(prepare)
+            attempt.began = 200 <= status < 300
+            if not attempt.began:
+                raise RefusedError(status, {}, document)
+            if opening := call.meter.open():
+                yield opening
+            for chunk in call.reader.read_whole(document):
+                shown = shown or type(chunk) is not UsageChunk
+                yield chunk
+        except (ProviderError, RefusedError) as theirs:
+            for chunk in self._failed(theirs, attempt, shown=shown):
+                yield chunk
 
     @property
     def is_open(self) -> bool:
         """Whether there is a client, in whatever event loop. Any thread may ask."""
-        return bool(self._open)
+        return self._clients.are_open
 
     async def aclose(self) -> None:
         """Close this event loop's client, or what an ended one of this thread has left; a lent one stays open."""
-        token, _ = getattr(self._local, "held", (None, None))
-        if token == anyio.lowlevel.current_token() or (token is not None and is_over(token)):
-            await self._let_go()
-
-    def _client(self) -> SDKClient | None:
-        """This event loop's client, if it has one already."""
-        token, client = getattr(self._local, "held", (None, None))
-        return client if token == anyio.lowlevel.current_token() else None
-
-    async def _let_go(self) -> None:
-        """Close the client that is held, as far as that is possible.
-
-        The sockets of an earlier loop's cannot be closed in order any more. But left to itself the SDK's client would
-        try to in this loop, when it is collected, and asyncio would print what comes of it.
-        """
-        _, client = getattr(self._local, "held", (None, None))
-        if client is not None:
-            del self._local.held
-            self._open.discard(client)
-            if self._lent is not None:
-                return
-            with suppress(RuntimeError, TypeError, AttributeError, *self._failures):
-                with anyio.move_on_after(CLOSE, shield=True):
-                    await client.close()
+        await self._clients.aclose()
 
     def _new_client(self) -> SDKClient:
         from urllib.request import getproxies  # a third of what `import penstock` would cost
@@ -214,8 +218,6 @@ class Transport:
             # Wrong again at every try.
             raise ConfigError(f"the HTTP client cannot be made ({type(error).__name__}: {error})") from error
         self._secrets.give(keys_of(client))
-        self._local.held = (anyio.lowlevel.current_token(), client)
-        self._open.add(client)
         return client
 
     def _made(self) -> SDKClient:
@@ -231,27 +233,27 @@ class Transport:
     async def _learn(self, request: httpx2.Request) -> None:
         """Called by the HTTP client for each request, before it is sent: a token may have been refreshed for it."""
         self._secrets.learn(request_secrets(str(request.url), request.headers))
+        if (form := request.headers.get("content-type", "")).startswith(FORM):
+            request.headers["content-type"] = form.lower()
 
     async def _begin(self, attempt: Attempt[C], prepare: Callable[[], C]) -> tuple[C, Watch, httpx2.Response]:
-        """Prepare and send a request, and note how far that came: what the server may bill hangs on it."""
+        """Prepare and send a request, and note how far that came: the bill follows from it."""
         attempt.call = call = prepared(prepare)
         attempt.watch = watch = Watch(call.deadlines)
         attempt.sending = sending = self._connections.Sending(call.deadlines.connect)
         attempt.response = response = await self._send(attempt, call, watch, sending)
+        attempt.began = True
         return call, watch, response
 
     async def _send(self, attempt: Attempt[Any], call: Outgoing, watch: Watch, sending: Sending) -> httpx2.Response:
         if self._lent is not None:
             self._lent.check()
-        client = self._client()
-        if client is None:
-            await self._let_go()
-            client = self._client() or self._new_client()  # another call may have made it meanwhile
+        client = await self._clients.get()
         check_secrets(keys_of(client), self._secrets.now)
         found: Exception | None = None
         with watch.sending():
             try:
-                response = await self._post(client, call, sending)
+                response = await self._post(client, call, watch, sending)
             except self._failures as theirs:
                 if call.creates or client.is_closed() or not sending.found_closed(self._cause(theirs)):
                     raise
@@ -259,15 +261,18 @@ class Transport:
             if found is not None:
                 self._tell_resent(attempt, found)
                 sending.begin(again=True)
-                response = await self._post(client, call, sending)
+                response = await self._post(client, call, watch, sending)
         # httpx2 reads this once, when the body is first asked for.
         response.request.extensions["timeout"]["read"] = watch.body_timeout()
         return response
 
-    async def _post(self, client: SDKClient, call: Outgoing, sending: Sending) -> httpx2.Response:
-        limits = call.deadlines
+    async def _post(self, client: SDKClient, call: Outgoing, watch: Watch, sending: Sending) -> httpx2.Response:
+        limits, long = call.deadlines, call.long_body
+        pieces = None if long is None else long.pieces(watch.wrote)
+        sized = {} if long is None else {"Content-Length": str(long.size)}
+        content = pieces or call.body
         options = {
-            "headers": {**call.headers, **(await self._keys.header(sending) if self._keys else {})},
+            "headers": {**call.headers, **sized, **(await self._keys.header(sending) if self._keys else {})},
             "timeout": self._httpx.Timeout(limits.first_chunk, connect=limits.connect, pool=limits.connect),
             "follow_redirects": False,
             "max_retries": 0,
@@ -275,7 +280,7 @@ class Transport:
         stream_cls = self._sdk.AsyncStream[Any]
         try:
             with self._connections.followed(sending):
-                send = client.get if call.body is None else partial(client.post, content=call.body)
+                send = client.get if content is None else partial(client.post, content=content)
                 send = partial(send, call.path, cast_to=object, stream=True, stream_cls=stream_cls, options=options)
                 stream = await (send() if self._lent is None else self._lent.answer(send, sending, self._learn))
         except (ProviderError, *self._failures):
@@ -283,6 +288,9 @@ class Transport:
         except Exception as error:
             # A header that is no text, say, or one that lies about the body's length: nothing has been sent.
             raise InvalidRequestError(f"the request cannot be built ({type(error).__name__}: {error})") from error
+        finally:
+            if pieces is not None:
+                await pieces.aclose()
         response: httpx2.Response = stream.response
         return response
 
@@ -299,8 +307,9 @@ class Transport:
                 yield from answer
                 return
         error = self._ours(theirs, attempt)
-        began = attempt.response is not None
-        if call is not None and (correction := call.correction(error, attempt.sending, began=began, shown=shown)):
+        if call is not None and (
+            correction := call.correction(error, attempt.sending, began=attempt.began, shown=shown)
+        ):
             yield correction
         self._completed(error, attempt)
         raise error from error.__cause__
@@ -325,9 +334,9 @@ class Transport:
 
     def _ours(self, theirs: Exception, attempt: Attempt[Any]) -> ProviderError:
         """*theirs* as an error of ours, which it may be already."""
-        if isinstance(theirs, ProviderError):
-            return theirs
-        ours = self._translated(theirs, attempt.watch, attempt.sending, began=attempt.response is not None)
+        if isinstance(cause := self._cause(theirs), ProviderError):
+            return cause
+        ours = self._translated(theirs, attempt.watch, attempt.sending, began=attempt.began)
         ours.__cause__ = theirs
         return ours
 
@@ -355,7 +364,7 @@ class Transport:
 
     def _asked(self, sending: Sending | None = None) -> str:
         """The server's address, for a message; passwords in it are taken out with the other secrets."""
-        server = str(getattr(self._client(), "base_url", None) or "the server").rstrip("/")
+        server = str(getattr(self._clients.held, "base_url", None) or "the server").rstrip("/")
         return server if sending is None or sending.proxy is None else f"{server} through the proxy {sending.proxy}"
 
     def _completed(self, error: ProviderError, attempt: Attempt[Any]) -> ProviderError:
@@ -371,6 +380,8 @@ class Transport:
             error.hint = f"Check the API key: {' or '.join(self._row.key_variables)}, or apiKey in models.json."
         key = None if sending is None else sending.key
         redact(error, self._secrets.now if key is None else self._secrets.now.plus([key.value]))
+        if call is not None and call.creates and self._lent is None:  # a lent client's requests are not followed
+            error.unsent = error.status is None and (sending is None or not sending.whole)
         if isinstance(call, Exchange):
             call.complete(error)
         if call is not None:

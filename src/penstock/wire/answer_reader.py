@@ -93,6 +93,11 @@ class AnswerReader:
             return self._decoder.feed(self._sse.feed(data))
         return self._begin(data)
 
+    def read_whole(self, body: bytes) -> Iterator[Chunk]:
+        """The chunks of an answer that is one JSON document for sure. Raises what `feed` and `close` raise."""
+        self._whole.append(body)
+        return self.close()
+
     @property
     def may_end(self) -> bool:
         """Whether nothing more need come, though the vendor has not said that the message is complete."""
