@@ -55,7 +55,7 @@ class Answer(NamedTuple):
 
     def info(self, model: str) -> ModelInfo | None:
         """What the catalogue knows of a model."""
-        return known_info(self.dialect.name, model, catalog().models)
+        return known_info(self.dialect.name, model, catalog())
 
 
 class Sum(NamedTuple):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 
+import msgspec
 import pytest
 
-from penstock import ModelInfo, catalog
+from penstock import ModelEntry, ModelInfo, ModelsConfig, ProviderConfig, catalog
 from penstock.config.catalog import known_info
 from penstock.wire.vendors import DIALECTS
 
@@ -77,9 +79,37 @@ def test_a_successor_is_a_model_of_the_same_vendor() -> None:
     for alias, entry in MODELS.items():
         info = entry.provider_config.model_info
         if info is not None and info.replaced_by is not None:
-            found = known_info(entry.provider, info.replaced_by, catalog().models)
+            found = known_info(entry.provider, info.replaced_by, catalog())
             assert found is not None, alias
             assert found.retirement() is None, alias
+
+
+def test_the_exact_id_is_found_before_one_without_its_day() -> None:
+    """In the file before a shorter one of the entry that asks, which comes before the file's own of the same id."""
+
+    def entry(model_id: str, price: int) -> ModelEntry:
+        info = ModelInfo(input_price=Decimal(price))
+        return ModelEntry(provider="anthropic", provider_config=ProviderConfig(model_id=model_id, model_info=info))
+
+    file = ModelsConfig(active="a", models={"a": entry("m", 1), "b": entry("m-20261130", 2), "c": entry("m", 3)})
+    asking = entry("m", 4)
+
+    def price(model_id: str, first: ModelEntry | None = None, provider: str = "anthropic") -> Decimal | None:
+        info = known_info(provider, model_id, file, first=first)
+        return None if info is None else info.input_price
+
+    found = [
+        price("m"),
+        price("m-20261130", asking),
+        price("m", asking),
+        price("m-20251130", asking),
+        price("n", asking),
+    ]
+    assert found == [1, 2, 4, 4, None]
+    assert price("m", provider="openai") is None
+    other = msgspec.structs.replace(file, models={"a": asking})
+    assert known_info("anthropic", "m", other) == asking.provider_config.model_info
+    assert asking.with_config(model_id="n").place == ("n", None)
 
 
 def test_each_model_has_a_name_for_people() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
+import anyio
 import msgspec
 import pytest
 
@@ -231,6 +232,26 @@ async def test_an_answer_is_kept_for_a_while() -> None:
         clock.now += 1
         assert await ids(provider, clock=clock) == ["m2"]
         assert await ids(provider, clock=clock, ttl=0) == ["m3"]
+
+
+async def test_many_at_once_make_one_request() -> None:
+    """Who comes while it is asked gets the same answer; after a failure each asks for itself."""
+    found: list[list[str]] = []
+    replies = [openai_models("m"), openai_error(401, "no")]
+    async with Emulator(then=lambda request: replies[len(emulator.requests) > 1]) as emulator:
+
+        async def ask(provider: BaseProvider) -> None:
+            try:
+                found.append(await ids(provider))
+            except AuthenticationError:
+                found.append([])
+
+        for provider in (chat(emulator.url), chat(emulator.url)):
+            async with provider, anyio.create_task_group() as group:
+                for _ in range(20):
+                    group.start_soon(ask, provider)
+    assert found == [["m"]] * 20 + [[]] * 20
+    assert len(emulator.requests) == 1 + 20
 
 
 @pytest.mark.parametrize("reply", [

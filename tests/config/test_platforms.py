@@ -80,7 +80,7 @@ def test_the_price_of_a_model_at_a_platform(
 def test_limits_and_traits_are_the_models_own() -> None:
     """They are the same wherever it runs; nothing of the vendor's own prices is left, of whatever kind."""
     info = catalog_info("anthropic", "eu.anthropic.claude-sonnet-5-5", Platform(**BEDROCK))
-    direct = known_info("anthropic", "claude-sonnet-5-5", catalog().models)
+    direct = known_info("anthropic", "claude-sonnet-5-5", catalog())
     assert info is not None
     assert direct is not None
     assert (info.context_window, info.max_tokens, info.efforts) == (
@@ -108,7 +108,7 @@ def test_the_entrys_own_prices_count_before_all() -> None:
     provider = opened("anthropic", "anthropic.claude-sonnet-5-5", BEDROCK, modelInfo=own)
     assert provider.get_model().info.input_price == 7
     assert provider.find_info("claude-sonnet-5-5") is None
-    models = file_of("claude-sonnet-5-5", platform=BEDROCK, modelInfo=own).models
+    models = file_of("claude-sonnet-5-5", platform=BEDROCK, modelInfo=own)
     assert known_info("anthropic", "claude-sonnet-5-5", models) is None
     assert known_info("anthropic", "claude-sonnet-5-5", models, Platform(**BEDROCK)) is not None
 

@@ -94,6 +94,13 @@ def test_nothing_is_said_of_what_stays(known: dict[str, Any]) -> None:
     assert retirement_of(config.models["old"], config, TODAY) is None
 
 
+def test_a_price_of_another_server_is_not_put_beside_ones_own() -> None:
+    """Of a successor that the catalogue alone knows, as of any model that answers."""
+    config = file_of(retires=dt.date(2027, 1, 1), replaced_by="claude-haiku-5-5", **OLD)
+    said = retirement_of(config.models["old"], config, dt.date(2027, 1, 1))
+    assert said == "old retired on 2027-01-01; its vendor names claude-haiku-5-5 in its place"
+
+
 @pytest.mark.anyio
 async def test_a_call_to_a_retired_model_says_what_replaces_it() -> None:
     """It asks for the model that it was told to, once, and the usual hint follows."""

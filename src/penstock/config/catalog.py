@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -54,9 +54,8 @@ def catalog() -> ModelsConfig:
     models = {}
     for alias, entry in plain.models.items():
         found = entry.provider_config
-        info = found.model_info or known_info(entry.provider, found.model_id, plain.models)
-        complete = msgspec.structs.replace(found, model_info=info)
-        models[alias] = msgspec.structs.replace(entry, provider_config=complete)
+        info = found.model_info or known_info(entry.provider, found.model_id, plain)
+        models[alias] = entry.with_config(model_info=info)
     return ModelsConfig(active=plain.active, models=models)
 
 
@@ -67,16 +66,20 @@ def undated(model_id: str) -> Sequence[str]:
 
 
 def known_info(
-    provider: str, model_id: str, models: Mapping[str, ModelEntry], platform: Platform | None = None
+    provider: str,
+    model_id: str,
+    config: ModelsFile,
+    platform: Platform | None = None,
+    *,
+    first: ModelEntry | None = None,
 ) -> ModelInfo | None:
-    """What *models* know of a model at this platform, also under a dated id."""
+    """What *config* knows of a model at this platform, also under a dated id. first: an entry that is asked before."""
     row = DIALECTS.get(provider)
     providers = (provider, row.catalog_of if row is not None else None)
     for wanted in undated(model_id):
-        for entry in models.values():
-            found = entry.provider_config
-            if found.model_id != wanted or found.platform != platform:
-                continue
-            if entry.provider in providers and found.model_info is not None:
-                return found.model_info
+        place = wanted, platform
+        own = [first] if first is not None and first.place == place else []
+        for entry in [*own, *config.by_model.get(place, ())]:
+            if entry.provider in providers and (info := entry.provider_config.model_info) is not None:
+                return info
     return None

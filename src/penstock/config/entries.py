@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 import msgspec
 
-from penstock.core.dialect import Dialect
+from penstock.core.dialect import Dialect, without_userinfo
 from penstock.core.errors import ConfigError
-from penstock.core.provider_config import Form, ProviderConfig
+from penstock.core.provider_config import Form, Platform, ProviderConfig
 from penstock.core.validation import check_count, check_seconds
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "OptionsTable",
     "RateLimitTable",
     "RetryTable",
+    "StoreTable",
 ]
 
 
@@ -74,7 +76,9 @@ class RateLimitTable(_Table, frozen=True, kw_only=True):
     count_cache_reads: bool = True
     """Whether tokens read from a cache count: at OpenAI they do, at Anthropic they do not (read 2026-11-21)."""
     max_wait: float = 60.0
-    """The longest `retry_after` that is waited out, in seconds; with a longer one calls fail at once."""
+    """The longest `retry_after` that is waited out, in seconds; with a longer one calls fail at once. With a `store`
+    the longest that a call waits for anything.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -182,16 +186,34 @@ class ModelEntry(Form, frozen=True, kw_only=True):
         if self.concurrency is not None:
             check_count("concurrency", self.concurrency)
 
+    @property
+    def place(self) -> tuple[str, Platform | None]:
+        """The model's id, and where it is asked: None for its vendor."""
+        return self.provider_config.model_id, self.provider_config.platform
+
+    def with_config(self, **changes: Any) -> Self:
+        """The same entry with these fields of its `provider_config` changed."""
+        return msgspec.structs.replace(self, provider_config=msgspec.structs.replace(self.provider_config, **changes))
+
     def __rich_repr__(self) -> list[tuple[str, object]]:
         """All fields, but of the settings only the names: what they hold may be secret."""
         return [(name, sorted(value) if name == "settings" else value) for name, value in super().__rich_repr__()]
 
-    def __repr__(self) -> str:
-        """As `rich` prints it."""
-        return f"ModelEntry({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+
+class StoreTable(Form, frozen=True, kw_only=True):
+    """What penstock.fleet.RedisStore is built with."""
+
+    url: Annotated[str, msgspec.Meta(min_length=1)]
+    """The Redis, as `redis://:${REDIS_PASSWORD}@host/0`."""
+    on_loss: Literal["local", "stop"] = "local"
+    """What a process does while Redis does not answer: go on with its share, or refuse."""
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        """All fields; of the address neither user nor password."""
+        return [("url", without_userinfo(self.url)), ("on_loss", self.on_loss)]
 
 
-class ModelsFile(Form, frozen=True, kw_only=True):
+class ModelsFile(Form, frozen=True, kw_only=True, dict=True):
     """models.json as it is written."""
 
     active: str
@@ -199,11 +221,30 @@ class ModelsFile(Form, frozen=True, kw_only=True):
     models: Mapping[str, ModelEntry]
     """The models by alias."""
     ledger: Annotated[str, msgspec.Meta(min_length=1)] | None = None
-    """The file in which all calls are booked, from this file's folder on; None for none."""
+    """Where all calls are booked: a file, from this file's folder on, or postgresql://...; None for nowhere."""
     budgets: Sequence[BudgetTable] = ()
     """What all calls that are opened from this file may cost; they need a `ledger`."""
+    store: Annotated[str, msgspec.Meta(min_length=1)] | StoreTable | None = None
+    """Where `rateLimit` and `concurrency` of all models are counted for many processes; None for each by itself. A text
+    is the `url` of such a table.
+    """
     schema_url: str | None = msgspec.field(name="$schema", default=None)
     """Where an editor finds the JSON Schema, None for nowhere. In JSON it is called `$schema`."""
+
+    @cached_property
+    def by_model(self) -> Mapping[tuple[str, Platform | None], Sequence[ModelEntry]]:
+        """The entries of each model, by its id and where it is asked, in the order of the file."""
+        found: dict[tuple[str, Platform | None], list[ModelEntry]] = {}
+        for entry in self.models.values():
+            found.setdefault(entry.place, []).append(entry)
+        return found
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        """All fields, but of an address neither user nor password."""
+        ledger = None if self.ledger is None else str(without_userinfo(self.ledger)).partition("?")[0]
+        store = without_userinfo(self.store) if isinstance(self.store, str) else self.store
+        shown = {"ledger": ledger, "store": store}
+        return [(name, shown.get(name, value)) for name, value in super().__rich_repr__()]
 
 
 class ModelsConfig(ModelsFile, frozen=True, kw_only=True):

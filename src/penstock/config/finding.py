@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Final, TypeAlias
 
-import msgspec
-
 from penstock.config.catalog import catalog
 from penstock.config.entries import ModelEntry, ModelsConfig
 from penstock.config.factories import OWN
@@ -118,9 +116,4 @@ def find_models(
 
     every = {**catalog().models, **config.models}
     known = ((alias, entry, info_of(entry)) for alias, entry in every.items())
-    return {alias: _with_info(entry, info) for alias, entry, info in known if fits(entry, info)}
-
-
-def _with_info(entry: ModelEntry, info: ModelInfo) -> ModelEntry:
-    complete = msgspec.structs.replace(entry.provider_config, model_info=info)
-    return msgspec.structs.replace(entry, provider_config=complete)
+    return {alias: entry.with_config(model_info=info) for alias, entry, info in known if fits(entry, info)}

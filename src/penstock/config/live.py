@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
+import anyio
 import msgspec
 
 from penstock.config.catalog import DATED, catalog, known_info
@@ -28,6 +29,7 @@ from penstock.core.messages import Message
 from penstock.core.models import PRICE_FIELDS, Model, ModelInfo
 from penstock.core.provider import BaseProvider, check_provider
 from penstock.core.retirement import retirement_hint
+from penstock.middleware.per_loop import PerLoop
 from penstock.providers.listing import MISSING, in_time
 from penstock.wire.listing import known_fields
 
@@ -46,6 +48,8 @@ class _Kept(NamedTuple):
 
 
 _kept: Final[WeakKeyDictionary[BaseProvider, _Kept]] = WeakKeyDictionary()
+_lines: Final[WeakKeyDictionary[BaseProvider, PerLoop[anyio.Lock]]] = WeakKeyDictionary()
+"""Where those wait who want the list that another task of their loop is asking for."""
 
 
 async def list_models(
@@ -87,11 +91,17 @@ async def list_or_catalogue(
     leaf = _leaf(provider)
     if leaf is None:
         raise ConfigError(f"`provider` is {provider!r}, which has no server that could be asked for a list")
-    kept = _kept.get(leaf)
-    if kept is not None and clock() - kept.at < ttl:
-        return list(kept.models), None
+
+    async def listed() -> Sequence[Model]:
+        async with _lines.setdefault(leaf, PerLoop(anyio.Lock)).get():
+            kept = _kept.get(leaf)
+            if kept is None or clock() - kept.at >= ttl:
+                found = [_joined(leaf, model) for model in await leaf.list_models()]
+                kept = _kept[leaf] = _Kept(clock(), found)
+            return kept.models
+
     try:
-        listed = await in_time(leaf.list_models, seconds, leaf.vendor)
+        return list(await in_time(listed, seconds, leaf.vendor)), None
     except ProviderError as error:
         # A server of one's own, or a cloud, has what it has, and no catalogue.
         silent = (error.retryable or error.status in MISSING) and not isinstance(error, AuthenticationError)
@@ -99,9 +109,6 @@ async def list_or_catalogue(
         if not silent or own or not (known := _of_the_catalogue(leaf)):
             raise
         return known, error
-    found = [_joined(leaf, model) for model in listed]
-    _kept[leaf] = _Kept(clock(), found)
-    return list(found), None
 
 
 def _leaf(provider: BaseProvider) -> Leaf | None:
@@ -118,7 +125,7 @@ def _known(leaf: Leaf, model_id: str) -> ModelInfo | None:
         return leaf.find_info(model_id)
     if leaf.platform is not None:  # which has prices of its own
         return None
-    return known_info(leaf.vendor, model_id, catalog().models)
+    return known_info(leaf.vendor, model_id, catalog())
 
 
 def _joined(leaf: Leaf, said: Model) -> Model:

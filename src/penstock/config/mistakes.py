@@ -26,7 +26,7 @@ _REFUSED: Final = re.compile(r"^`(\w+)` is (.*)")  # by a struct's own check, wh
 _NUMBER: Final = re.compile(r"^Expected `(?:int|float)\b")
 _DIGITS: Final = re.compile(r"-?\d+(?:\.\d+)?")
 _LIKE_A_KEY: Final = re.compile(r"\bsk-|[\w-]{24,}")
-_SECRET: Final = re.compile(r"apiKey|headers|settings")
+_SECRET: Final = re.compile(r"apiKey|headers|settings|\$\.store")
 
 
 def explained(data: bytes, type_: type[msgspec.Struct], error: Exception) -> tuple[str | None, str]:
@@ -155,9 +155,10 @@ def _inner(found: Any, step: str | int) -> Any:
 
 
 def _plain(found: Any) -> Any:
-    """Without the None of an optional."""
+    """Without the None of an optional, and without what may stand in place of an object."""
     if isinstance(found, msgspec.inspect.UnionType):
         kinds = [kind for kind in found.types if not isinstance(kind, msgspec.inspect.NoneType)]
+        kinds = [kind for kind in kinds if isinstance(kind, msgspec.inspect.StructType)] or kinds
         return kinds[0] if len(kinds) == 1 else found
     return found
 

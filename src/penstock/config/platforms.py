@@ -12,13 +12,13 @@ from typing import Final
 import msgspec
 
 from penstock.config.catalog import catalog, known_info, own_variables, undated
-from penstock.config.entries import ModelEntry
+from penstock.config.entries import ModelEntry, ModelsFile
 from penstock.core.cost import multiplied
-from penstock.core.models import PRICE_FIELDS, ModelInfo
+from penstock.core.models import PRICE_FIELDS, FindInfo, ModelInfo
 from penstock.core.provider_config import Platform
 from penstock.wire.platforms import PLATFORMS, PlatformRow, sold_model, variables
 
-__all__ = ["PlatformPrices", "catalog_info", "platform_prices", "variables_of"]
+__all__ = ["PlatformPrices", "catalog_info", "info_finder", "platform_prices", "variables_of"]
 
 _DOMESTIC: Final = "us"
 """The variant of a vendor's list prices for a model that runs in one country only."""
@@ -50,13 +50,13 @@ def catalog_info(provider: str, model_id: str, platform: Platform | None = None,
     under its plain name; it says where it runs.
     """
     if platform is None:
-        return known_info(provider, model_id, catalog().models)
+        return known_info(provider, model_id, catalog())
     row = PLATFORMS.get((platform.name, provider))
     if row is None:  # as is said where the provider is built
         return None
     sold = sold_model(row, platform, model_id)
     place = sold_model(row, platform, asked) if asked and sold.id == model_id else sold
-    direct = known_info(provider, sold.id, catalog().models)
+    direct = known_info(provider, sold.id, catalog())
     prices = direct if row.at_list_price else _own_prices(row, sold.id)
     if prices is not None and not place.everywhere:
         prices = _domestic(prices) if row.at_list_price else multiplied(prices, prices.regional_factor or Decimal(1))
@@ -64,6 +64,22 @@ def catalog_info(provider: str, model_id: str, platform: Platform | None = None,
         return None
     sheet = {name: getattr(prices or ModelInfo(), name) for name in PRICE_FIELDS}
     return msgspec.structs.replace(direct or ModelInfo(), **{**sheet, "regional_factor": None})
+
+
+def info_finder(entry: ModelEntry, config: ModelsFile) -> FindInfo:
+    """What is known of other models of an entry's vendor, by id: by the entry or its file, else, unless the entry
+    has prices of its own, by the catalogue.
+    """
+    found = entry.provider_config
+    plain = found.model_info in (None, catalog_info(entry.provider, found.model_id, found.platform))
+
+    def find_info(model_id: str) -> ModelInfo | None:
+        own = known_info(entry.provider, model_id, config, found.platform, first=entry)
+        if own is None and plain:
+            own = catalog_info(entry.provider, model_id, found.platform, found.model_id)
+        return own
+
+    return find_info
 
 
 def variables_of(entry: ModelEntry) -> Sequence[str]:

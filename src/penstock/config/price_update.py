@@ -92,9 +92,7 @@ def price_update(config: ModelsConfig, today: dt.date | None = None) -> PriceUpd
         differences += changed
         if rest := _not_compared(new, found, today):
             left_alone[alias] = rest
-        told = msgspec.structs.replace(new, prices_as_of=today)
-        provider_config = msgspec.structs.replace(entry.provider_config, model_info=told)
-        models[alias] = msgspec.structs.replace(entry, provider_config=provider_config)
+        models[alias] = entry.with_config(model_info=msgspec.structs.replace(new, prices_as_of=today))
     return PriceUpdate(
         source=source,
         priced=priced,

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 
-from penstock.config.catalog import known_info
 from penstock.config.entries import ModelEntry, ModelsConfig
 from penstock.config.finding import info_of, platform_of
-from penstock.config.platforms import catalog_info
-from penstock.core.models import ModelInfo
+from penstock.config.platforms import info_finder
 from penstock.core.retirement import retirement_notice
 
 __all__ = ["retirement_of", "warn_of_retirement"]
@@ -21,16 +19,12 @@ def retirement_of(entry: ModelEntry, config: ModelsConfig, today: dt.date | None
 
     today: None for the day it is, in UTC.
     """
-    asked, info = entry.provider_config, info_of(entry)
+    info = info_of(entry)
     if info.retires is None:
         return None
-
-    def find_info(model_id: str) -> ModelInfo | None:
-        known = known_info(entry.provider, model_id, config.models, asked.platform)
-        return known or catalog_info(entry.provider, model_id, asked.platform, asked.model_id)
-
     day = dt.datetime.now(dt.UTC).date() if today is None else today
-    return retirement_notice(asked.model_id, info, find_info, day, platform_of(entry))
+    model_id = entry.provider_config.model_id
+    return retirement_notice(model_id, info, info_finder(entry, config), day, platform_of(entry))
 
 
 def warn_of_retirement(entry: ModelEntry, config: ModelsConfig) -> None:

@@ -36,6 +36,10 @@ _SEGMENT: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,127}")
 class Form(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
     """An object of models.json."""
 
+    def __repr__(self) -> str:
+        """As `rich` prints it, so that what is kept from one is kept from the other."""
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+
 
 class Platform(Form, frozen=True, kw_only=True):
     """The cloud that serves a model in place of its vendor. `penstock.wire.platforms` has what each of them needs."""
@@ -122,16 +126,9 @@ class ProviderConfig(Form, frozen=True, kw_only=True):
             raise ConfigError(f"`deadlines` is {self.deadlines!r}, expected Deadlines(...)")
         check_count("max_arguments", self.max_arguments)
 
-    def __repr__(self) -> str:
-        """All fields but the key, what the headers hold, and a password in the URL."""
-        key = "'***'" if self.api_key else None
-        return (
-            f"ProviderConfig(model_id={self.model_id!r}, api_key={key}, "
-            f"base_url={without_userinfo(self.base_url)!r}, "
-            f"platform={self.platform!r}, wire={self.wire!r}, headers={sorted(self.headers)}, "
-            f"model_info={self.model_info!r})"
-        )
-
     def __rich_repr__(self) -> list[tuple[str, object]]:
-        """What `rich` prints: as above."""
-        return [("", repr(self))]
+        """The fields that tell providers apart, without the key, what the headers hold, and a password in the URL."""
+        names = ("model_id", "api_key", "base_url", "platform", "wire", "headers", "model_info")
+        key = "***" if self.api_key else None
+        shown = {"api_key": key, "base_url": without_userinfo(self.base_url), "headers": sorted(self.headers)}
+        return [(name, shown.get(name, getattr(self, name))) for name in names]
