@@ -11,9 +11,11 @@ import gc
 import random
 import sqlite3
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import nullcontext
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -24,6 +26,9 @@ from penstock.core.messages import Message, Options
 from penstock.core.models import Model, ModelInfo
 from penstock.core.provider import BaseProvider
 from penstock.meter import Budget, Ledger, Metered
+
+sys.path.append(str(Path(__file__).parent / "support"))
+from postgres_server import MISSING, postgres_server
 
 CALLS: Final = 500
 ROUNDS: Final = 5
@@ -71,8 +76,8 @@ async def spent(provider: BaseProvider, messages: Sequence[Message], calls: int)
     return (time.process_time() - cpu) / calls * 1e6, (time.perf_counter() - wall) / calls * 1e6
 
 
-async def overhead(folder: Path) -> None:
-    """A call after the other."""
+async def overhead(folder: Path, server: str | None) -> None:
+    """A call after the other. server: its address, where there is one."""
     budgets = [Budget(10**6, per="day"), Budget(10**6, per="month", by="tags.user")]
     kinds: dict[str, Callable[[], BaseProvider]] = {
         "bare": Spout,
@@ -80,6 +85,9 @@ async def overhead(folder: Path) -> None:
         "in a file": lambda: Metered(Spout(), Ledger(folder / "calls.db")),
         "in a file, two budgets": lambda: Metered(Spout(), Ledger(folder / "calls.db"), budgets=budgets),
     }
+    if server is not None:
+        kinds["on a server"] = lambda: Metered(Spout(), Ledger(server))
+        kinds["on a server, two budgets"] = lambda: Metered(Spout(), Ledger(server), budgets=budgets)
     print("| a call of 20 chunks | messages | CPU µs | more | wall µs | more |\n|---|---|---|---|---|---|")
     for turns in (0, 250, 1_000):
         messages = [*TURN * turns, Message("user", "Hi")]
@@ -166,7 +174,8 @@ def _fill(file: Path) -> None:
 async def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        await overhead(folder)
+        with nullcontext() if MISSING else postgres_server(fsync="on") as server:
+            await overhead(folder, getattr(server, "address", None))
         await standstill(folder)
         await many(folder)
 

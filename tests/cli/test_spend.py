@@ -210,7 +210,7 @@ def test_what_is_wrong_is_said(
 def test_which_ledger(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One that is named, or that of models.json; a file that is not there is not made."""
     assert main(["spend"]) == 2
-    assert "no ledger is configured: pass one with --db FILE" in capsys.readouterr().err
+    assert "no ledger is configured: pass one with --db LEDGER" in capsys.readouterr().err
     assert spend(tmp_path / "none.db") == 2
     assert f"there is no ledger '{tmp_path / 'none.db'}'" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

@@ -20,6 +20,7 @@ from penstock import (
     open_provider,
     save_models,
 )
+from penstock.config.models_file import ledger_of
 from penstock.meter import Budget, Ledger
 from penstock.testing import DemoModel, Emulator, anthropic_error
 
@@ -100,3 +101,48 @@ async def test_a_file_that_was_only_found_needs_trust(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"\$\.ledger.*elsewhere"):
         open_provider("a")
     assert not (tmp_path.parent / "elsewhere.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("ledger", "shown"),
+    [
+        pytest.param(
+            "postgresql://ann:${PGPASSWORD}@db.example/spend", "postgresql://ann@db.example/spend", id="a part"
+        ),
+        pytest.param("${SPEND}", "postgresql://bob@db.example/spend", id="all of it"),
+    ],
+)
+def test_an_address_is_filled_in(ledger: str, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password may hold any character, and stands nowhere."""
+    monkeypatch.setenv("PGPASSWORD", "hunter2@/#%?hunter2")
+    monkeypatch.setenv("SPEND", "postgresql://bob:hunter2hunter2@db.example/spend")
+    config = load_models(write(tmp_path, ledger=ledger))
+    address = str(ledger_of(config))
+    assert repr(Ledger(address)) == f"Ledger({shown!r})"
+    assert "hunter2" in address
+    provider = open_provider("a", models=config)
+    assert "hunter2" not in f"{config} {provider}"
+
+
+MISTAKEN = {
+    "postgresql://ann:${NO_SUCH_PASSWORD}@db/spend": r"\$\.ledger.*NO_SUCH_PASSWORD is not set",
+    "mysql://ann:hunter2hunter2@db/spend": r"\$\.ledger.*postgresql://USER",
+    "postgresql://ann:hunter2@hunter2@db/spend": r"\$\.ledger.*%40",
+}
+
+
+@pytest.mark.parametrize("ledger", MISTAKEN)
+def test_a_bad_address(ledger: str, tmp_path: Path) -> None:
+    """Names the file and the place in it, and no password."""
+    config = load_models(write(tmp_path, ledger=ledger))
+    with pytest.raises(ConfigError, match=MISTAKEN[ledger]) as caught:
+        open_provider("a", models=config)
+    assert "hunter2" not in f"{caught.value} {config}"
+
+
+def test_whoever_asks_for_trust_shows_no_password(tmp_path: Path) -> None:
+    """Of a ledger's address."""
+    write(tmp_path, ledger="postgresql://ann:hunter2hunter2@db/spend?password=hunter2")
+    with pytest.raises(ConfigError, match=r"\$\.ledger.*@db/spend") as caught:
+        open_provider("a")
+    assert "hunter2" not in str(caught.value)

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import metering
+from ledger_places import LedgerPlace
 from metering import INFO, ask, booked, cost, whole
 from patience import until
 from penstock import (
@@ -133,10 +134,10 @@ FREE_PROMPTS = msgspec.structs.replace(
 )
 
 
-async def test_it_refuses_what_it_could_not_pay() -> None:
+async def test_it_refuses_what_it_could_not_pay(place: LedgerPlace) -> None:
     """With all that a handler needs to know."""
     budget = Budget("0.05", per="day", by="tags.user", tz="Europe/Amsterdam")
-    async with Ledger(clock=lambda: 1_795_000_000) as ledger:
+    async with Ledger(place.address, clock=lambda: 1_795_000_000) as ledger:
         leaf = Priced(whole("0.04"), repeat=True)
         provider = Metered(leaf, ledger, budgets=[budget])
         with tags(user="ann"):
@@ -160,7 +161,17 @@ async def test_it_refuses_what_it_could_not_pay() -> None:
         assert (await ledger.status(budget, "ann")).left == Decimal("0.01")
 
 
-async def test_others_wait_for_what_is_held_in_order() -> None:
+async def test_a_budget_that_is_overspent_says_so(place: LedgerPlace) -> None:
+    """By a call that was billed more than it held."""
+    async with Ledger(place.address) as ledger:
+        provider = Metered(Priced(whole("0.04"), repeat=True), ledger, budgets=[Budget("0.03", per="total")])
+        await collect(provider)
+        _, error = await outcome(provider)
+    assert isinstance(error, BudgetExceededError)
+    assert error.message == "the budget of $0.03 per total is overspent by $0.01, and the call may cost $0.015"
+
+
+async def test_others_wait_for_what_is_held_in_order(place: LedgerPlace) -> None:
     """Held is not spent: a call that finds the rest held waits until it is settled; no later one overtakes it."""
     budget = Budget("0.05", per="total")  # three worst cases, and some
     gate = anyio.Event()
@@ -171,7 +182,7 @@ async def test_others_wait_for_what_is_held_in_order() -> None:
                 yield chunk
                 await gate.wait()
 
-    async with Ledger() as ledger:
+    async with Ledger(place.address) as ledger:
         leaf = Gated(whole("0.001"), repeat=True)
         provider = Metered(leaf, ledger, budgets=[budget])
         begun: list[int] = []
@@ -204,10 +215,10 @@ def _line(ledger: Ledger) -> Sequence[object]:
     return ledger._writer()._waiting
 
 
-async def test_who_waits_too_long_is_refused() -> None:
+async def test_who_waits_too_long_is_refused(place: LedgerPlace) -> None:
     """And leaves the line."""
     budget = Budget("0.02", per="total", max_wait=0.05)
-    async with Ledger() as ledger:
+    async with Ledger(place.address) as ledger:
         leaf = Priced([OPEN, Hang()], whole("0.001"))
         provider = Metered(leaf, ledger, budgets=[budget])
         holding = provider.create_message("", ASK)
@@ -221,19 +232,17 @@ async def test_who_waits_too_long_is_refused() -> None:
         await holding.aclose()
 
 
-async def test_who_has_waited_long_enough_looks_for_dead_processes_first(tmp_path: Path) -> None:
+async def test_who_has_waited_long_enough_looks_for_dead_processes_first(place: LedgerPlace) -> None:
     """What they held is booked, and whoever it still leaves enough for begins."""
     budget = Budget("0.04", per="total", max_wait=0.05)
-    async with Ledger(tmp_path / "spend.db") as ledger:
+    async with Ledger(place.address) as ledger:
         leaf = Priced([OPEN, Hang()], [OPEN, Hang()], whole("0.001"))
         provider = Metered(leaf, ledger, budgets=[budget])
         running = [provider.create_message("", ASK) for _ in range(2)]
         for stream in running:
             await anext(stream)
-        with sqlite3.connect(tmp_path / "spend.db") as other:
-            other.execute("INSERT INTO owners VALUES ('dead', 0)")
-            other.execute("UPDATE calls SET owner = 'dead', estimated_nano = 1 WHERE id = 1")
-        other.close()
+        place.run("INSERT INTO owners VALUES ('dead', 0)")
+        place.run("UPDATE calls SET owner = 'dead', estimated_nano = 1 WHERE id = 1")
         await collect(provider)
         states = [row.state for row in await booked(ledger)]
         for stream in running:
@@ -241,10 +250,10 @@ async def test_who_has_waited_long_enough_looks_for_dead_processes_first(tmp_pat
     assert states == ["lost", "open", "done"]
 
 
-async def test_who_is_cancelled_leaves_the_line() -> None:
+async def test_who_is_cancelled_leaves_the_line(place: LedgerPlace) -> None:
     """And leaves neither a row nor anything held."""
     budget = Budget("0.02", per="total")
-    async with Ledger() as ledger:
+    async with Ledger(place.address) as ledger:
         leaf = Priced([OPEN, Hang()])
         provider = Metered(leaf, ledger, budgets=[budget])
         holding = provider.create_message("", ASK)
@@ -283,10 +292,10 @@ async def test_a_moment_without_its_file_leaves_nobody_in_the_line(
         await collect(Metered(leaf, ledger, budgets=[budget]))
 
 
-async def test_two_budgets_are_reserved_together_or_not_at_all() -> None:
+async def test_two_budgets_are_reserved_together_or_not_at_all(place: LedgerPlace) -> None:
     """What one of them refuses holds nothing of the other."""
     large, small = Budget(5, per="month"), Budget("0.01", per="call")
-    async with Ledger() as ledger:
+    async with Ledger(place.address) as ledger:
         _, error = await outcome(Metered(Priced(whole("0.001")), ledger, budgets=[large, small]))
         assert isinstance(error, BudgetExceededError)
         assert (await ledger.status(large)).held == 0
@@ -425,29 +434,29 @@ async def test_runs_have_dollars_of_their_own() -> None:
         assert isinstance((await outcome(provider))[1], BudgetExceededError)
 
 
-async def test_a_run_of_somebodys_is_asked_for_by_both() -> None:
+async def test_a_run_of_somebodys_is_asked_for_by_both(place: LedgerPlace) -> None:
     """The run's id comes first."""
     budget = Budget("0.05", per="run", by="tags.user")
-    async with Ledger() as ledger:
+    async with Ledger(place.address) as ledger:
         with run("nightly"), tags(user="ann"):
             await collect(Metered(Priced(whole("0.02")), ledger, budgets=[budget]))
         assert (await ledger.status(budget, "nightly", "ann")).spent == Decimal("0.02")
         assert (await ledger.status(budget, "nightly", "bob")).spent == 0
 
 
-async def test_a_budget_counts_what_the_ledger_has_already() -> None:
+async def test_a_budget_counts_what_the_ledger_has_already(place: LedgerPlace) -> None:
     """Whatever provider booked it, and whether there was a budget then."""
-    async with Ledger() as ledger:
+    async with Ledger(place.address) as ledger:
         await collect(Metered(Priced(whole("4.99")), ledger))
         assert isinstance((await outcome(Metered(Priced(HI), ledger, budgets=[DAY])))[1], BudgetExceededError)
         await collect(Metered(Priced(whole("0.50")), ledger))
         assert (await ledger.status(DAY)).spent == Decimal("5.49")
 
 
-async def test_a_day_ends() -> None:
+async def test_a_day_ends(place: LedgerPlace) -> None:
     """By the ledger's clock; a call belongs to the day on which it began, also if the clock is set back."""
     now = 1_795_000_000.0
-    async with Ledger(clock=lambda: now) as ledger:
+    async with Ledger(place.address, clock=lambda: now) as ledger:
         provider = Metered(Priced(whole("4.99"), repeat=True), ledger, budgets=[DAY])
         await collect(provider)
         assert isinstance((await outcome(provider))[1], BudgetExceededError)

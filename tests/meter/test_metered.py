@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import gc
 import sqlite3
 import threading
-from collections.abc import AsyncGenerator
-from contextlib import nullcontext
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -266,6 +267,15 @@ async def test_a_path_is_a_ledger_of_its_own(tmp_path: Path) -> None:
         assert len(await booked(ledger)) == 1
 
 
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """While another program keeps the file to itself."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+        other.execute("ROLLBACK")
+
+
 @pytest.mark.parametrize("budgets", [[], [Budget(5, per="day")]])
 async def test_without_its_file(tmp_path: Path, budgets: list[Budget], monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a budget the call goes on, and its row is written later; with one it is refused."""
@@ -273,26 +283,37 @@ async def test_without_its_file(tmp_path: Path, budgets: list[Budget], monkeypat
     monkeypatch.setattr("penstock.meter.writer._AGAIN", 0.05)
     events: list[Event] = []
     async with Ledger(tmp_path / "spend.db") as ledger:
-        other = sqlite3.connect(tmp_path / "spend.db", isolation_level=None)
-        other.execute("BEGIN EXCLUSIVE")
-        chunks, error = await outcome(Metered(Priced(WHOLE), ledger, budgets=budgets, listener=events.append))
-        if budgets:
-            assert isinstance(error, LedgerError)
-            assert "locked" in error.message
-            other.execute("ROLLBACK")
-        else:
+        with locked(tmp_path / "spend.db"):
+            provider = Metered(Priced(WHOLE), ledger, budgets=budgets, listener=events.append)
+            chunks, error = await outcome(provider)
+            if budgets:
+                assert isinstance(error, LedgerError)
+                assert "locked" in error.message
+                return
             assert (error, chunks) == (None, WHOLE)
             assert ledger.behind in (1, 2)
             assert isinstance(ledger.fault, LedgerError)
             assert [type(event) for event in events] == [LedgerBehind]
             with pytest.raises(LedgerError):
                 await ledger.totals()
-            other.execute("ROLLBACK")
-            [row] = await booked(ledger)
-            assert row.state == "done"
-            assert ledger.behind == ledger.given_up == 0
-            assert await _fault(ledger) is None
-        other.close()
+        [row] = await booked(ledger)
+        assert row.state == "done"
+        assert ledger.behind == ledger.given_up == 0
+        assert await _fault(ledger) is None
+
+
+async def test_a_row_that_was_kept_has_the_time_of_its_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not that of the end of the outage, which may be another day."""
+    monkeypatch.setattr("penstock.meter.schema._BUSY", 0.05)
+    monkeypatch.setattr("penstock.meter.writer._AGAIN", 0.05)
+    async with Ledger(tmp_path / "spend.db") as ledger:
+        with locked(tmp_path / "spend.db"):
+            before = dt.datetime.now(dt.UTC)
+            await collect(Metered(Priced(WHOLE), ledger))
+            after = dt.datetime.now(dt.UTC)
+            await until(lambda: ledger.behind == 2)
+        [row] = await booked(ledger)
+        assert before <= row.at <= after
 
 
 async def _fault(ledger: Ledger) -> LedgerError | None:
@@ -303,11 +324,8 @@ async def test_a_strict_ledger_refuses(tmp_path: Path, monkeypatch: pytest.Monke
     """Also calls without a budget."""
     monkeypatch.setattr("penstock.meter.schema._BUSY", 0.05)
     async with Ledger(tmp_path / "spend.db", strict=True) as ledger:
-        other = sqlite3.connect(tmp_path / "spend.db", isolation_level=None)
-        other.execute("BEGIN EXCLUSIVE")
-        _, error = await outcome(Metered(Priced(WHOLE), ledger))
-        other.execute("ROLLBACK")
-        other.close()
+        with locked(tmp_path / "spend.db"):
+            _, error = await outcome(Metered(Priced(WHOLE), ledger))
         assert isinstance(error, LedgerError)
         assert await booked(ledger) == []
 
@@ -317,13 +335,10 @@ async def test_what_cannot_be_kept_is_counted(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("penstock.meter.schema._BUSY", 0.01)
     monkeypatch.setattr("penstock.meter.writer._KEPT", 6)
     async with Ledger(tmp_path / "spend.db") as ledger:
-        other = sqlite3.connect(tmp_path / "spend.db", isolation_level=None)
-        other.execute("BEGIN EXCLUSIVE")
-        for _ in range(8):
-            await collect(Metered(Priced(WHOLE), ledger))
-        await until(lambda: ledger.given_up)
-        other.execute("ROLLBACK")
-        other.close()
+        with locked(tmp_path / "spend.db"):
+            for _ in range(8):
+                await collect(Metered(Priced(WHOLE), ledger))
+            await until(lambda: ledger.given_up)
         rows = await booked(ledger)
         assert len(rows) >= 3
         assert ledger.given_up >= 1

@@ -14,12 +14,21 @@ from typing import Any
 import pytest
 
 from ledger_files import KEYS, NOW, cost, micros, rows, write_ledger
+from ledger_places import LedgerPlace
 from penstock import ConfigError, LedgerError
 from penstock.meter.entries import FIELDS
-from penstock.meter.sums import Chosen, format_count, reading, summed, totals
+from penstock.meter.place import place_of
+from penstock.meter.sums import Chosen, format_count, summed, totals
 
 ROWS = list(rows())
 DAY = 86_400_000_000
+
+
+@pytest.fixture(scope="module", params=["file", "postgres"])
+def ledger(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path | str:
+    """One with all rows."""
+    server = request.getfixturevalue("postgres").address if request.param == "postgres" else None
+    return write_ledger(LedgerPlace(tmp_path_factory.mktemp("sums"), server).address, ROWS)
 
 
 def value(call: dict[str, Any], name: str) -> str | None:
@@ -41,12 +50,12 @@ def value(call: dict[str, Any], name: str) -> str | None:
 @pytest.mark.parametrize(
     "by", [(), *((name,) for name in FIELDS), *((f"tags.{key}",) for key in KEYS), ("day", "model", "tags.user")]
 )
-def test_the_sums_of_all_groups_are_those_of_their_rows(by: tuple[str, ...], tmp_path: Path) -> None:
+def test_the_sums_of_all_groups_are_those_of_their_rows(by: tuple[str, ...], ledger: Path | str) -> None:
     """To the last digit; a group is there once."""
     groups = defaultdict(list)
     for call in ROWS:
         groups[tuple(value(call, name) for name in by)].append(call)
-    with reading(write_ledger(tmp_path / "spend.db", ROWS)) as connection:
+    with place_of(ledger).reading() as connection:
         found = totals(connection, by, Chosen())
     assert {tuple(total.by.values()) for total in found} == set(groups)
     assert len(found) == len(groups)
@@ -61,15 +70,15 @@ def test_the_sums_of_all_groups_are_those_of_their_rows(by: tuple[str, ...], tmp
             assert round(dollars, 9) == Decimal(sum(nano)).scaleb(-9)
 
 
-def test_a_sum_of_sums_is_the_sum(tmp_path: Path) -> None:
+def test_a_sum_of_sums_is_the_sum(ledger: Path | str) -> None:
     """Of all groups."""
-    with reading(write_ledger(tmp_path / "spend.db", ROWS)) as connection:
+    with place_of(ledger).reading() as connection:
         assert [summed(totals(connection, ("model", "state"), Chosen()))] == totals(connection, (), Chosen())
 
 
-def test_groups_come_by_time_and_the_dearest_first(tmp_path: Path) -> None:
+def test_groups_come_by_time_and_the_dearest_first(ledger: Path | str) -> None:
     """Wherever the time stands among the fields."""
-    with reading(write_ledger(tmp_path / "spend.db", ROWS)) as connection:
+    with place_of(ledger).reading() as connection:
         found = totals(connection, ("model", "day"), Chosen())
     order = [(total.by["day"] or "", -total.usage.known_cost) for total in found]
     assert order == sorted(order)
@@ -100,9 +109,9 @@ def test_groups_come_by_time_and_the_dearest_first(tmp_path: Path) -> None:
         pytest.param(Chosen(where={"model": ["nobody"]}), lambda _: False, id="nothing"),
     ],
 )
-def test_which_rows_are_chosen(chosen: Chosen, kept: Callable[[dict[str, Any]], bool], tmp_path: Path) -> None:
+def test_which_rows_are_chosen(chosen: Chosen, kept: Callable[[dict[str, Any]], bool], ledger: Path | str) -> None:
     """All conditions hold."""
-    with reading(write_ledger(tmp_path / "spend.db", ROWS)) as connection:
+    with place_of(ledger).reading() as connection:
         total = summed(totals(connection, (), chosen))
     assert (total.calls, total.usage.known_cost) == (
         sum(1 for call in ROWS if kept(call)),
@@ -116,7 +125,7 @@ def test_which_rows_are_chosen(chosen: Chosen, kept: Callable[[dict[str, Any]], 
 )
 def test_an_unknown_field(name: str, said: str, tmp_path: Path) -> None:
     """It never reaches SQL; the nearest one is said."""
-    with reading(write_ledger(tmp_path / "spend.db", ROWS[:1])) as connection:
+    with place_of(write_ledger(tmp_path / "spend.db", ROWS[:1])).reading() as connection:
         for by, chosen in (((name,), Chosen()), ((), Chosen(where={name: ["x"]}))):
             with pytest.raises(ConfigError, match=said):
                 totals(connection, by, chosen)
@@ -124,8 +133,9 @@ def test_an_unknown_field(name: str, said: str, tmp_path: Path) -> None:
 
 def test_a_file_is_only_read(tmp_path: Path) -> None:
     """And its name may hold anything that an address would take for its own."""
-    file = write_ledger(tmp_path / "a?mode=rwc#b%20.db", ROWS[:1])
-    with pytest.raises(LedgerError, match="readonly"), reading(file) as connection:
+    file = tmp_path / "a?mode=rwc#b%20.db"
+    write_ledger(file, ROWS[:1])
+    with pytest.raises(LedgerError, match="readonly"), place_of(file).reading() as connection:
         connection.execute("DELETE FROM calls")
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
 
@@ -137,7 +147,7 @@ def test_a_ledger_in_use_is_read(tmp_path: Path) -> None:
     writer.execute("PRAGMA journal_mode=WAL")
     writer.execute("UPDATE calls SET cost_nano = 5, cost_atto = 0, cost_more = NULL")
     writer.commit()
-    with reading(file) as connection:
+    with place_of(file).reading() as connection:
         (total,) = totals(connection, (), Chosen())
     writer.close()
     assert total.usage.known_cost == Decimal("5E-9")
@@ -153,7 +163,7 @@ def test_what_is_no_ledger(content: bytes | None, said: str, tmp_path: Path) -> 
         file.write_bytes(content)
     with (
         pytest.raises(ConfigError if content is None else LedgerError, match=said) as caught,
-        reading(file) as connection,
+        place_of(file).reading() as connection,
     ):
         totals(connection, (), Chosen())
     assert str(file) in str(caught.value)
@@ -162,8 +172,8 @@ def test_what_is_no_ledger(content: bytes | None, said: str, tmp_path: Path) -> 
 def test_a_newer_ledger_is_refused(tmp_path: Path) -> None:
     """Its columns may mean something else."""
     with (
-        pytest.raises(LedgerError, match="newer version"),
-        reading(write_ledger(tmp_path / "spend.db", ROWS[:1], version=99)),
+        pytest.raises(LedgerError, match="is of version 99, and this Penstock knows 1"),
+        place_of(write_ledger(tmp_path / "spend.db", ROWS[:1], version=99)).reading(),
     ):
         pass
 

@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from penstock.meter.schema import open_file
+from penstock.meter.place import place_of
+
+P = TypeVar("P", Path, str, Path | str)
 
 NOW: Final = dt.datetime(2026, 11, 30, 8, tzinfo=dt.UTC)
 OWNED: Final = "<b id=owned>owned</b>"
@@ -77,14 +79,14 @@ def rows(number: int = 400, *, seed: int = 1, days: float = 20) -> Iterator[dict
         }
 
 
-def write_ledger(path: Path, calls: Iterable[dict[str, Any]], *, version: int | None = None) -> Path:
-    """The file, with these rows; version: of its tables, if not the one there is."""
-    with closing(open_file(str(path))) as connection:
-        connection.execute("BEGIN")
+def write_ledger(path: P, calls: Iterable[dict[str, Any]], *, version: int | None = None) -> P:
+    """The ledger, with these rows; version: of its tables, if not the one there is."""
+    with closing(place_of(path).open()) as connection:
+        connection.begin()
         for call in calls:
             marks = ", ".join("?" * len(call))
             connection.execute(f"INSERT INTO calls ({', '.join(call)}) VALUES ({marks})", list(call.values()))
-        connection.execute("COMMIT")
+        connection.commit()
         if version is not None:
             connection.execute(f"PRAGMA user_version = {version}")
     return path

@@ -41,7 +41,7 @@ INFO: Final = ModelInfo(
     input_price=Decimal(3), output_price=Decimal(15), cache_writes_price=Decimal("3.75"),
     cache_reads_price=Decimal("0.3"), max_tokens=1_000, context_window=200_000,
 )  # fmt: skip
-LIMIT: Final = Decimal("5.00")
+LIMIT: Final = Decimal("2.00")
 
 
 class Priced(ScriptedProvider):
@@ -144,12 +144,12 @@ async def ask(provider: BaseProvider, text: str, options: Options | None = None)
                 return
 
 
-async def spend(url: str, path: str, name: str, tasks: int, calls: int) -> None:
+async def spend(url: str, path: str, folder: str, name: str, tasks: int, calls: int) -> None:
     """So many tasks that call one after the other until the budget is spent; prints how often each thing happened."""
     happened: Counter[str] = Counter()
     async with Ledger(path) as ledger, AnthropicProvider(config(url)) as leaf:
         provider = Metered(leaf, ledger, budgets=[Budget(LIMIT, per="day", max_wait=300)])
-        await _together(path, name)
+        await _together(Path(folder), name)
 
         async def work(task: int) -> None:
             for call in range(calls):
@@ -166,14 +166,14 @@ async def spend(url: str, path: str, name: str, tasks: int, calls: int) -> None:
     print(msgspec.json.encode(dict(happened)).decode())
 
 
-async def _together(path: str, name: str) -> None:
+async def _together(folder: Path, name: str) -> None:
     """Wait until the test has seen that all are here: one may be slow to begin."""
-    Path(f"{path}.{name}").touch()  # noqa: ASYNC240
-    while not Path(f"{path}.go").exists():  # noqa: ASYNC110, ASYNC240
+    (folder / name).touch()
+    while not (folder / "go").exists():  # noqa: ASYNC110
         await anyio.sleep(0.01)
 
 
-async def mix(url: str, path: str, name: str, tasks: int, calls: int) -> None:
+async def mix(url: str, path: str, folder: str, name: str, tasks: int, calls: int) -> None:
     """Calls of every kind."""
     kinds = ["whole"] * 16 + ["left", "cut", "refused", "retried"]
     async with Ledger(path) as ledger, AnthropicProvider(config(url)) as leaf:
@@ -193,9 +193,9 @@ PROGRAMS: Final = {"spend": spend, "mix": mix}
 
 
 def main(arguments: Sequence[str]) -> None:
-    """PROGRAM BACKEND URL FILE NAME TASKS CALLS."""
-    program, backend, url, path, name, tasks, calls = arguments
-    anyio.run(PROGRAMS[program], url, path, name, int(tasks), int(calls), backend=backend)
+    """PROGRAM BACKEND URL LEDGER FOLDER NAME TASKS CALLS."""
+    program, backend, url, path, folder, name, tasks, calls = arguments
+    anyio.run(PROGRAMS[program], url, path, folder, name, int(tasks), int(calls), backend=backend)
 
 
 if __name__ == "__main__":

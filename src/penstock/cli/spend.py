@@ -14,12 +14,13 @@ from typing import Any, Final
 from penstock.cli.commands import Commands, plain
 from penstock.cli.tables import WIDTH, line, lines_of
 from penstock.cli.terminal import columns, json_line, printable
-from penstock.config.models_file import ledger_path, load_models
+from penstock.config.models_file import ledger_of, load_models
 from penstock.core.chunks import UsageChunk
 from penstock.core.cost import format_dollars
 from penstock.core.errors import ConfigError
 from penstock.meter.entries import COUNTS, TIMES, Total, cell, instant, to_the_minute
-from penstock.meter.sums import Chosen, format_count, reading, summed, totals
+from penstock.meter.place import Place, place_of
+from penstock.meter.sums import Chosen, format_count, summed, totals
 
 __all__ = ["add", "run"]
 
@@ -42,7 +43,7 @@ def add(commands: Commands) -> None:
         metavar="FIELD=VALUE",
         help="only such calls; again: any of a field's values, all fields",
     )
-    parser.add_argument("--db", type=Path, metavar="FILE", help="the file of the ledger (default: that of models.json)")
+    parser.add_argument("--db", metavar="LEDGER", help="its file, or postgresql://... (default: that of models.json)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="all counts and all digits as CSV")
     form.add_argument("--json", action="store_true", help="the same as a JSON array")
@@ -58,13 +59,13 @@ def run(arguments: argparse.Namespace) -> int:
         until=instant("--until", arguments.until, now.timestamp()),
         where=_conditions(arguments.where),
     )
-    db = _ledger() if arguments.db is None else arguments.db
+    db = place_of(_ledger() if arguments.db is None else arguments.db)
     by = [name.strip() for name in arguments.by.split(",")]
     if arguments.html is not None:
         return _write_page(db, chosen, arguments.html, now)
     if len(by) > _MOST and not (arguments.csv or arguments.json):
         raise ConfigError(f"a table has room for {_MOST} fields, `--by` names {len(by)}; `--csv` takes more")
-    with reading(db) as connection:
+    with db.reading() as connection:
         found = totals(connection, by, chosen)
     if arguments.json:
         print(json_line([_record(total) for total in found]))
@@ -74,15 +75,15 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"No calls {_period(chosen)}.", file=sys.stderr)
     else:
         print("\n".join(_table(by, [*found, summed(found)])))
-        print(f"{db}, {_period(chosen)}", file=sys.stderr)
+        print(f"{db.name}, {_period(chosen)}", file=sys.stderr)
     return 0
 
 
-def _ledger() -> Path:
+def _ledger() -> Path | str:
     models = load_models()
     if models.ledger is None:
-        raise ConfigError('no ledger is configured: pass one with --db FILE, or set "ledger" in models.json')
-    return ledger_path(models)
+        raise ConfigError('no ledger is configured: pass one with --db LEDGER, or set "ledger" in models.json')
+    return ledger_of(models)
 
 
 def _conditions(given: Sequence[str]) -> dict[str, list[str | None]]:
@@ -101,12 +102,12 @@ def _period(chosen: Chosen) -> str:
     return f"since {to_the_minute(chosen.since)}{until} UTC"
 
 
-def _write_page(db: Path, chosen: Chosen, file: Path, now: dt.datetime) -> int:
+def _write_page(db: Place, chosen: Chosen, file: Path, now: dt.datetime) -> int:
     from penstock.meter.report.figures import figures  # what only a page needs
     from penstock.meter.report.page import page
 
-    with reading(db) as connection:
-        text = page(figures(connection, chosen), ledger=db.name, chosen=chosen, now=now)
+    with db.reading() as connection:
+        text = page(figures(connection, chosen), ledger=db.name.rpartition("/")[2], chosen=chosen, now=now)
     try:
         file.write_text(printable(text), "utf-8")
     except OSError as error:

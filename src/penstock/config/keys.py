@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,7 @@ from penstock.core.provider_config import Key
 from penstock.core.validation import near
 from penstock.wire.vendors import DIALECTS
 
-__all__ = ["COMMAND", "KEYRING", "VARIABLE", "key_value", "misspelt_keys"]
+__all__ = ["COMMAND", "KEYRING", "VARIABLE", "address", "key_value", "misspelt_keys"]
 
 KEYRING: Final = "keyring:"
 """What stands before an entry of the keyring, SERVICE/USER."""
@@ -33,6 +34,20 @@ def key_value(text: str, file: Path | None, where: str) -> Key:
 
         kind, _, rest = text.partition(":")
         return (command if kind == "command" else keyring_entry)(rest, file, where)
+    return _filled(text, file, where)
+
+
+def address(text: str, file: Path | None, where: str) -> str:
+    """A server's address with its variables filled in, each as a part of it: a password may hold any character.
+
+    A variable that is all of it is the whole address.
+    """
+    from urllib.parse import quote  # for those who have one
+
+    return _filled(text, file, where, str if VARIABLE.fullmatch(text) else lambda value: quote(value, safe=""))
+
+
+def _filled(text: str, file: Path | None, where: str, written: Callable[[str], str] = str) -> str:
     if _BARE.fullmatch(text):
         raise mistake(file, where, f"a variable is written in braces: `${{{text[1:]}}}`")
 
@@ -41,7 +56,7 @@ def key_value(text: str, file: Path | None, where: str) -> Key:
         if not found:
             how = "is empty" if found == "" else f"is not set{near(match[1], os.environ)}"
             raise mistake(file, where, f"the environment variable {match[1]} {how}")
-        return found
+        return written(found)
 
     if "${" in VARIABLE.sub("", text):
         raise mistake(file, where, "expected the name of an environment variable between `${` and `}`")

@@ -12,6 +12,7 @@ import msgspec
 from penstock.config.catalog import PROVIDERS, catalog
 from penstock.config.entries import ModelEntry, ModelsConfig, ModelsFile
 from penstock.config.factories import BUILT_IN, is_known
+from penstock.config.keys import address
 from penstock.config.mistakes import explained, mistake, quoted
 from penstock.config.replacing import replace_file
 from penstock.config.trust import judge, trust
@@ -28,7 +29,7 @@ __all__ = [
     "check_trusted",
     "entry_of",
     "find_models_file",
-    "ledger_path",
+    "ledger_of",
     "load_models",
     "models_schema",
     "read_models",
@@ -100,11 +101,22 @@ def _has_our_form(data: bytes) -> bool:
     return like_ours or (isinstance(document.get("active"), str) and isinstance(models, dict))
 
 
-def ledger_path(config: ModelsConfig) -> Path:
-    """The ledger that a models.json names, from its folder on. Raises ConfigError if it names none."""
+def ledger_of(config: ModelsConfig) -> Path | str:
+    """The ledger that a models.json names: a file, from its folder on, or a server's address with its variables filled
+    in. Raises ConfigError if it names none.
+    """
     if config.ledger is None:
         raise mistake(config.source, "$.ledger", 'there is no ledger: name a file, as "ledger": "spend.db"')
-    return (Path() if config.source is None else config.source.parent) / Path(config.ledger).expanduser()
+    text = address(config.ledger, config.source, "$.ledger") if "${" in config.ledger else config.ledger
+    if "://" in text:
+        from penstock.meter.place import place_of  # for those who have a server
+
+        try:
+            place_of(text)
+        except ConfigError as error:
+            raise mistake(config.source, "$.ledger", error.message) from None
+        return text
+    return (Path() if config.source is None else config.source.parent) / Path(text).expanduser()
 
 
 def load_models(path: str | os.PathLike[str] | None = None) -> ModelsConfig:

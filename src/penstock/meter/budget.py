@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Final, Literal, TypeAlias, get_args
 from zoneinfo import ZoneInfo
@@ -15,12 +15,13 @@ from penstock.core.errors import ConfigError
 from penstock.core.validation import check_count, check_seconds, near
 from penstock.meter.entries import TAG, micros, moment
 
-__all__ = ["Budget", "BudgetStatus", "Per", "bucket_of", "end_of", "period_of"]
+__all__ = ["Budget", "BudgetStatus", "Per", "bucket_of", "cut", "end_of", "period_of", "tidy"]
 
 Per: TypeAlias = Literal["call", "run", "hour", "day", "month", "total"]
 
 LONGEST_TAG: Final = 200
 """Bytes of a tag's name, and of its value."""
+_MOST_TAGS: Final = 16
 BY: Final = ("alias", "vendor", "model")
 _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "per": get_args(Per),
@@ -169,3 +170,23 @@ def bucket_of(per: str, by: str | None, facts: Mapping[str, object]) -> str | No
     if None in parts:
         return None
     return "\n".join(map(str, parts))
+
+
+def tidy(tags: Mapping[str, str], wanted: Sequence[Budget] = ()) -> dict[str, str]:
+    """At most 16 tags of 200 bytes each: a longer one is cut, and a hash keeps it apart from others.
+
+    wanted: budgets whose tags are among them in any case.
+    """
+    first = {each.by for each in wanted}
+    names = sorted(tags, key=lambda name: (f"{TAG}{name}" not in first, name))[:_MOST_TAGS]
+    return {cut(name): cut(tags[name]) for name in sorted(names)}
+
+
+def cut(value: str, most: int = LONGEST_TAG) -> str:
+    """What a database takes, at most so many bytes of UTF-8: a hash keeps a longer text apart from others."""
+    data = value.replace("\0", "").encode("utf-8", "replace")
+    if len(data) <= most:
+        return data.decode()
+    from hashlib import sha256  # for the few
+
+    return f"{data[: most - 20].decode('utf-8', 'ignore')}…{sha256(data).hexdigest()[:16]}"

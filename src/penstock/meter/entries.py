@@ -205,6 +205,11 @@ def written(name: str) -> str:
     return f"strftime('{TIMES[name]}', at / {_MICRO}, 'unixepoch')"
 
 
+def text(value: str | None) -> str | None:
+    """What a database takes: text without halves of characters."""
+    return None if value is None else value.encode("utf-8", "replace").decode().replace("\0", "")
+
+
 def cell(text: str) -> str:
     """Text that no spreadsheet takes for a formula."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -1,10 +1,9 @@
-"""What every call has cost, in one file: written before it is sent, settled whatever becomes of it."""
+"""What every call has cost, in one file or on one server: written before it is sent, settled whatever becomes of it."""
 
 from __future__ import annotations
 
 import csv
 import os
-import sqlite3
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -18,11 +17,11 @@ import anyio
 import msgspec
 
 from penstock.core.errors import ConfigError, LedgerError
-from penstock.core.scope import new_id
 from penstock.core.validation import near
 from penstock.core.waking import waker
 from penstock.meter.budget import Budget, BudgetStatus
 from penstock.meter.entries import COUNTS, ENTRY_COLUMNS, Entry, Instant, Total, Where, cell, entry_of, instant
+from penstock.meter.place import Database, place_of
 from penstock.meter.store import Call, Outcome, Store
 from penstock.meter.sums import Chosen, totals
 from penstock.meter.tasks import Opening, Task
@@ -41,15 +40,19 @@ _STEP: Final = 1_000
 class Ledger:
     """A row for each attempt of each call that goes through `Metered`, in an SQLite file, or in memory without *path*.
 
-    Processes of one host share a file, and so do threads and event loops. A row is written before the call is sent, and
-    settled however it ends. A process that is killed leaves its rows open; a minute later they are `lost`,
-    with the estimates that they were opened with. What is written survives a kill, and not always a power cut.
+    path: the file, or a PostgreSQL server's address: postgresql://USER:PASSWORD@HOST/DATABASE?schema=NAME, which is
+        first asked at the first call. clock: seconds since 1970; None for this host's, or the server's own.
 
-    While the file cannot be written, calls without a budget go on: their rows are kept in memory, those of the last
+    Processes of one host share a file, those of all hosts a server, and so do threads and event loops. A row is written
+    before the call is sent, and settled however it ends. A process that is killed leaves its rows open; a minute later
+    they are `lost`, with the estimates that they were opened with. What is written survives a kill, and in a file not
+    always a power cut.
+
+    While it cannot be written, calls without a budget go on: their rows are kept in memory, those of the last
     10,000 calls, and written later (`behind`, `given_up`). Budgets refuse then. strict: so does all else.
 
     Raises LedgerError for a file that is no ledger, of a newer version, locked or not to be written, and ConfigError
-    for one on a network's file system.
+    for one on a network's file system and for a bad address.
     """
 
     def __init__(
@@ -57,30 +60,27 @@ class Ledger:
         path: str | os.PathLike[str] | None = None,
         *,
         strict: bool = False,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
-        given: object = path
-        if given is not None and not (isinstance(given, str | os.PathLike) and os.fspath(given)):
-            raise ConfigError(f"`path` is {path!r}, expected the path of a file, or None for a ledger in memory")
-        self.path = None if path is None else Path(path).expanduser().resolve()
-        """The file, None for one in memory."""
+        self._place = place_of(path)
+        self.path = None if path is None or self._place.is_late else Path(self._place.name)
+        """The file, None for one in memory or on a server."""
         self.strict = strict
         self._clock = clock
-        self._key = str(self.path or new_id())
         self._writer()
-        use(self._key)
-        self._release = weakref.finalize(self, let_go, self._key)
+        use(self._place.key)
+        self._release = weakref.finalize(self, let_go, self._place.key)
 
     def __repr__(self) -> str:
-        return f"Ledger({'' if self.path is None else repr(str(self.path))})"
+        return f"Ledger({'' if self._place.is_memory else repr(self._place.name)})"
 
     def is_same(self, other: Ledger) -> bool:
         """Whether the other books in the same place."""
-        return self._key == other._key
+        return self._place.key == other._place.key
 
     @property
     def behind(self) -> int:
-        """How many openings and settlements are kept in memory until the file can be written again."""
+        """How many openings and settlements are kept in memory until the ledger can be written again."""
         return self._writer().behind
 
     @property
@@ -90,20 +90,20 @@ class Ledger:
 
     @property
     def fault(self) -> LedgerError | None:
-        """Why the file cannot be written at the moment; None if it can."""
+        """Why the ledger cannot be written at the moment; None if it can."""
         return self._writer().fault
 
     async def open(self, call: Call, max_wait: float, waits: Callable[[], object] = lambda: None) -> None:
         """Write the row of a call, once its budgets allow it. For Metered. max_wait: seconds, see Budget.
 
-        waits: called if it has to wait. Raises BudgetExceededError, and LedgerError if the file cannot be written and
-        that matters.
+        waits: called if it has to wait. Raises BudgetExceededError, and LedgerError if the ledger cannot be written,
+        and the call has budgets or the ledger is strict.
         """
         opening = Opening(call, max_wait, keep=not self.strict and not call.budgets)
         writer = self._writer()
         try:
             writer.put(opening)
-            if opening.keep and writer.fault is not None:
+            if opening.keep and writer.goes_on:
                 return  # it is kept, until whoever tries again every second succeeds
             await _done(opening)
             if opening.waits and not opening.is_over:
@@ -112,7 +112,7 @@ class Ledger:
             opening.result()
         except BaseException:
             opening.gone = True
-            if opening.error is None or call.ticket is not None:
+            if opening.error is None or call.ticket is not None or call.row is not None:
                 writer.put(Task(lambda store: store.withdraw(call), keep=True))
             raise
 
@@ -180,7 +180,7 @@ class Ledger:
             raise ConfigError(f"`path` ends in {file.suffix!r}, expected {known}{near(file.suffix, _EXPORTS)}")
         where_sql, values = self._chosen(since, until, where).sql()
 
-        def write(db: sqlite3.Connection) -> int:
+        def write(db: Database) -> int:
             rows = db.execute(f"SELECT {ENTRY_COLUMNS} FROM calls{where_sql} ORDER BY id", values)
             try:
                 return writes(file, map(entry_of, rows))
@@ -192,7 +192,7 @@ class Ledger:
     async def recover(self) -> int:
         """Turn open rows of dead processes into `lost` ones, at their estimates; how many there were.
 
-        Each opening of the file does that too, and each process that writes every 10 s.
+        Each process does that too when it first writes, and then every 10 s.
         """
         return await self._ask(Task(Store.recover))
 
@@ -219,14 +219,17 @@ class Ledger:
         await self._ask(Task(lambda store: None))
 
     async def aclose(self) -> None:
-        """Write what is left, and close the file if nobody else in this process uses it. Safe to call twice."""
+        """Write what is left, and close what nobody else in this process uses. Safe to call twice.
+
+        It waits 5 s at most for a ledger that cannot be written.
+        """
         if self._release.detach() is None:
             return
         try:
             with suppress(LedgerError):
                 await self.flush()
         finally:
-            stop = let_go(self._key)
+            stop = let_go(self._place.key)
         if stop is not None:
             await _done(stop)
 
@@ -238,17 +241,17 @@ class Ledger:
 
     def _writer(self) -> Writer:
         # Asked for each time: a process that was forked has one of its own.
-        return writer_of(self._key, None if self.path is None else str(self.path), self._clock)
+        return writer_of(self._place, self._clock)
 
     def _chosen(self, since: Instant, until: Instant, where: Where | None) -> Chosen:
-        now = self._clock()
+        now = (self._clock or time.time)()
         found = {
             name: [wanted] if wanted is None or isinstance(wanted, str) else list(wanted)
             for name, wanted in (where or {}).items()
         }
         return Chosen(since=instant("since", since, now), until=instant("until", until, now), where=found)
 
-    async def _read(self, run: Callable[[sqlite3.Connection], T]) -> T:
+    async def _read(self, run: Callable[[Database], T]) -> T:
         await self.flush()  # whoever has settled a call wants to see it
         task = self._writer().read(run)
         await _done(task)
@@ -268,8 +271,8 @@ async def _done(task: Task[Any]) -> None:
         await done.wait()
 
 
-def _rows(query: str, values: Sequence[Any], db: sqlite3.Connection) -> list[Any]:
-    return db.execute(query, values).fetchall()
+def _rows(query: str, values: Sequence[Any], db: Database) -> list[Any]:
+    return list(db.execute(query, values))
 
 
 def _flat(entry: Entry) -> dict[str, Any]:

@@ -21,11 +21,11 @@ from penstock.core.messages import Message, Options, ResponseHead
 from penstock.core.provider import BaseProvider, Send
 from penstock.core.scope import Scope, in_scope
 from penstock.core.tokens import History
-from penstock.meter.budget import Budget, bucket_of
+from penstock.meter.budget import Budget, bucket_of, tidy
 from penstock.meter.entries import State
 from penstock.meter.events import BudgetOverrun, LedgerBehind, MaxTokensSet
 from penstock.meter.ledger import Ledger
-from penstock.meter.store import Call, Outcome, tidy
+from penstock.meter.store import Call, Outcome
 from penstock.middleware.events import Listener, Refused, Waiting
 from penstock.middleware.listeners import Telling, check_listener
 from penstock.middleware.wrapper import Wrapper, hearing
@@ -126,7 +126,7 @@ class Metered(Wrapper):
             messages = History(messages)  # as it is now: who waits for the answer may go on with the list
             for _ in leaf.tokens.measured(messages):
                 await anyio.lowlevel.checkpoint()
-        call = self._planned(leaf, system_prompt, messages, options, scope)
+        call = self.planned(leaf, system_prompt, messages, options, scope)
         tell = Telling(self._listener, scope, leaf).tell
         options = await self._opened(leaf, call, options, tell)
         row = _Row(self.ledger, call, leaf, self._clock)
@@ -169,7 +169,7 @@ class Metered(Wrapper):
         tell(MaxTokensSet, max_tokens=call.max_tokens, asked=options.max_tokens)
         return msgspec.structs.replace(options, max_tokens=call.max_tokens)
 
-    def _planned(
+    def planned(
         self, leaf: BaseProvider, system_prompt: str, messages: Sequence[Message], options: Options, scope: Scope
     ) -> Call:
         """The row of a call, with what it may cost. Raises ConfigError for what a budget does not allow."""

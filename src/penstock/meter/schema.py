@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 from penstock.core.errors import ConfigError, LedgerError
+from penstock.core.scope import new_id
 from penstock.meter.entries import COUNTS
 
-__all__ = ["MIGRATIONS", "connect", "open_file"]
+__all__ = ["APPLICATION", "MIGRATIONS", "File", "FileDatabase", "check_version", "open_file"]
 
-_APPLICATION: Final = 0x50_6E_53_74
+APPLICATION: Final = 0x50_6E_53_74
 """Of the file's header, so that nobody else's database is taken for a ledger."""
 _BUSY: Final = 5.0
 """Seconds to wait for another process that writes."""
+_AGAIN: Final = 1.0
+"""Seconds after which whoever has waited so long may try again."""
 _SHARED: Final = ("nfs", "cifs", "smb", "9p", "fuse", "virtiofs", "afs", "ceph", "gluster", "lustre")
 """File systems, by the beginning of their names, on which SQLite's shared memory does not hold."""
 
@@ -68,13 +74,119 @@ MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
 """What leads from each version of the tables to the next, from an empty file on."""
 
 
+def check_version(version: int, name: str | None) -> None:
+    """Raise LedgerError for tables that a newer Penstock has made. name: the ledger's."""
+    if version > len(MIGRATIONS):
+        error = LedgerError(f"the ledger {name} is of version {version}, and this Penstock knows {len(MIGRATIONS)}")
+        error.hint = "Bring Penstock up to date, or name another ledger."
+        raise error
+
+
 @cache
 def _uri(path: str) -> str:
     """Known beforehand: when Python ends, nothing can be imported any more, which making it may need."""
     return Path(path).as_uri()
 
 
-def connect(path: str | None) -> sqlite3.Connection:
+class File:
+    """An SQLite file as the place of a ledger, or memory without *path*. See Place."""
+
+    is_late = False
+    look = 0.05
+    errors: tuple[type[Exception], ...] = (sqlite3.Error,)
+    alone: tuple[type[Exception], ...] = (
+        sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.DataError
+    )  # fmt: skip
+
+    def __init__(self, path: str | None) -> None:
+        self.path = path
+        self.name = path or "in memory"
+        self.key = path or new_id()
+        self.is_memory = path is None
+
+    def open(self) -> FileDatabase:
+        """See Place."""
+        return FileDatabase(open_file(self.path), self.path)
+
+    @contextmanager
+    def reading(self) -> Iterator[FileDatabase]:
+        """See Place."""
+        if self.path is None or not Path(self.path).is_file():
+            raise ConfigError(f"there is no ledger {self.path!r}")
+        try:
+            # Not `mode=ro`: that leaves the files beside a ledger behind which whoever closes it last would delete.
+            with closing(_connect(self.path)) as connection:
+                connection.execute("PRAGMA query_only = ON")
+                # A tag may hold half of a surrogate pair, which SQLite makes bytes of that are no UTF-8.
+                connection.text_factory = lambda data: data.decode(errors="replace")
+                check_version(_version(connection), self.path)
+                yield FileDatabase(connection, self.path)
+        except sqlite3.Error as error:
+            raise self.failed(error) from error
+
+    def failed(self, error: BaseException) -> LedgerError:
+        """See Place."""
+        found = LedgerError(f"the ledger {self.name} cannot be used: {error}")
+        name = getattr(error, "sqlite_errorname", "")
+        found.hint = _HINTS.get(name, found.hint)
+        if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            found.retryable, found.retry_after = True, _AGAIN
+        return found
+
+    def is_mistake(self, error: BaseException) -> bool:
+        """See Place: mistakes were told when it was opened."""
+        return False
+
+
+class FileDatabase:
+    """A connection to the tables in an SQLite file. See Database."""
+
+    def __init__(self, connection: sqlite3.Connection, path: str | None) -> None:
+        self._connection = connection
+        self.execute = self.put = connection.execute
+        self.closed = False
+        self._path = path
+        self._file = self._identity()
+        self._version: tuple[int] | None = None
+
+    def _identity(self) -> tuple[int, int] | None:
+        found = None if self._path is None else Path(self._path).stat()
+        return None if found is None else (found.st_dev, found.st_ino)
+
+    def begin(self) -> None:
+        """See Database. Raises OSError if another file is in its place."""
+        if self._identity() != self._file:
+            raise OSError("another file is in its place")
+        self.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """See Database."""
+        self.execute("COMMIT")
+
+    def rollback(self, *, failed: bool = False) -> None:
+        """See Database."""
+        self.execute("ROLLBACK")
+
+    def changed(self) -> bool:
+        """See Database."""
+        before, self._version = self._version, self.execute("PRAGMA data_version").fetchone()
+        return self._version != before
+
+    def now(self) -> int:
+        """See Database."""
+        return int(time.time() * 1_000_000)
+
+    def shrink(self, pages: int) -> None:
+        """See Database."""
+        self._connection.executescript(f"PRAGMA incremental_vacuum({pages})")
+
+    def close(self) -> None:
+        """See Database."""
+        self._connection.close()
+        self.closed = True
+
+
+def _connect(path: str | None) -> sqlite3.Connection:
     """A connection to a ledger; None for one in memory. Raises sqlite3's errors."""
     name = ":memory:" if path is None else f"{_uri(path)}?mode=rw"  # no new file where ours was deleted
     return sqlite3.connect(name, uri=True, timeout=_BUSY, isolation_level=None, check_same_thread=False)
@@ -85,7 +197,7 @@ def open_file(path: str | None) -> sqlite3.Connection:
     if path is not None:
         _make_file(path)
     try:
-        connection = connect(path)
+        connection = _connect(path)
         try:
             connection.execute("PRAGMA synchronous = NORMAL")  # survives a kill, and not a power cut
             _bring_up_to_date(connection, path)
@@ -93,15 +205,8 @@ def open_file(path: str | None) -> sqlite3.Connection:
             connection.close()
             raise
     except sqlite3.Error as error:
-        raise failed(path, error) from error
+        raise File(path).failed(error) from error
     return connection
-
-
-def failed(path: str | None, error: BaseException) -> LedgerError:
-    """What SQLite or the system said, as an error of ours."""
-    found = LedgerError(f"the ledger {path or 'in memory'} cannot be used: {error}")
-    found.hint = _HINTS.get(getattr(error, "sqlite_errorname", ""), found.hint)
-    return found
 
 
 def _make_file(path: str) -> None:
@@ -130,7 +235,7 @@ def _file_system(folder: str) -> str:
 def _bring_up_to_date(connection: sqlite3.Connection, path: str | None) -> None:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if tables and application != _APPLICATION:
+    if tables and application != APPLICATION:
         raise LedgerError(f"{path} is a database, but no ledger of Penstock's")
     if not tables:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -140,12 +245,11 @@ def _bring_up_to_date(connection: sqlite3.Connection, path: str | None) -> None:
     connection.execute("BEGIN EXCLUSIVE")
     try:
         version = _version(connection)  # another process may have been faster
-        if version > len(MIGRATIONS):
-            raise LedgerError(f"the ledger {path} is of version {version}, and this Penstock knows {len(MIGRATIONS)}")
+        check_version(version, path)
         for script in MIGRATIONS[version:]:
             for statement in script.split(";\n"):
                 connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION}")
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         connection.execute("COMMIT")
     except BaseException:

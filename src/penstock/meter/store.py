@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
@@ -13,20 +12,35 @@ import msgspec
 from penstock.core.bounds import Worst
 from penstock.core.chunks import EXACT, UsageChunk
 from penstock.core.errors import BudgetExceededError
-from penstock.meter.budget import LONGEST_TAG, Budget, BudgetStatus, bucket_of, end_of, period_of
-from penstock.meter.entries import COUNTS, TAG, State, column, counts_of, joined, split
+from penstock.meter.budget import Budget, BudgetStatus, bucket_of, cut, end_of, period_of
+from penstock.meter.entries import COUNTS, State, column, counts_of, joined, split, text
+from penstock.meter.place import Database
 
 __all__ = ["Call", "Outcome", "Store"]
 
 _LEASE: Final = 60 * 1_000_000
 """Microseconds after which a process that says nothing is dead."""
-_MOST_TAGS: Final = 16
+_LONGEST_NAME: Final = 1_000
+"""Bytes of a run, an alias or a model: the index of a server takes 2,704 of all that a budget counts by."""
 _NONE: Final = Decimal(0)
 # DISTINCT would read each hour that ever was.
 _FAMILIES: Final = (
-    "WITH each (family) AS (SELECT min(family) FROM periods UNION ALL SELECT (SELECT min(family) FROM periods "
-    "WHERE family > each.family) FROM each WHERE family IS NOT NULL) SELECT family FROM each WHERE family IS NOT NULL"
+    "WITH RECURSIVE each (family) AS (SELECT min(family) FROM periods UNION ALL "
+    "SELECT (SELECT min(family) FROM periods WHERE family > each.family) FROM each WHERE family IS NOT NULL) "
+    "SELECT family FROM each WHERE family IS NOT NULL"
 )
+
+
+_STANDING: Final = (
+    "WITH k (family, period, bucket) AS (VALUES (?, ?, ?)) SELECT "
+    "(SELECT 1 FROM periods p WHERE p.family = k.family AND p.period = k.period), "
+    "(SELECT nano FROM spent s WHERE s.family = k.family AND s.period = k.period AND s.bucket = k.bucket), "
+    "(SELECT atto FROM spent s WHERE s.family = k.family AND s.period = k.period AND s.bucket = k.bucket), "
+    "(SELECT sum(nano) FROM holds h WHERE h.family = k.family AND h.bucket = k.bucket AND h.period = k.period), "
+    "(SELECT sum(atto) FROM holds h WHERE h.family = k.family AND h.bucket = k.bucket AND h.period = k.period), "
+    "(SELECT 1 FROM waiting w WHERE w.family = k.family AND w.bucket = k.bucket AND w.ticket < ? LIMIT 1) FROM k"
+)
+"""All that there is to know of a budget's place, in one question: a server may be far away."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,8 +78,6 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     """What is sent; a budget may lower it. Without budgets it is not looked at."""
     least: int = 0
     """Tokens below which `max_tokens` is not lowered."""
-    at: int | None = None
-    """When it was opened, in microseconds since 1970."""
     row: int | None = None
     """Its row, once it is there."""
     ticket: int | None = None
@@ -73,8 +85,8 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
 
     def __post_init__(self) -> None:
         # What a row has and what its budgets count by must be the same.
-        self.run, self.alias = text(self.run), text(self.alias)
-        self.vendor, self.model = text(self.vendor) or "", text(self.model) or ""
+        self.run, self.alias = (each and cut(each, _LONGEST_NAME) for each in (self.run, self.alias))
+        self.vendor, self.model = cut(self.vendor, _LONGEST_NAME), cut(self.model, _LONGEST_NAME)
 
     @property
     def needed(self) -> Decimal:
@@ -85,30 +97,6 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     def facts(self) -> dict[str, Any]:
         """What a budget's bucket is made of."""
         return {name: getattr(self, name) for name in ("alias", "vendor", "model", "run", "tags")}
-
-
-def text(value: str | None) -> str | None:
-    """What SQLite takes: text without halves of characters."""
-    return None if value is None else value.encode("utf-8", "replace").decode().replace("\0", "")
-
-
-def tidy(tags: Mapping[str, str], wanted: Sequence[Budget] = ()) -> dict[str, str]:
-    """At most 16 tags of 200 bytes each: a longer one is cut, and a hash keeps it apart from others.
-
-    wanted: budgets whose tags are among them in any case.
-    """
-    first = {each.by for each in wanted}
-    names = sorted(tags, key=lambda name: (f"{TAG}{name}" not in first, name))[:_MOST_TAGS]
-    return {_cut(name): _cut(tags[name]) for name in sorted(names)}
-
-
-def _cut(value: str) -> str:
-    data = value.replace("\0", "").encode("utf-8", "replace")
-    if len(data) <= LONGEST_TAG:
-        return data.decode()
-    from hashlib import sha256  # for the few
-
-    return f"{data[: LONGEST_TAG - 20].decode('utf-8', 'ignore')}…{sha256(data).hexdigest()[:16]}"
 
 
 def _guess(dollars: Decimal | None) -> tuple[int, int] | tuple[None, None]:
@@ -141,16 +129,22 @@ _Place: TypeAlias = tuple[Budget, tuple[str, int, str]]
 class Store:
     """The tables, for one process. owner: its name. now: microseconds since 1970."""
 
-    def __init__(self, connection: sqlite3.Connection, owner: str, now: Callable[[], int]) -> None:
+    def __init__(self, connection: Database, owner: str, now: Callable[[], int]) -> None:
         self._do = connection.execute
+        self._put = connection.put
         self._owner = owner
         self._now = now
+        self.families: list[str] | None = None
+        """What kinds of budgets there are; None if it is not known in this transaction."""
         self.has_space = False
         """Rows were deleted, whose pages can be given back to the file system."""
 
     def renew(self) -> None:
         """Say that this process lives, and book what dead ones have left."""
-        self._do("INSERT OR REPLACE INTO owners VALUES (?, ?)", (self._owner, self._now() + _LEASE))
+        self._do(
+            "INSERT INTO owners VALUES (?, ?) ON CONFLICT (owner) DO UPDATE SET until = excluded.until",
+            (self._owner, self._now() + _LEASE),
+        )
         self.recover()
 
     def leave(self) -> None:
@@ -168,18 +162,22 @@ class Store:
         for (row,) in rows:
             self._do("UPDATE calls SET state = 'lost' WHERE id = ?", (row,))
             self._book(row, 1)
-            self._do("DELETE FROM holds WHERE call = ?", (row,))
+            self._put("DELETE FROM holds WHERE call = ?", (row,))
         self._do(f"DELETE FROM waiting WHERE {gone}")
         return len(rows)
 
-    def open(self, call: Call, *, last: bool) -> bool:
+    def open(self, call: Call, age: float, *, last: bool) -> bool:
         """Write the row of a call, if its budgets allow it; False if it has to wait. Raises BudgetExceededError.
 
+        age: seconds since the call was made. Its row has that time, however long it was kept; but with budgets it has
+            the time from which they pay for it, which is now.
         last: it has waited for long enough, and is refused as well if it would have to wait.
         """
+        if call.row is not None and self._state(call) is not None:
+            return True  # it was written, although nobody could say so
         if last and call.ticket is not None:
             self.recover()  # what is in the way may be a dead process's
-        call.at = at = self._now() if call.budgets or call.at is None else call.at
+        at = self._now() - (0 if call.budgets else int(age * 1_000_000))
         places = []
         for budget in call.budgets:
             if budget.per != "call":
@@ -192,16 +190,15 @@ class Store:
         self.forgo(call)
         if call.budgets:
             call.estimated = call.needed  # `max_tokens` may have been lowered
-        cursor = self._do(
+        (call.row,) = self._do(
             "INSERT INTO calls (at, state, unsettled, owner, call, attempt, run, alias, vendor, model, tags, "
-            "estimated_nano, estimated_atto) VALUES (?, 'open', 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "estimated_nano, estimated_atto) VALUES (?, 'open', 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
             (at, self._owner, call.call, call.attempt, call.run, call.alias, call.vendor, call.model,
              json.dumps(call.tags), *_guess(call.estimated)),
-        )  # fmt: skip
-        call.row = cursor.lastrowid
+        ).fetchone()  # fmt: skip
         held = split(call.needed)[:2]
         for place in {place for _, place in places}:  # budgets of one family count the same dollars
-            self._do("INSERT INTO holds VALUES (?, ?, ?, ?, ?, ?)", (call.row, *place, *held))
+            self._put("INSERT INTO holds VALUES (?, ?, ?, ?, ?, ?)", (call.row, *place, *held))
         return True
 
     def _fits(self, call: Call, places: Sequence[_Place], at: int, last: bool) -> bool:
@@ -211,10 +208,10 @@ class Store:
                 self._lower(call, budget, _Booked(budget.limit, _NONE, _NONE), at)
         waits = False
         for budget, place in places:
-            spent, held = self._spent(*place, budget), self._held(*place)
+            spent, held, is_behind = self._standing(place, budget, call.ticket)
             booked = _Booked(EXACT.subtract(budget.limit, spent), spent, held)
             self._lower(call, budget, booked, at)
-            if call.needed > EXACT.subtract(booked.left, held) or self._is_behind(call, place):
+            if call.needed > EXACT.subtract(booked.left, held) or is_behind:
                 if last:
                     raise _exceeded(call, budget, booked, at, waited=True)
                 waits = True
@@ -230,31 +227,25 @@ class Store:
             raise _exceeded(call, budget, booked, at)
         call.max_tokens = min(call.max_tokens, fewer)
 
-    def _is_behind(self, call: Call, place: tuple[str, int, str]) -> bool:
-        family, _, bucket = place
-        before = "" if call.ticket is None else f" AND ticket < {call.ticket:d}"
-        found = self._do(f"SELECT 1 FROM waiting WHERE family = ? AND bucket = ?{before} LIMIT 1", (family, bucket))
-        return found.fetchone() is not None
-
     def _queue(self, call: Call, places: Sequence[_Place]) -> None:
         if call.ticket is None:
             # By the clock, so that no two are alike: a call may take itself out of the line more than once.
             newest = self._do("SELECT coalesce(max(ticket), 0) + 1 FROM waiting").fetchone()[0]
             call.ticket = max(newest, self._now())
             for _, (family, _, bucket) in places:
-                self._do("INSERT INTO waiting VALUES (?, ?, ?, ?)", (call.ticket, self._owner, family, bucket))
+                self._put("INSERT INTO waiting VALUES (?, ?, ?, ?)", (call.ticket, self._owner, family, bucket))
 
     def forgo(self, call: Call) -> None:
         """Take a call out of the line."""
         if call.ticket is not None:
-            self._do("DELETE FROM waiting WHERE ticket = ? AND owner = ?", (call.ticket, self._owner))
+            self._put("DELETE FROM waiting WHERE ticket = ? AND owner = ?", (call.ticket, self._owner))
 
     def withdraw(self, call: Call) -> None:
         """Undo `open`: nothing was sent."""
         self.forgo(call)
         if call.row is not None:
             self.settle(call, Outcome(state="left", usage=UsageChunk(), estimated=None))  # it may be booked as lost
-            self._do("DELETE FROM calls WHERE id = ?", (call.row,))
+            self._do("DELETE FROM calls WHERE id = ? AND call = ?", (call.row, call.call))
 
     def settle(self, call: Call, outcome: Outcome) -> None:
         """Book what became of a call; a row that was thought lost is corrected."""
@@ -268,8 +259,10 @@ class Store:
                     state=outcome.state, usage=UsageChunk(unsettled=1), estimated=call.estimated, error=outcome.error
                 )
             )
-        state = self._do("SELECT state FROM calls WHERE id = ?", (call.row,)).fetchone()
-        if state is not None and state[0] != "open":
+        state = self._state(call)
+        if state is None:
+            return
+        if state != "open":
             self._book(call.row, -1)
         self._do(
             f"UPDATE calls SET owner = NULL, {', '.join(f'{name} = ?' for name in COUNTS)}, cost_nano = ?, "
@@ -278,12 +271,18 @@ class Store:
             (*values, call.row),
         )
         self._book(call.row, 1)
-        self._do("DELETE FROM holds WHERE call = ?", (call.row,))
+        self._put("DELETE FROM holds WHERE call = ?", (call.row,))
+
+    def _state(self, call: Call) -> str | None:
+        """Of a call's row; None where that is not there: its number may be another's by now."""
+        found = self._do("SELECT state FROM calls WHERE id = ? AND call = ?", (call.row, call.call)).fetchone()
+        return None if found is None else found[0]
 
     def _book(self, row: int, sign: int) -> None:
         """Add what a call costs to all budgets that there are, or take it away."""
-        families = self._do(_FAMILIES).fetchall()
-        if not families:
+        if self.families is None:
+            self.families = [family for (family,) in self._do(_FAMILIES).fetchall()]
+        if not self.families:
             return
         found = self._do(
             "SELECT at, alias, vendor, model, run, tags, cost_nano, cost_atto, cost_more, estimated_nano, "
@@ -297,39 +296,42 @@ class Store:
         if not cost:
             return
         facts = {"alias": alias, "vendor": vendor, "model": model, "run": run, "tags": json.loads(tags)}
-        for (family,) in families:
+        for family in self.families:
             per, by, tz = json.loads(family)
             period, _ = period_of(per, tz, at)
-            if self._has_begun(family, period):
-                self._add(family, period, bucket_of(per, by, facts) or "", cost)
+            self._add(family, period, bucket_of(per, by, facts) or "", cost)
 
     def _add(self, family: str, period: int, bucket: str, dollars: Decimal) -> None:
-        self._do(
-            "INSERT INTO spent VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET nano = nano + excluded.nano, "
-            "atto = atto + excluded.atto",
-            (family, period, bucket, *split(dollars)[:2]),
+        """Book it, if that period is counted."""
+        self._put(
+            "INSERT INTO spent SELECT ?, ?, ?, ?, ? WHERE EXISTS (SELECT 1 FROM periods WHERE family = ? AND "
+            "period = ?) ON CONFLICT (family, period, bucket) "
+            "DO UPDATE SET nano = spent.nano + excluded.nano, atto = spent.atto + excluded.atto",
+            (family, period, bucket, *split(dollars)[:2], family, period),
         )
 
-    def _spent(self, family: str, period: int, bucket: str, budget: Budget) -> Decimal:
-        """What is booked. A period that is asked for first begins with what the ledger has of it already."""
-        if not self._has_begun(family, period):
-            self._begin(family, period, budget)
-        key = (family, period, bucket)
-        found = self._do("SELECT nano, atto FROM spent WHERE family = ? AND period = ? AND bucket = ?", key).fetchone()
-        return _NONE if found is None else joined(*found)
+    def _standing(
+        self, place: tuple[str, int, str], budget: Budget, ticket: int | None = None
+    ) -> tuple[Decimal, Decimal, bool]:
+        """What is spent and held, and whether somebody stands in line before the ticket, or at all.
 
-    def _has_begun(self, family: str, period: int) -> bool:
-        found = self._do("SELECT 1 FROM periods WHERE family = ? AND period = ?", (family, period))
-        return found.fetchone() is not None
+        A period that is asked for first begins with what the ledger has of it already.
+        """
+        begun, nano, atto, held, held_rest, before = self._do(_STANDING, (*place, ticket or 2**62)).fetchone()
+        if begun is None:
+            self._begin(*place[:2], budget)
+            return self._standing(place, budget, ticket)
+        return joined(nano, atto), joined(held, held_rest), before is not None
 
     def _begin(self, family: str, period: int, budget: Budget) -> None:
-        self._do("INSERT INTO periods VALUES (?, ?)", (family, period))
+        self.families = None
+        self._put("INSERT INTO periods VALUES (?, ?)", (family, period))
         fields = (["run"] if budget.per == "run" else []) + ([] if budget.by is None else [budget.by])
         columns, parameters = [], list[Any]()
         for sql, more in map(column, fields):
             columns.append(sql)
             parameters += more
-        bucket = " || char(10) || ".join(columns) or "''"
+        bucket = " || '\n' || ".join(columns) or "''"
         _, end = period_of(budget.per, budget.tz, period)
         rows = self._do(
             f"SELECT {bucket} AS bucket, sum(cost_nano), sum(cost_atto), group_concat(cost_more, ' '), "
@@ -340,27 +342,19 @@ class Store:
         for bucket, nano, atto, more, estimated, rest in rows:
             self._add(family, period, bucket or "", EXACT.add(joined(nano, atto, more), joined(estimated, rest)))
 
-    def _held(self, family: str, period: int, bucket: str) -> Decimal:
-        found = self._do(
-            "SELECT sum(nano), sum(atto) FROM holds WHERE family = ? AND bucket = ? AND period = ?",
-            (family, bucket, period),
-        )
-        return joined(*found.fetchone())
-
     def status(self, budget: Budget, bucket: str) -> BudgetStatus:
         """Where a budget stands in its present period, for one bucket."""
         now = self._now()
         period, _ = period_of(budget.per, budget.tz, now)
-        spent, held = self._spent(budget.family, period, bucket, budget), self._held(budget.family, period, bucket)
+        spent, held, _ = self._standing((budget.family, period, bucket), budget)
         return BudgetStatus(limit=budget.limit, spent=spent, held=held, until=end_of(budget, now))
 
     def forget(self, chosen: tuple[str, Sequence[Any]], most: int) -> int:
         """Delete chosen rows, at most so many; how many there were."""
         where, values = chosen
         self.has_space = True
-        return self._do(
-            f"DELETE FROM calls WHERE id IN (SELECT id FROM calls{where} LIMIT ?)", (*values, most)
-        ).rowcount
+        sql = f"DELETE FROM calls WHERE id IN (SELECT id FROM calls{where} LIMIT ?)"
+        return int(self._do(sql, (*values, most)).rowcount)
 
     def forget_periods(self, before: int) -> None:
         """Delete the sums of budgets' periods that have ended before."""
@@ -379,8 +373,9 @@ def _exceeded(call: Call, budget: Budget, booked: _Booked, at: int, *, waited: b
     prompt = call.worst.fixed or _NONE
     answer = EXACT.subtract(needed, prompt)
     parts = f" (${prompt.normalize(EXACT):f} of it the prompt)" if prompt and answer else ""
+    left = f"has ${booked.left:f} left" if booked.left >= 0 else f"is overspent by ${-booked.left:f}"
     error = BudgetExceededError(
-        f"the budget of ${budget.limit:f} per {budget.per}{whose} has ${booked.left:f} left{held}, "
+        f"the budget of ${budget.limit:f} per {budget.per}{whose} {left}{held}, "
         f"and the call may cost ${needed.normalize(EXACT):f}{parts}",
         model=call.model,
     )

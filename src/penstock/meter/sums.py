@@ -1,26 +1,19 @@
-"""Sums over a ledger's rows, out of its file alone: SQLite adds up, so that a million rows take about a second.
-
-The file is only read. Nobody's open rows become lost by it, and no file is made where there is none.
-"""
+"""Sums over a ledger's rows: its database adds up, so that a million rows take about a second."""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import reduce
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from penstock.core.chunks import EXACT, UsageChunk
-from penstock.core.errors import ConfigError, LedgerError
 from penstock.meter.entries import COUNTS, TIMES, Total, column, joined, shown, usage_of, written
-from penstock.meter.schema import MIGRATIONS, connect, failed
+from penstock.meter.place import Database
 
-__all__ = ["BILLS", "SUMS", "Chosen", "added", "format_count", "reading", "summed", "totals"]
+__all__ = ["BILLS", "SUMS", "Chosen", "added", "format_count", "summed", "totals"]
 
 _MONEY: Final = ("sum(cost_nano)", "sum(cost_atto)", "group_concat(cost_more, ' ')")
 _GUESSED: Final = ("estimated_nano", "estimated_atto", "saved_nano", "saved_atto")
@@ -44,7 +37,7 @@ class Chosen(msgspec.Struct, frozen=True, kw_only=True):
 
     def sql(self, *more: str) -> tuple[str, list[Any]]:
         """The WHERE clause with its parameters; *more* are conditions without any. Raises ConfigError as `column`."""
-        parts, values = ["1"], list[Any]()
+        parts, values = ["1 = 1"], list[Any]()
         for sign, bound in ((">=", self.since), ("<", self.until)):
             if bound is not None:
                 parts.append(f"at {sign} ?")
@@ -52,41 +45,22 @@ class Chosen(msgspec.Struct, frozen=True, kw_only=True):
         for name, wanted in self.where.items():
             sql, parameters = column(name)
             text = written(name) if name in TIMES else f"CAST({sql} AS TEXT)"
-            parts.append(f"({' OR '.join([f'{text} IS ?'] * len(wanted)) or '0'})")
+            parts.append(f"({' OR '.join([f'{text} IS ?'] * len(wanted)) or '1 = 0'})")
             for value in wanted:
                 values += [*parameters, value]
         return " WHERE " + " AND ".join((*parts, *more)), values
 
 
-@contextmanager
-def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """The ledger in the file *path*, open for reading only. Raises ConfigError if there is none, and LedgerError."""
-    if not path.is_file():
-        raise ConfigError(f"there is no ledger {str(path)!r}")
-    try:
-        # Not `mode=ro`: that leaves the files beside a ledger behind which whoever closes it last would delete.
-        with closing(connect(str(path.absolute()))) as connection:
-            connection.execute("PRAGMA query_only = ON")
-            # A tag may hold half of a surrogate pair, which SQLite makes bytes of that are no UTF-8.
-            connection.text_factory = lambda data: data.decode(errors="replace")
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version > len(MIGRATIONS):
-                raise LedgerError(f"the ledger {path} was written by a newer version of Penstock")
-            yield connection
-    except sqlite3.Error as error:
-        raise failed(str(path), error) from error
-
-
-def totals(connection: sqlite3.Connection, by: Sequence[str], chosen: Chosen) -> list[Total]:
+def totals(connection: Database, by: Sequence[str], chosen: Chosen) -> list[Total]:
     """The sums of the chosen calls for each group: by time where it is grouped by, and the dearest first."""
     columns = [column(name) for name in by]
     where, parameters = chosen.sql()
     groups = ", ".join(str(place + 1) for place in range(len(by)))
     rows = connection.execute(
-        f"SELECT {''.join(f'{sql}, ' for sql, _ in columns)}{SUMS} FROM calls{where} GROUP BY {groups or 'NULL'}",
+        f"SELECT {''.join(f'{sql}, ' for sql, _ in columns)}{SUMS} FROM calls{where}{groups and ' GROUP BY '}{groups}",
         [*(each for _, needed in columns for each in needed), *parameters],
     )
-    found = [added(dict(zip(by, map(shown, by, row), strict=True)), row[len(by) :]) for row in rows]
+    found = [added(dict(zip(by, map(shown, by, row), strict=True)), row[len(by) :]) for row in rows if row[len(by)]]
     times = [name for name in by if name in TIMES]
     return sorted(
         found, key=lambda total: ([total.by[name] or "" for name in times], total.usage.known_cost.copy_negate())

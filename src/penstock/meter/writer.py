@@ -8,85 +8,97 @@ would not do: forty tools in threads that each make a metered call would wait fo
 from __future__ import annotations
 
 import atexit
+import copy
 import logging
 import os
 import queue
-import sqlite3
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from penstock.core.errors import LedgerError, ProviderError
 from penstock.core.scope import new_id
-from penstock.meter.schema import connect, failed, open_file
+from penstock.meter.place import Database, Place
 from penstock.meter.store import Store
-from penstock.meter.tasks import Opening, Stop, Task
+from penstock.meter.tasks import Opening, Stop, Task, go_on
 
 __all__ = ["Writer", "let_go", "use", "writer_of"]
 
 T = TypeVar("T")
 
-# Of one row, and not of the file.
-_ALONE: Final = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.DataError)
 _RENEW: Final = 10.0
 """Seconds between two words that this process lives, a sixth of what it takes to be thought dead."""
-_LOOK: Final = 0.05
-"""Seconds after which those who wait look again, as another process may have spent less than it held."""
 _AGAIN: Final = 1.0
-"""Seconds after which a file that could not be written is tried again."""
+"""Seconds after which a place that could not be written is tried again."""
 _BATCH: Final = 500
 """Tasks of one transaction."""
+_PORTION: Final = 500
+"""Kept tasks of one transaction."""
 _KEPT: Final = 20_000
-"""Tasks that are kept while the file cannot be written, two a call; after that the oldest are given up."""
+"""Tasks that are kept while the place cannot be written, two a call; after that the oldest are given up."""
 _EXIT: Final = 5.0
-"""Seconds that a program's end waits for what is left to write."""
+"""Seconds that a program's end, or whoever closes a ledger, waits for what is left to write."""
+
+
+class _SpoiltError(Exception):
+    """One task has spoilt the transaction of all."""
 
 
 class Writer:
-    """Writes to one file, or to a database in memory (None), as long as the process lives."""
+    """Writes to one place, a file or a server's schema or memory, as long as the process lives."""
 
-    def __init__(self, path: str | None, clock: Callable[[], float]) -> None:
-        """Raises LedgerError and ConfigError for a file that cannot be a ledger."""
-        self.path = path
+    def __init__(self, place: Place, clock: Callable[[], float] | None) -> None:
+        """clock: seconds since 1970; None for the place's own. Raises as Place does, unless that is opened late."""
+        self.place = place
         self._owner = new_id()
-        self._now = lambda: int(clock() * 1_000_000)
-        self._open()
+        self._clock = clock
+        self._connection: Database | None = None
+        if not place.is_late:
+            self._open()
         self._tasks: queue.SimpleQueue[Task[Any]] = queue.SimpleQueue()
         self._kept: deque[Task[Any]] = deque()
+        self._pause = _AGAIN
+        """Seconds until what is kept is tried again."""
         self._waiting: list[Opening] = []
         self.thread: threading.Thread | None = None
         """The thread, while it runs."""
         self._starting = threading.RLock()
         self.busy = threading.Lock()
-        """Held while the file is written, and while the process forks: the child would inherit SQLite's locks."""
+        """Held while the ledger is written, and while the process forks: the child would inherit SQLite's locks."""
         self._renewed = -_RENEW
-        self._version: tuple[int] | None = None
         self.fault: LedgerError | None = None
-        """Why the file could not be written the last time, None while it can."""
+        """Why the place could not be written the last time, None while it can."""
+        self._has_written = False
+        self.is_mistaken = False
+        """It is a fault that does not pass by itself, in a place that was never written: nothing is kept for it."""
         self.given_up = 0
         """How many tasks could not be kept any more."""
 
     @property
     def behind(self) -> int:
-        """How many tasks are kept until the file can be written."""
+        """How many tasks are kept until the place can be written."""
         return len(self._kept) + (0 if self.fault is None else self._tasks.qsize())
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether who writes need not wait: what cannot be written now is kept."""
+        return self.fault is not None and not self.is_mistaken
 
     def put(self, task: Task[Any]) -> None:
         """Have it done. From any thread, and from a finaliser."""
         self._tasks.put(task)
-        if task.keep and self.fault is not None:
-            task.finish()  # it is kept, and who waited for the file once need not again
+        if task.keep and self.goes_on:
+            task.finish()  # it is kept, and who waited for the place once need not again
         if self.thread is None:
             self._start()
 
-    def read(self, run: Callable[[sqlite3.Connection], T]) -> Task[T]:
-        """A task that reads: from a file while others write, from a database in memory in its turn."""
-        task: Task[T] = Task(lambda store: run(self._connection))
-        if self.path is None:
+    def read(self, run: Callable[[Database], T]) -> Task[T]:
+        """A task that reads: beside those who write, but from memory in its turn."""
+        task: Task[T] = Task(lambda store: run(self._opened()))
+        if self.place.is_memory:
             self.put(task)
         else:
             threading.Thread(target=self._read, args=(task, run), name="penstock ledger reader", daemon=True).start()
@@ -98,8 +110,7 @@ class Writer:
         if self.thread is not None:
             self._tasks.put(stop)
             return stop
-        if not self._closed:
-            self._end()
+        self._end()
         stop.finish()
         return stop
 
@@ -127,25 +138,21 @@ class Writer:
     def _all(self) -> list[Task[Any]]:
         return [self._tasks.get() for _ in range(self._tasks.qsize())]
 
-    def _open(self) -> None:
-        self._connection = open_file(self.path)
-        self._store = Store(self._connection, self._owner, self._now)
-        self._file = self._identity()
-        self._closed = False
+    def _open(self) -> Database:
+        connection = self._connection = self.place.open()
+        clock = self._clock
+        now = connection.now if clock is None else lambda: int(clock() * 1_000_000)
+        self._store = Store(connection, self._owner, now)
+        return connection
 
-    def _identity(self) -> tuple[int, int] | None:
-        found = None if self.path is None else Path(self.path).stat()
-        return None if found is None else (found.st_dev, found.st_ino)
+    def _opened(self) -> Database:
+        """The connection; a new one after a fault, and when something comes after the end."""
+        return self._open() if self._connection is None or self._connection.closed else self._connection
 
-    def _read(self, task: Task[T], run: Callable[[sqlite3.Connection], T]) -> None:
+    def _read(self, task: Task[T], run: Callable[[Database], T]) -> None:
         try:
-            connection = connect(self.path)
-            try:
+            with self.place.reading() as connection:
                 task.value = run(connection)
-            finally:
-                connection.close()
-        except sqlite3.Error as error:
-            task.error = failed(self.path, error)
         except Exception as error:  # noqa: BLE001 - whoever waits for it raises it
             task.error = error
         task.finish()
@@ -157,6 +164,7 @@ class Writer:
                 tasks, stop = self._next()
                 with self.busy:
                     self._do(tasks)
+            self._linger(time.monotonic() + _EXIT)
             self._end()
         finally:
             with self._starting:
@@ -167,11 +175,23 @@ class Writer:
             if self._waiting or not self._tasks.empty():
                 self._start()
 
+    def _linger(self, end: float) -> None:
+        """Try again for what is kept, for some seconds: nobody will later."""
+        while self._kept and time.monotonic() < end:
+            time.sleep(self._pause)
+            with self.busy:
+                self._do([])
+        if self._kept:
+            logging.getLogger("penstock").error("%d entries of %s are lost", len(self._kept), self.place.name)
+
     def _end(self) -> None:
-        with suppress(sqlite3.Error):
-            self._store.leave()
-        self._connection.close()
-        self._closed = True
+        connection = self._connection
+        if connection is not None and not connection.closed:
+            with suppress(OSError, *self.place.errors):
+                connection.begin()
+                self._store.leave()
+                connection.commit()
+            connection.close()
         waiting, self._waiting = self._waiting, []
         for task in waiting:
             task.call.ticket = None  # it has left with the process
@@ -179,7 +199,7 @@ class Writer:
 
     def _next(self) -> tuple[list[Task[Any]], Stop | None]:
         """What came, and the word to end if that came too; nothing if it is time to look at what is there."""
-        pause = _LOOK if self._waiting else _AGAIN if self._kept else _RENEW
+        pause = min(self._pause if self._kept else _RENEW, self.place.look if self._waiting else _RENEW)
         tasks: list[Task[Any]] = []
         with suppress(queue.Empty):
             task = self._tasks.get(timeout=pause)
@@ -195,31 +215,42 @@ class Writer:
         now = time.monotonic()
         renews = now - self._renewed >= _RENEW
         line = sorted(self._waiting, key=lambda each: each.call.ticket or 0)
-        todo = [*self._kept, *tasks, *line]
+        tasks = [*self._kept, *tasks]
+        # In portions, so that others have their turn between.
+        tasks, later = tasks[:_PORTION], tasks[_PORTION:]
+        todo = [*tasks, *line]
         for task in todo:
             task.mark()
+        ending = False
         try:
-            if not (tasks or self._kept or renews or self._may_go_on()):
+            if not (tasks or renews or self._may_go_on()):
                 return
-            if self._closed:  # something came after the end
-                self._open()
-            if self._identity() != self._file:
-                raise OSError("another file is in its place")
-            self._connection.execute("BEGIN IMMEDIATE")
-            if renews:
-                self._store.renew()
-            ends = [self._run(task) for task in (*self._kept, *tasks)] + self._go_on(line, now)
-            self._connection.execute("COMMIT")
+            connection = self._opened()
+            ends = None
+            while ends is None:
+                connection.begin()
+                self._store.families = None
+                if renews:
+                    self._store.renew()
+                try:
+                    ends = [self._run(task) for task in tasks] + go_on(line, now, self._run)
+                except _SpoiltError:
+                    connection.rollback()
+                    for task in todo:
+                        task.undo()
+            ending = True
+            connection.commit()
         except BaseException as error:  # noqa: BLE001 - nobody may wait for ever because of it
-            self._failed(error, [*self._kept, *tasks])
+            self._pause = _AGAIN
+            self._failed(error, [*tasks, *later], undo=not ending)
             return
         if self._store.has_space:
-            with suppress(sqlite3.Error):  # another time
-                self._connection.executescript(f"PRAGMA incremental_vacuum({_BATCH})")
+            with suppress(*self.place.errors):  # another time
+                connection.shrink(_BATCH)
             self._store.has_space = False
         self._renewed = now if renews else self._renewed
-        self._kept.clear()
-        self.fault = None
+        self._kept, self._pause = deque(later), 0.0
+        self._well()
         self._waiting = [task for task, over in zip(todo, ends, strict=True) if not over and isinstance(task, Opening)]
         for task, over in zip(todo, ends, strict=True):
             if over:
@@ -228,60 +259,66 @@ class Writer:
                 task.waits = True
                 task.wake()
 
-    def _go_on(self, line: list[Opening], now: float) -> list[bool]:
-        """Which of those who wait are over. Who stands behind one that has to wait is not asked: there may be many."""
-        before = set[tuple[str, str | None]]()
-        ends = []
-        for task in line:
-            asked = task.gone or task.until <= now or before.isdisjoint(task.lanes)
-            ends.append(asked and self._run(task))
-            if not ends[-1]:
-                before |= task.lanes
-        return ends
+    def _well(self) -> None:
+        if self.goes_on and not self._kept:
+            logging.getLogger("penstock").warning("the ledger %s is back", self.place.name)
+        self.fault, self.is_mistaken, self._has_written = self.fault if self._kept else None, False, True
 
     def _run(self, task: Task[Any]) -> bool:
         """Do one; whether it is over. What is wrong with it alone stops no other."""
+        if task.is_bad:
+            return True
         try:
             return task.run(self._store)
         except ProviderError as error:
             task.error = error
         except Exception as error:
-            if isinstance(error, sqlite3.Error) and not isinstance(error, _ALONE):
+            if isinstance(error, self.place.errors) and not isinstance(error, self.place.alone):
                 raise
-            task.error = error
+            task.error = self.place.failed(error) if isinstance(error, self.place.errors) else error
+            task.is_bad = True
             logging.getLogger("penstock").exception("a ledger could not book a call")
+            if isinstance(error, self.place.errors):
+                raise _SpoiltError from None
         return True
 
     def _may_go_on(self) -> bool:
         """Whether somebody who waits has waited for long enough, or another process has written."""
         if not self._waiting:
             return False
-        version = self._connection.execute("PRAGMA data_version").fetchone()
-        changed, self._version = version != self._version, version
-        return changed or any(task.until <= time.monotonic() for task in self._waiting)
+        return self._opened().changed() or any(task.until <= time.monotonic() for task in self._waiting)
 
-    def _failed(self, error: BaseException, todo: list[Task[Any]]) -> None:
-        """Nothing was written. What can be kept is, and its callers go on; the others are told."""
-        if not isinstance(error, sqlite3.Error | OSError):
+    def _failed(self, error: BaseException, todo: list[Task[Any]], *, undo: bool = True) -> None:
+        """It was not written. What can be kept is, and its callers go on; the others are told.
+
+        undo: False where it may be written all the same. Who comes again then looks for the row.
+        """
+        if self.fault is None and not isinstance(error, (LedgerError, OSError, *self.place.errors)):
             logging.getLogger("penstock").error("a ledger could not be written", exc_info=error)
-        with suppress(sqlite3.Error):
-            self._connection.execute("ROLLBACK")
-        self.fault = failed(self.path, error)
+        connection, before = self._connection, self.fault
+        if connection is not None and not connection.closed:
+            with suppress(*self.place.errors):
+                connection.rollback(failed=True)
+        self.fault = error if isinstance(error, LedgerError) else self.place.failed(error)
+        self.is_mistaken = not self._has_written and self.place.is_mistake(error)
         self._kept.clear()
-        for task in [*todo, *self._waiting]:
+        for task in [*todo, *self._waiting] if undo else ():
             task.undo()
         now = time.monotonic()
         late = [task for task in self._waiting if task.until <= now]
         self._waiting = [task for task in self._waiting if task.until > now]
         for task in [*todo, *late]:
-            if task.keep:
+            if task.keep and not self.is_mistaken:
                 self._kept.append(task)
                 task.finish()
             else:
-                task.finish(self.fault)
+                task.finish(copy.copy(self.fault))  # who gets it adds to it what its call has used
         while len(self._kept) > _KEPT:
             self._kept.popleft()
             self.given_up += 1
+        if before is None and not self.is_mistaken:
+            text = "%s; calls go on, and their rows are kept; those with a budget are refused"
+            logging.getLogger("penstock").warning(text, self.fault.message)
 
 
 _writers: dict[str, Writer] = {}
@@ -295,12 +332,12 @@ _registry = threading.RLock()
 _inherited: list[object] = []
 
 
-def writer_of(key: str, path: str | None, clock: Callable[[], float]) -> Writer:
-    """The process's writer for a ledger, whose *key* is the file or, in memory, its own. Raises as Writer does."""
+def writer_of(place: Place, clock: Callable[[], float] | None) -> Writer:
+    """The process's writer for a place. Raises as Writer does."""
     with _registry:
-        found = _writers.get(key)
+        found = _writers.get(place.key)
         if found is None:
-            found = _writers[key] = Writer(path, clock)
+            found = _writers[place.key] = Writer(place, clock)
         return found
 
 

@@ -15,9 +15,10 @@ import pytest
 from browsing import visit
 from ledger_files import HOSTILE, KEYS, MODELS, NOW, OWNED, cost, micros, rows, write_ledger
 from penstock import ConfigError
+from penstock.meter.place import place_of
 from penstock.meter.report.figures import Figures, figures
 from penstock.meter.report.page import page
-from penstock.meter.sums import Chosen, reading
+from penstock.meter.sums import Chosen
 
 ROWS: Final = list(rows())
 WRAPPED: Final = (*MODELS, *KEYS, *(value for value in HOSTILE if value.isprintable()))
@@ -25,7 +26,7 @@ WRAPPED: Final = (*MODELS, *KEYS, *(value for value in HOSTILE if value.isprinta
 
 def shown(folder: Path, calls: Iterable[dict[str, Any]], chosen: Chosen | None = None) -> Figures:
     """What the page of these rows is made of."""
-    with reading(write_ledger(folder / "spend.db", calls)) as connection:
+    with place_of(write_ledger(folder / "spend.db", calls)).reading() as connection:
         return figures(connection, chosen or Chosen())
 
 

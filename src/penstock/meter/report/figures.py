@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import sqlite3
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +14,7 @@ import msgspec
 
 from penstock.core.chunks import EXACT, UsageChunk
 from penstock.meter.entries import ENTRY_COLUMNS, Entry, Total, entry_of, moment
+from penstock.meter.place import Database
 from penstock.meter.sums import BILLS, Chosen, added, summed, totals
 
 __all__ = ["OTHERS", "Figures", "Speed", "Tagged", "figures"]
@@ -73,7 +73,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     dearest: list[Entry]
 
 
-def figures(connection: sqlite3.Connection, chosen: Chosen) -> Figures:
+def figures(connection: Database, chosen: Chosen) -> Figures:
     """The sums of the chosen calls."""
     # One way through all rows takes longer than all that is done with its sums.
     cube = totals(connection, ("day", "model", "state", "error"), chosen)
@@ -137,7 +137,7 @@ def _over_time(
     return step, starts, [(name, row, whole) for (name, whole), row in zip(named, filled, strict=True)]
 
 
-def _tagged(connection: sqlite3.Connection, chosen: Chosen, total: Total) -> list[Tagged]:
+def _tagged(connection: Database, chosen: Chosen, total: Total) -> list[Tagged]:
     where, parameters = chosen.sql()
     query = f"SELECT key, value, {BILLS} FROM calls, json_each(tags){where} GROUP BY 1, 2"
     tags: dict[str, dict[str | None, Total]] = defaultdict(dict)
@@ -160,7 +160,7 @@ def _less(total: Total, part: Total) -> Total:
     return Total(by={}, calls=total.calls - part.calls, usage=rest, estimated_cost=Decimal(0), saved=Decimal(0))
 
 
-def _speeds(connection: sqlite3.Connection, chosen: Chosen, models: Sequence[str]) -> list[Speed]:
+def _speeds(connection: Database, chosen: Chosen, models: Sequence[str]) -> list[Speed]:
     """Of the models that are shown by name, where there is something to say."""
     where, parameters = chosen.sql("state = 'done'")
     counted: dict[str, dict[str, list[tuple[float, int]]]] = {}
@@ -168,7 +168,7 @@ def _speeds(connection: sqlite3.Connection, chosen: Chosen, models: Sequence[str
         found = counted[column] = defaultdict(list)
         # In hundredths SQLite can count them: no list of a million numbers.
         query = (
-            f"SELECT model, CAST({column} * 100 + 0.5 AS INTEGER), count(*) FROM calls{where}"
+            f"SELECT model, CAST(round({column} * 100) AS INTEGER), count(*) FROM calls{where}"
             f" AND {column} IS NOT NULL GROUP BY 1, 2"
         )
         for model, hundredths, calls in connection.execute(query, parameters):
@@ -194,7 +194,7 @@ def _percentiles(counted: Sequence[tuple[float, int]]) -> tuple[float, float] | 
     return median, slow
 
 
-def _dearest(connection: sqlite3.Connection, chosen: Chosen) -> list[Entry]:
+def _dearest(connection: Database, chosen: Chosen) -> list[Entry]:
     where, parameters = chosen.sql()
     order = f"ORDER BY cost_nano DESC, cost_atto DESC, id LIMIT {_DEAREST}"
     return list(map(entry_of, connection.execute(f"SELECT {ENTRY_COLUMNS} FROM calls{where} {order}", parameters)))
