@@ -19,12 +19,13 @@ class Background:
     """Runs *serve* in a thread, and tells it by an event that Python ends; that waits *leaving* seconds at most."""
 
     def __init__(self, name: str, serve: Callable[[asyncio.Event], Coroutine[object, object, None]], leaving: float):
+        self._leaving = leaving
         self.loop = asyncio.new_event_loop()
         self.ending = asyncio.Event()
         self.thread = threading.Thread(target=self._run, args=(serve,), name=name, daemon=True)
         self.thread.start()
         # A thread that still runs when Python takes itself apart would leave its sockets to complain.
-        atexit.register(self._stop, leaving)
+        atexit.register(self.stop)
 
     def _run(self, serve: Callable[[asyncio.Event], Coroutine[object, object, None]]) -> None:
         with suppress(ImportError):  # where trio is, so is this, and a caller's context may say that we are in trio
@@ -35,10 +36,13 @@ class Background:
         with closing(self.loop) as loop:
             loop.run_until_complete(serve(self.ending))
 
-    def _stop(self, leaving: float) -> None:
+    def stop(self) -> None:
+        """End it, and wait for that."""
+        atexit.unregister(self.stop)
         if self.thread.is_alive():  # not so in a process that was forked
-            self.loop.call_soon_threadsafe(self.ending.set)
-            self.thread.join(leaving)
+            with suppress(RuntimeError):  # it has ended meanwhile
+                self.loop.call_soon_threadsafe(self.ending.set)
+            self.thread.join(self._leaving)
 
     def is_here(self) -> bool:
         """Whether the caller runs in this very thread, in which nothing may wait for it."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from penstock.config.catalog import PROVIDERS, catalog, known_info
+from penstock.config.catalog import PROVIDERS, catalog
 from penstock.config.entries import ModelEntry, ModelsConfig
 from penstock.config.factories import is_known, make_provider, unknown
 from penstock.config.keys import key_value
@@ -18,16 +18,16 @@ from penstock.config.models_file import (
     check_fallback,
     check_trusted,
     entry_of,
-    ledger_path,
+    ledger_of,
     read_models,
 )
-from penstock.config.platforms import catalog_info
+from penstock.config.platforms import catalog_info, info_finder
 from penstock.config.retiring import warn_of_retirement
+from penstock.config.stores import FileStore
 from penstock.config.trust import tamed
 from penstock.core.dialect import Wire
 from penstock.core.errors import ConfigError
 from penstock.core.messages import Options
-from penstock.core.models import ModelInfo
 from penstock.core.provider import BaseProvider
 from penstock.core.provider_config import Key
 from penstock.wire.vendors import DIALECTS
@@ -69,7 +69,11 @@ class Given(NamedTuple):
     @property
     def brings_key(self) -> bool:
         """Whether the client is an SDK's, with a key and a base URL of its own; an HTTP client sends ours."""
-        return hasattr(self.client, "default_headers")
+        if self.client is None:
+            return False
+        from penstock.providers.lent import is_sdk  # imports the HTTP client, as a client's owner has
+
+        return is_sdk(self.client)
 
     @property
     def stays(self) -> bool:
@@ -122,22 +126,23 @@ def open_provider(
     listener: called with each event of `penstock.middleware`: of each request, also to the models it falls back on, and
     of what the file has put around them; None for nobody.
 
-    A file with a `ledger` has all calls booked there, and its `budgets` hold; see `penstock.meter`.
-
-    A model that its vendor retires within 30 days, or has retired, is warned of once, in the log `penstock`.
+    A file with a `ledger` has all calls booked there, and its `budgets` hold; see `penstock.meter`. One with a `store`
+    has its limits counted there, for all processes that name it; see the page shared-limits. A model that its vendor
+    retires within 30 days, or has retired, is warned of once, in the log `penstock`.
 
     A file that was found and not named may name models, prices and limits, but not where requests go or with which
     key: then nothing is looked up or sent. `penstock trust` accepts such a file. Raises ConfigError.
     """
     config = read_models(models)
     name = config.active if alias is None else alias
+    store = FileStore(config)
 
     def opened(alias: str, given: Given) -> tuple[BaseProvider, Sequence[str]]:
         entry = resolve(alias, models=config, given=given)
-        return alone(config, alias, entry, given.client, listener), entry.fallback
+        return alone(config, alias, entry, given.client, listener, store), entry.fallback
 
     provider = composed(config, name, Given(api_key, base_url, wire, client), opened)
-    return with_options(metered(config, provider), options)
+    return with_options(metered(config, store.closed_with(provider)), options)
 
 
 def resolve(
@@ -157,8 +162,7 @@ def resolve(
     entry = entry_of(config, name)
     where = f"$.models.{name}"
     if given.base_url is not None:
-        found = msgspec.structs.replace(entry.provider_config, base_url=given.base_url)
-        entry = msgspec.structs.replace(entry, provider_config=found)
+        entry = entry.with_config(base_url=given.base_url)
     check_entry(entry, config.source, name)
     if not is_known(entry.provider):
         raise mistake(config.source, f"{where}.provider", unknown(entry.provider))
@@ -176,8 +180,7 @@ def resolve(
     if info is None:
         info = catalog_info(entry.provider, found.model_id, found.platform)
     wire, url = given.wire or found.wire, given.base_url or found.base_url  # which `tamed` may have left out
-    found = msgspec.structs.replace(found, api_key=key, model_info=info, wire=wire, base_url=url)
-    return msgspec.structs.replace(entry, provider_config=found)
+    return entry.with_config(api_key=key, model_info=info, wire=wire, base_url=url)
 
 
 def _check_found(config: ModelsConfig, alias: str, entry: ModelEntry) -> None:
@@ -219,6 +222,7 @@ def alone(
     entry: ModelEntry,
     client: Client | None,
     listener: Listener | None,
+    store: FileStore,
     share: Share = lambda inner, table, made: made,
 ) -> BaseProvider:
     """The provider of an alias with its middleware, and nothing that it falls back on."""
@@ -234,7 +238,7 @@ def alone(
         from penstock.middleware.observe import listen
 
         listen(provider, listener)
-    provider = _wrapped(provider, entry, share)
+    provider = _wrapped(provider, entry, store, share)
     table = entry.options
     return with_options(provider, None if table is None else Options(**msgspec.structs.asdict(table)))
 
@@ -255,25 +259,15 @@ def metered(config: ModelsConfig, provider: BaseProvider, ledger: Ledger | None 
     from penstock.meter import Budget, Metered
 
     budgets = [Budget(**msgspec.structs.asdict(table)) for table in config.budgets]
-    return Metered(provider, ledger or ledger_path(config), budgets=budgets)
+    return Metered(provider, ledger or ledger_of(config), budgets=budgets)
 
 
 def _bare(config: ModelsConfig, entry: ModelEntry, client: Client | None) -> BaseProvider:
-    found = entry.provider_config
-
-    def find_info(model_id: str) -> ModelInfo | None:
-        """Of the model that answers: what this entry or the file knows, else the catalogue unless it has prices."""
-        own = known_info(entry.provider, model_id, {"": entry, **config.models}, found.platform)
-        if own is None and found.model_info == asked:
-            own = catalog_info(entry.provider, model_id, found.platform, found.model_id)
-        return own
-
     if entry.provider not in PROVIDERS:
         if client is not None:
             raise ConfigError(f"`client` is given, but the provider {entry.provider!r} makes its own: leave it out")
         return make_provider(entry)
-    asked = catalog_info(entry.provider, found.model_id, found.platform)
-    dialect = entry.dialect or entry.provider
+    find_info, dialect = info_finder(entry, config), entry.dialect or entry.provider
     if "messages" in DIALECTS[entry.provider].wires:
         from penstock.providers.anthropic import AnthropicProvider
 
@@ -283,16 +277,17 @@ def _bare(config: ModelsConfig, entry: ModelEntry, client: Client | None) -> Bas
     return OpenAIProvider(entry.provider_config, dialect, find_info=find_info, client=client)
 
 
-def _wrapped(provider: BaseProvider, entry: ModelEntry, share: Share) -> BaseProvider:
+def _wrapped(provider: BaseProvider, entry: ModelEntry, store: FileStore, share: Share) -> BaseProvider:
     """As penstock.middleware advises: each try counts for the limit, and what Retry repairs for no breaker."""
     if (entry.concurrency, entry.rate_limit, entry.retry, entry.circuit_breaker) == (None, None, None, None):
         return provider
     from penstock.middleware import CircuitBreaker, Concurrency, RateLimit, Retry
 
     if entry.concurrency is not None:
-        provider = share(provider, entry.concurrency, Concurrency(provider, entry.concurrency))
+        provider = share(provider, entry.concurrency, Concurrency(provider, entry.concurrency, store=store.get()))
     if (rate := entry.rate_limit) is not None:
-        provider = share(provider, rate, RateLimit(provider, **msgspec.structs.asdict(rate)))
+        made = RateLimit(provider, **msgspec.structs.asdict(rate), store=store.get())
+        provider = share(provider, rate, made)
     if entry.retry is not None:
         provider = Retry(provider, **msgspec.structs.asdict(entry.retry))
     if (breaker := entry.circuit_breaker) is not None:

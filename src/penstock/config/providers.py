@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeAlias
 from weakref import WeakValueDictionary
 
 from penstock.config.entries import CircuitBreakerTable, ModelEntry, ModelsConfig
-from penstock.config.models_file import ledger_path, read_models
+from penstock.config.models_file import ledger_of, read_models
 from penstock.config.open import (
     NOTHING,
     Given,
@@ -22,6 +22,7 @@ from penstock.config.open import (
     with_options,
 )
 from penstock.config.platforms import variables_of
+from penstock.config.stores import FileStore
 from penstock.core.dialect import Wire
 from penstock.core.errors import ConfigError
 from penstock.core.keys import Hidden, fingerprint
@@ -81,6 +82,7 @@ class Providers:
         self._listener = None if listener is None else check_listener(listener)
         self._clock = clock
         self._ledger: Ledger | None = None
+        self._store = FileStore(self._config)
         # By alias and what was given in place of what its entry says.
         self._shared: dict[_Key, SharedProvider] = {}
         self._whole: dict[_Key, tuple[BaseProvider, SharedProvider]] = {}  # with fallbacks and ledger around it
@@ -128,7 +130,7 @@ class Providers:
         if self._config.ledger is not None and self._ledger is None:
             from penstock.meter import Ledger
 
-            self._ledger = Ledger(ledger_path(self._config))
+            self._ledger = Ledger(ledger_of(self._config))
         found = metered(self._config, whole, self._ledger), self._shared[key]
         self._whole[key] = found
         return found
@@ -146,7 +148,7 @@ class Providers:
                 first = self._limits.setdefault((account, model, type(made), table), made)
                 return made if first is made else first.also_around(inner)
 
-            inner = alone(self._config, alias, entry, given.client, self._listener, share)
+            inner = alone(self._config, alias, entry, given.client, self._listener, self._store, share)
             shared = SharedProvider(inner, entry.fallback, self._admit, self._clock, _fingerprint(entry, given))
             self._shared[key] = shared
         return shared, shared.fallback
@@ -212,6 +214,7 @@ class Providers:
         """
         self._closed = True
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._store.aclose)
             if self._ledger is not None:
                 stack.push_async_callback(self._ledger.aclose)
             for shared in {*self._shared.values(), *self._due}:

@@ -23,6 +23,7 @@ from penstock.config.entries import (
     OptionsTable,
     RateLimitTable,
     RetryTable,
+    StoreTable,
 )
 from penstock.config.factories import BUILT_IN
 from penstock.config.keys import COMMAND, KEYRING, VARIABLE
@@ -91,10 +92,10 @@ def tamed(entry: ModelEntry) -> ModelEntry:
     """
     config, own = entry.provider_config, own_url(entry.provider)
     if config.base_url is not None and own is not None and _is_same_place(config.base_url, own):
-        config = msgspec.structs.replace(config, base_url=None)
+        entry = entry.with_config(base_url=None)
     if config.api_key is None and not needs_key(entry.provider):
-        config = msgspec.structs.replace(config, api_key="none")
-    return msgspec.structs.replace(entry, provider_config=config)
+        entry = entry.with_config(api_key="none")
+    return entry
 
 
 def _asked(struct: msgspec.Struct, path: str, entry: ModelEntry | None) -> Iterator[tuple[str, object]]:
@@ -166,6 +167,11 @@ def _shown(path: str, value: object) -> str:
         if text.startswith(COMMAND):
             return _cut(text, _LONGEST_COMMAND)
         return " and ".join(f"${{{_cut(name)}}}" for name in names) or other
+    if isinstance(value, StoreTable):
+        value = value.url
+    if path == "$.store":
+        keys = "".join(f", the key of {_cut(name)}" for name in VARIABLE.findall(str(value)))
+        return f"{_cut(_address(str(value)))}{keys}"
     if isinstance(value, msgspec.Struct):
         return _quoted(msgspec.to_builtins(value))[:_LONGEST_COMMAND]
     return _cut(_address(str(value)))

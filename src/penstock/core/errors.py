@@ -14,6 +14,7 @@ from penstock.core.chunks import UsageChunk
 
 __all__ = [
     "AuthenticationError",
+    "BatchUnsureError",
     "BudgetExceededError",
     "CircuitOpenError",
     "ConfigError",
@@ -32,11 +33,13 @@ __all__ = [
     "RateLimitError",
     "ServerError",
     "StallTimeoutError",
+    "StoreError",
     "StreamInterruptedError",
     "StructuredOutputError",
     "TokenLimitError",
     "TotalTimeoutError",
     "TurnLimitError",
+    "first_line",
     "said_by",
 ]
 
@@ -48,10 +51,15 @@ class ProviderError(Exception):
     """Whether the same request may succeed later; each class has its own default."""
     hint: str = ""
     """One sentence, what the user can do; `str()` puts it on a line of its own."""
+    unsent: bool = False
+    """Of a request that creates something, as a batch: it surely did not go out whole, so that there is no such thing.
+    """
     partial: object | None = None
     """What came of the answer, a Reply, where a function that reads the whole stream met the error (`collect`,
     `run_tools`, `generate_object`); else None.
     """
+    progress: object | None = None
+    """How far it was, a Progress, where the error has stopped many jobs (`gather`, `batch`); else None."""
 
     def __init__(
         self,
@@ -163,6 +171,8 @@ class RateLimitError(ProviderError):
 
     retryable = True
     hint = "Wait for retry_after and send fewer requests or tokens a minute."
+    refused_here: bool = False
+    """Whether a RateLimit of yours refused the call, and nothing was sent to the vendor."""
 
 
 class QuotaExceededError(ProviderError):
@@ -286,10 +296,35 @@ class BudgetExceededError(ProviderError):
     """When the period ends, in the budget's time zone; None for a budget that has no end."""
 
 
-class LedgerError(ProviderError):
-    """A ledger's file cannot be read or written: no database, of a newer version, locked for long, a full disk."""
+class BatchUnsureError(ProviderError):
+    """Whether this job of a batch is done or billed cannot be told: no answer came when the batch was created, or its
+    results have none to the job that can be read.
 
-    hint = "Check the file and its folder, or name another file."
+    Nothing is sent again by itself.
+    """
+
+    hint = (
+        "Run it again with the same journal, which looks once more; with resubmit=True the job is sent anew, and may "
+        "be billed twice."
+    )
+
+
+class LedgerError(ProviderError):
+    """A ledger cannot be read or written: a server that is away, no ledger, a newer version, a file that is locked for
+    long, a full disk. So it is said of a journal, too. Where a later try may succeed, it is `retryable`.
+    """
+
+    hint = "Check the file and its folder, or the server and its address."
+
+
+class StoreError(ProviderError):
+    """The store in which many processes count their limits does not answer, or refuses. Nothing was sent.
+
+    It is left alone meanwhile; `retry_after` is when it is asked again.
+    """
+
+    retryable = True
+    hint = "Check that the store runs and that its address and password are right; the message says what it said."
 
 
 class ConfigError(ProviderError, ValueError):
@@ -315,3 +350,8 @@ def said_by(error: BaseException) -> str:
         return f"{type(error).__name__}: {error}"
     except Exception:  # noqa: BLE001 - whatever its __str__ raises
         return type(error).__name__
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of that, at most 200 characters: what a stranger's error may say within one of ours."""
+    return said_by(error).partition("\n")[0][:200].rstrip(": ")

@@ -129,6 +129,13 @@ class BaseProvider(ABC):
         return "", None
 
     @property
+    def account(self) -> str:
+        """The fingerprint of the key that is sent; empty where that is fetched or not known. A wrapper's is that of its
+        inner provider.
+        """
+        return ""
+
+    @property
     def is_open(self) -> bool:
         """Whether it holds connections, in whatever event loop; False where a provider does not say."""
         return any(leaf.is_open for leaf in self.leaves() if leaf is not self)

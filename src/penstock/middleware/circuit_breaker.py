@@ -21,6 +21,8 @@ from penstock.core.errors import (
     PermissionDeniedError,
     ProviderError,
     QuotaExceededError,
+    RateLimitError,
+    StoreError,
     TokenLimitError,
 )
 from penstock.core.messages import Message, Options
@@ -43,6 +45,7 @@ _NOT_COUNTED: Final = (
     InvalidRequestError,
     LedgerError,
     NotFoundError,
+    StoreError,
     TokenLimitError,
 )
 
@@ -66,8 +69,8 @@ class CircuitBreaker(Wrapper):
     decides nothing, and the next call is one; so is one that comes *pause* seconds after a trial that still hangs.
 
     Exhausted quota, and failures of authentication and permission, open it at once. Errors that are the request's own
-    do not count: invalid requests, overflows, 404, configuration, budgets, ledgers, a key that ended and has been
-    replaced. Successes in between do not lower the count.
+    do not count: invalid requests, overflows, 404, configuration, budgets, ledgers, stores, a RateLimit's own
+    refusals, a key that ended and has been replaced. Successes in between do not lower the count.
 
     listener: told of CircuitOpened, CircuitClosed and Refused.
     """
@@ -167,8 +170,9 @@ class CircuitBreaker(Wrapper):
         return is_trial
 
     def _count(self, call: object, error: ProviderError) -> None:
-        # A key that has been replaced since it was refused says nothing of the vendor.
-        if isinstance(error, _NOT_COUNTED) or (isinstance(error, AuthenticationError) and error.retryable):
+        # A key that has been replaced since it was refused says nothing of the vendor, nor does a limit of one's own.
+        replaced = isinstance(error, AuthenticationError) and error.retryable
+        if isinstance(error, _NOT_COUNTED) or replaced or (isinstance(error, RateLimitError) and error.refused_here):
             return
         now = self._clock()
         if isinstance(error, _AT_ONCE):

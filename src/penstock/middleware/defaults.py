@@ -45,19 +45,20 @@ class Defaults(Wrapper):
         self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
     ) -> AsyncGenerator[Chunk, None]:
         """See BaseProvider."""
-        return self._inner.create_message(system_prompt, messages, self._filled(options))
+        return self._inner.create_message(system_prompt, messages, self.filled(options))
 
     async def count_tokens(
         self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
     ) -> TokenCount:
         """See BaseProvider."""
-        return await self._inner.count_tokens(system_prompt, messages, self._filled(options))
+        return await self._inner.count_tokens(system_prompt, messages, self.filled(options))
 
     def request_body(self, system_prompt: str, messages: Sequence[Message], options: Options | None = None) -> bytes:
         """See BaseProvider."""
-        return self._inner.request_body(system_prompt, messages, self._filled(options))
+        return self._inner.request_body(system_prompt, messages, self.filled(options))
 
-    def _filled(self, options: Options | None) -> Options | None:
+    def filled(self, options: Options | None) -> Options | None:
+        """*options*, with the defaults where they say nothing."""
         if options is None:
             options = _PLAIN
         elif not isinstance(options, Options):

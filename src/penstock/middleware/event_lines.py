@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from penstock.core.cost import format_dollars
 from penstock.core.errors import ProviderError
-from penstock.middleware.events import CircuitOpened, Completed, DroppedOption, Ended, Event, Listener
+from penstock.middleware.events import CircuitOpened, Completed, DroppedOption, Ended, Event, Listener, StoreLost
 
 if TYPE_CHECKING:
     import logging
@@ -16,7 +16,10 @@ __all__ = ["log_events"]
 
 _LONGEST: Final = 80
 """Characters that are shown of a name, an id or a tag: whoever makes them up must not fill the log."""
-_SHOWN: Final = ("name", "option", "status", "on", "seconds", "turn", "turns", "state", "is_error", "missed_tokens")
+_SHOWN: Final = (
+    "name", "option", "status", "on", "store", "local", "seconds", "turn", "turns", "state", "is_error",
+    "missed_tokens",
+)  # fmt: skip
 """Fields that are shown of whatever event has them."""
 
 
@@ -33,7 +36,7 @@ def log_events(logger: logging.Logger | None = None, *, level: int | None = None
     ends = logging.INFO if level is None else level
 
     def listener(event: Event) -> None:
-        if getattr(event, "error", None) is not None or isinstance(event, CircuitOpened):
+        if getattr(event, "error", None) is not None or isinstance(event, CircuitOpened | StoreLost):
             at = logging.WARNING
         else:
             at = ends if isinstance(event, Ended | DroppedOption) else logging.DEBUG

@@ -37,6 +37,8 @@ __all__ = [
     "RunEnded",
     "RunStarted",
     "Started",
+    "StoreBack",
+    "StoreLost",
     "ToolEnded",
     "ToolStarted",
     "TurnStarted",
@@ -182,6 +184,24 @@ class CircuitClosed(Event, frozen=True, kw_only=True, tag="circuit_closed"):
     """A trial went well, and the provider is asked again as before."""
 
 
+class StoreLost(Event, frozen=True, kw_only=True, tag="store_lost"):
+    """The store in which many processes count does not answer, or refuses. Told once, by whichever call comes next."""
+
+    store: str
+    """Its address, without a password."""
+    why: str
+    """In a few words, what it said."""
+    local: bool
+    """Whether this process goes on with its own share; if not, calls are refused."""
+
+
+class StoreBack(Event, frozen=True, kw_only=True, tag="store_back"):
+    """The store answers again, and knows what was sent meanwhile."""
+
+    store: str
+    """Its address, without a password."""
+
+
 class Ended(Event, frozen=True, kw_only=True):
     """The last event of a call, one for each Started: Completed, Failed or Abandoned. Its `time` is that to the end."""
 
@@ -250,8 +270,10 @@ class ToolEnded(Event, frozen=True, kw_only=True, tag="tool_ended"):
 class RunEnded(Event, frozen=True, kw_only=True, tag="run_ended"):
     """`run_tools` is over; what it has used, the last events of its calls say."""
 
-    state: Literal["done", "failed", "left"]
-    """`done`: it came to its end; `failed`: it raised `error`; `left`: its caller left it or was cancelled."""
+    state: Literal["done", "pending", "failed", "left"]
+    """`done`: it came to its end; `pending`: calls wait for their approval; `failed`: it raised `error`; `left`: its
+    caller left it or was cancelled.
+    """
     turns: int
     """How often the model was asked."""
     error: Exception | None = None

@@ -16,6 +16,7 @@ from penstock.core.errors import (
     InvalidRequestError,
     LedgerError,
     ProviderError,
+    StoreError,
 )
 from penstock.core.messages import Message, Options
 from penstock.core.provider import BaseProvider, check_provider
@@ -32,8 +33,8 @@ class Fallback(Wrapper):
 
     Each gets the same system prompt, messages and options; foreign proofs of reasoning are left out by each wire.
     Any error leads to the next provider but these: a ConfigError, a budget that is spent, a ledger that cannot be
-    written, and a request that the vendor itself calls invalid (400, 422), as most such requests are broken for all of
-    them, and a mistake must not quietly move to another model.
+    written, a store that is lost, and a request that the vendor itself calls invalid (400, 422), as most such requests
+    are broken for all of them, and a mistake must not quietly move to another model.
     An option that the wire or the model cannot do (no status), and a history that is too long for it, do lead on.
     Whoever refused a key that has been replaced since is asked once more, before anybody else.
 
@@ -117,7 +118,7 @@ class Fallback(Wrapper):
 def _another_may_do(error: ProviderError) -> bool:
     if isinstance(error, InvalidRequestError):
         return error.status is None or error.retryable
-    return not isinstance(error, BudgetExceededError | ConfigError | LedgerError)
+    return not isinstance(error, BudgetExceededError | ConfigError | LedgerError | StoreError)
 
 
 def _chain(error: ProviderError, earlier: ProviderError | None) -> None:

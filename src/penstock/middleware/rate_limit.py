@@ -7,6 +7,7 @@ with asyncio's own primitives, and none of them can correct afterwards what a ca
 from __future__ import annotations
 
 import math
+import random
 import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -23,6 +24,7 @@ from penstock.core.errors import (
     ProviderError,
     RateLimitError,
     StallTimeoutError,
+    StoreError,
     StreamInterruptedError,
     TotalTimeoutError,
 )
@@ -31,6 +33,7 @@ from penstock.core.provider import BaseProvider
 from penstock.core.scope import in_scope
 from penstock.core.validation import check_count, check_seconds
 from penstock.middleware.events import Listener, Refused, Waiting
+from penstock.middleware.limit_store import Limits, LimitStore, account_name, check_store
 from penstock.middleware.listeners import Telling, check_listener
 from penstock.middleware.per_loop import PerLoop
 from penstock.middleware.rate_window import Charge, Window
@@ -41,6 +44,10 @@ __all__ = ["RateLimit", "Remaining"]
 _LOOK_AGAIN: Final = 1.0
 """Seconds after which the first in the line looks again: a call may have used less than was thought."""
 
+_SPREAD: Final = 0.1
+"""Seconds at most by which those who ask one store stand apart."""
+_PAUSED: Final = "the vendor asked for a pause, of which {:.0f} s are left"
+_FULL: Final = "others have used up the limit, and there may be room in {:.0f} s"
 
 _SENT: Final = (FirstChunkTimeoutError, StallTimeoutError, TotalTimeoutError, StreamInterruptedError)
 """Errors of requests that the vendor had got, or very likely."""
@@ -78,7 +85,12 @@ class RateLimit(Wrapper):
 
     Inside Retry each try is charged; outside, each call. All event loops share what has been spent.
 
-    listener: told of Waiting and Refused.
+    store: counts for all processes that share it; None for this one alone. Then a pause that the vendor asks for holds
+    for all of them, the order of arrival holds within a process, and nobody waits longer than *max_wait*: whoever would
+    gets a RateLimitError with the seconds until there is room. name: what is counted together in the store; None for
+    all with the same host, key and numbers. Where processes give one name other numbers, the smaller hold.
+
+    listener: told of Waiting and Refused, and of StoreLost and StoreBack.
     """
 
     def __init__(
@@ -89,29 +101,42 @@ class RateLimit(Wrapper):
         tokens_per_minute: int | None = None,
         count_cache_reads: bool = True,
         max_wait: float = 60.0,
+        store: LimitStore | None = None,
+        name: str | None = None,
         listener: Listener | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
     ) -> None:
-        super().__init__(inner, requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute)
+        settings = {"requests_per_minute": requests_per_minute, "tokens_per_minute": tokens_per_minute}
+        super().__init__(inner, **settings, store=store, name=name)
         self._requests = _window("requests_per_minute", requests_per_minute)
         self._tokens = _window("tokens_per_minute", tokens_per_minute)
         self._count_cache_reads = count_cache_reads
         self._max_wait = check_seconds("max_wait", max_wait)
         self._listener = None if listener is None else check_listener(listener)
+        self._store = check_store(store, name)
+        self._limits = Limits(requests_per_minute, tokens_per_minute)
+        self._name = name or (account_name(inner, _kind(self._limits)) if self._store is not None else "")
         self._clock = clock
         self._sleep = sleep
         self._hold = _Hold()
+        self._room = -math.inf  # when there may be room, as the store said last
         self._lines = PerLoop(anyio.Lock)
         self._lock = threading.Lock()  # around the windows, never around an await: loops of other threads use them too
 
     def hold(self, seconds: float) -> None:
         """Send nothing for so many seconds, as the vendor asks; a longer pause that is under way stays."""
+        if self._store is not None:
+            self._store.hold(self._name, seconds)
+            return
         with self._lock:
             self._hold.until = max(self._hold.until, self._clock() + seconds)
 
     def remaining(self) -> Remaining:
-        """What may be sent at once. Any thread may ask."""
+        """What may be sent at once; with a store, by its last answer. Any thread may ask."""
+        if self._store is not None:
+            left, held = self._store.left(self._name, self._limits)
+            return Remaining(requests=left.requests, tokens=left.tokens, held=held)
         with self._lock:
             now = self._clock()
             return Remaining(
@@ -124,12 +149,19 @@ class RateLimit(Wrapper):
         self, system_prompt: str, messages: Sequence[Message], options: Options | None = None
     ) -> AsyncGenerator[Chunk, None]:
         """See BaseProvider."""
-        tokens = self._tokens
         options, scope = in_scope(options or Options())
         check_window(self._inner, system_prompt, messages, options)
         tell = Telling(self._listener, scope, self, self._clock).tell
-        charge = await self._admitted(self.tokens.estimate(system_prompt, messages, options) if tokens else 0, tell)
-        counted = reported = False
+        by_tokens = self._tokens is not None
+        estimate = self.tokens.estimate(system_prompt, messages, options) if by_tokens else 0
+        store = self._store
+        charge: object
+        if store is None:
+            charge = await self._admitted(estimate, tell)
+        else:
+            charge = await self._admitted_by_store(store, estimate, tell)
+        counted = False
+        reported: int | None = None
 
         def heard(head: ResponseHead) -> None:
             nonlocal counted
@@ -139,17 +171,16 @@ class RateLimit(Wrapper):
         try:
             async with aclosing(self._inner.create_message(system_prompt, messages, hearing(options, heard))) as chunks:
                 async for chunk in chunks:
-                    if type(chunk) is UsageChunk and tokens is not None:
-                        reported = self._report(tokens, charge, chunk, before=reported)
+                    if type(chunk) is UsageChunk and by_tokens:
+                        reported = self._report(charge, chunk, reported)
                     counted = True
                     yield chunk
         except ProviderError as error:
             if isinstance(error, RateLimitError) and error.retry_after is not None:
                 self.hold(error.retry_after)
             # What the vendor refused, or never got, it has not counted. An answer that it began it has.
-            if tokens is not None and not reported and not counted and not isinstance(error, _SENT):
-                with self._lock:
-                    tokens.correct(charge, 0, self._clock())
+            if by_tokens and reported is None and not counted and not isinstance(error, _SENT):
+                self._correct(charge, 0, 0)
             raise
 
     def _heard(self, head: ResponseHead) -> None:
@@ -188,29 +219,84 @@ class RateLimit(Wrapper):
         now = self._clock()
         held = self._hold.until - now
         if held > self._max_wait:
-            message = f"not sent: the vendor asked for a pause, of which {held:.0f} s are left"
-            raise RateLimitError(message, retry_after=held, model=self.get_model().id or None)
+            raise self._refused(_PAUSED, held)
         return max(
             held,
             0.0 if self._requests is None else self._requests.wait(1, now),
             0.0 if self._tokens is None else self._tokens.wait(tokens, now),
         )
 
-    def _report(self, tokens: Window, charge: Charge, usage: UsageChunk, *, before: bool) -> bool:
-        """Count an increment; whether the vendor has reported anything by now."""
+    def _report(self, charge: object, usage: UsageChunk, before: int | None) -> int | None:
+        """Count an increment; how much the vendor has reported by now, None for nothing."""
         if not (usage.prompt_tokens or usage.output_tokens):
             return before
         counted = usage.prompt_tokens + usage.output_tokens
         if not self._count_cache_reads:
             counted -= usage.cache_read_tokens
-        with self._lock:
-            now = self._clock()
-            if before:
-                tokens.charge(counted, now)
-            else:
-                tokens.correct(charge, counted, now)
-        return True
+        total = counted + (before or 0)
+        self._correct(charge, total, counted, is_first=before is None)
+        return total
+
+    def _correct(self, charge: object, total: int, counted: int, *, is_first: bool = True) -> None:
+        """It was *total* in truth, of which *counted* is new."""
+        if self._store is not None:
+            self._store.correct(charge, total)
+        elif self._tokens is not None and isinstance(charge, Charge):
+            with self._lock:
+                now = self._clock()
+                if is_first:
+                    self._tokens.correct(charge, total, now)
+                else:
+                    self._tokens.charge(counted, now)
+
+    async def _admitted_by_store(self, store: LimitStore, tokens: int, tell: Callable[..., object]) -> object:
+        """Wait in the line and then for the store, *max_wait* seconds at most; what stands for the charge."""
+        line, begun = self._lines.get(), self._clock()
+        told = line.locked()
+        if told:
+            tell(Waiting, on="rate_limit")
+        try:
+            with anyio.move_on_after(self._max_wait):
+                async with line:
+                    return await self._charged(store, tokens, begun, tell, told=told)
+            raise self._refused(_FULL, max(0.0, self._room - self._clock()))
+        except (RateLimitError, StoreError) as error:
+            tell(Refused, error=error)
+            raise
+
+    async def _charged(
+        self, store: LimitStore, tokens: int, begun: float, tell: Callable[..., object], *, told: bool
+    ) -> object:
+        while True:
+            waited = self._clock() - begun
+            try:
+                found = await store.charge(self._name, self._limits, tokens, waited)
+            finally:
+                for kind, facts in store.news():
+                    tell(kind, **facts)
+            if found.ticket is not None:
+                return found.ticket
+            self._room = self._clock() + found.seconds
+            if found.held > self._max_wait - waited:
+                raise self._refused(_PAUSED, found.held)
+            if found.seconds > self._max_wait - waited:
+                raise self._refused(_FULL, found.seconds)
+            if not told:
+                told = True
+                tell(Waiting, on="rate_limit", seconds=found.seconds)
+            # Others wait for the same room: not all are to ask at once.
+            await self._sleep(min(found.seconds, _LOOK_AGAIN) + random.random() * _SPREAD)  # noqa: S311 - no secret
+
+    def _refused(self, why: str, seconds: float) -> RateLimitError:
+        said = f"not sent: {why.format(seconds)}"
+        error = RateLimitError(said, retry_after=seconds, model=self.get_model().id or None)
+        error.refused_here = True
+        return error
 
 
 def _window(name: str, limit: int | None) -> Window | None:
     return None if limit is None else Window(check_count(name, limit))
+
+
+def _kind(limits: Limits) -> str:
+    return "/".join("" if limit is None else str(limit) for limit in limits)

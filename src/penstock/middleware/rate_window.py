@@ -27,7 +27,7 @@ class Window:
     """Amounts spent within so many *seconds*, against a *limit*."""
 
     def __init__(self, limit: int, seconds: float = 60.0) -> None:
-        self._limit = limit
+        self.limit = limit
         self._seconds = seconds
         self._charges: deque[Charge] = deque()
         self._spent = 0
@@ -35,7 +35,7 @@ class Window:
     def wait(self, amount: int, now: float) -> float:
         """Seconds until there is room for *amount*, 0 if there is. More than the limit needs a window that is empty."""
         self._forget(now)
-        excess = self._spent + min(amount, self._limit) - self._limit
+        excess = self._spent + min(amount, self.limit) - self.limit
         if excess <= 0:
             return 0.0
         for charge in self._charges:
@@ -47,7 +47,7 @@ class Window:
     def left(self, now: float) -> int:
         """How much may be spent at once."""
         self._forget(now)
-        return max(0, self._limit - self._spent)
+        return max(0, self.limit - self._spent)
 
     def _forget(self, now: float) -> None:
         while self._charges and self._charges[0].time + self._seconds <= now:

@@ -68,6 +68,11 @@ class Wrapper(BaseProvider):
         return self._inner.server
 
     @property
+    def account(self) -> str:
+        """See BaseProvider."""
+        return self._inner.account
+
+    @property
     def vendor(self) -> str:
         """See BaseProvider."""
         return self._inner.vendor

@@ -23,7 +23,9 @@ _MODEL: Final = "demo"
 _UNKNOWN: Final = "http://127.0.0.1"
 """Its address until it is started."""
 _MESSAGES, _OPENAI = (
-    msgspec.structs.replace(row, name=_MODEL, source="", base_url=_UNKNOWN, key_variables=(), unasked_variants=())
+    msgspec.structs.replace(
+        row, name=_MODEL, source="", base_url=_UNKNOWN, key_variables=(), unasked_variants=(), batches=None
+    )
     for row in (ANTHROPIC, Dialect(encrypted_reasoning=True, count_paths={"responses": "/responses/input_tokens"}))
 )
 
