@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from histories import check_history
 from patience import PATIENCE, drain_patiently
 from penstock import (
     AnthropicProvider,
@@ -91,18 +92,6 @@ class Scripted(BaseProvider):
                 yield chunk
         finally:
             self.open -= 1
-
-
-def check_history(messages: Sequence[Message]) -> None:
-    """What every vendor asks of a history: a result for each call, in the next message, and for nothing else."""
-    expected: list[str] = []
-    for message in messages:
-        assert message.content
-        parts = [] if isinstance(message.content, str) else message.content
-        assert [part.id for part in parts if isinstance(part, ToolResultPart)] == expected
-        expected = [part.id for part in parts if isinstance(part, ToolCallPart)]
-        assert not expected or message.role == "assistant"
-    assert not expected
 
 
 @tool
@@ -465,7 +454,7 @@ async def test_a_stream_that_breaks() -> None:
     ("until", "left"),
     [
         pytest.param(TextChunk, 1, id="in the answer"),
-        pytest.param(StopChunk, 1, id="before the tools run"),
+        pytest.param(StopChunk, 3, id="before the tools run"),
         pytest.param(ToolResultChunk, 3, id="at the first result"),
     ],
 )
@@ -654,6 +643,9 @@ async def test_a_vendors_own_tools_go_along() -> None:
         pytest.param({"max_turns": -1}, "`max_turns` is -1", id="less than no turns"),
         pytest.param({"tool_timeout": 0}, "`tool_timeout` is 0, expected a number", id="no time"),
         pytest.param({"tool_timeout": float("nan")}, "`tool_timeout` is nan", id="not a time"),
+        pytest.param({"approve": True}, "`approve` is True, expected a function", id="no function to approve"),
+        pytest.param({"on_result": "save"}, "`on_result` is 'save', expected a function", id="no function to tell"),
+        pytest.param({"options": {"seed": 1}}, "`options` is of type dict, expected Options", id="other options"),
         pytest.param({"messages": (HI,)}, "`messages` is a tuple, expected a list", id="a history that cannot grow"),
     ],
 )
@@ -681,9 +673,10 @@ PIECES = st.one_of(
     st.lists(st.tuples(st.lists(PIECES, max_size=4), REASONS), max_size=5),
     st.integers(0, 30),
     st.sampled_from([None, True, False, "no"]),
+    st.booleans(),
 )
 def test_the_history_is_legal_whatever_happens(
-    script: list[tuple[list[Any], StopReason]], leave_at: int, approval: bool | str | None
+    script: list[tuple[list[Any], StopReason]], leave_at: int, approval: bool | str | None, eager: bool
 ) -> None:
     """Any answers, failures, refusals, limits and cancellations, the loop left after any chunk."""
     answers = []
@@ -700,7 +693,7 @@ def test_the_history_is_legal_whatever_happens(
 
     async def main() -> None:
         stream = run_tools(
-            Scripted(*answers, DONE), "", messages, TOOLS, max_turns=3, approve=approve, tool_timeout=0.001
+            Scripted(*answers, DONE), "", messages, TOOLS, max_turns=3, approve=approve, tool_timeout=0.001, eager=eager
         )
         with anyio.move_on_after(5 if leave_at % 2 else 0.003):
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -83,3 +84,15 @@ def legal(draw: st.DrawFn) -> list[Message]:
             history += [Message("assistant", [*thought, *made]), Message("user", given)]
         history.append(Message("assistant", [TextPart(f"answer {turn}")]))
     return history if draw(st.booleans()) else history[:-1]
+
+
+def check_history(messages: Sequence[Message]) -> None:
+    """What every vendor asks of a history: a result for each call, in the next message, and for nothing else."""
+    expected: list[str] = []
+    for message in messages:
+        assert message.content
+        parts = [] if isinstance(message.content, str) else message.content
+        assert [part.id for part in parts if isinstance(part, ToolResultPart)] == expected
+        expected = [part.id for part in parts if isinstance(part, ToolCallPart)]
+        assert not expected or message.role == "assistant"
+    assert not expected

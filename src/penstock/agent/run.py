@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from penstock.core.chunks import ToolCallChunk
+from penstock.core.chunks import StopChunk, ToolCallChunk
 from penstock.core.messages import Options
 from penstock.core.provider import BaseProvider
 from penstock.core.scope import in_run, next_call
@@ -22,6 +22,7 @@ class Run:
     def __init__(self, provider: BaseProvider, options: Options) -> None:
         self.scope = in_run(options)
         self._turns = 0
+        self._is_pending = False
         self._tell: Callable[..., object] | None = None
         if provider.listeners or self.scope.listeners:
             from penstock.middleware import events
@@ -40,8 +41,13 @@ class Run:
         if self._tell is None:
             return
         failed = error if isinstance(error, Exception) else None
-        state = "done" if error is None else "left" if failed is None else "failed"
+        state = "failed" if failed is not None else "pending" if self._is_pending else "left" if error else "done"
         self._tell(self._events.RunEnded, state=state, turns=self._turns, error=failed)
+
+    def pending(self) -> StopChunk:
+        """How the run ends whose calls wait for their approval."""
+        self._is_pending = True
+        return StopChunk(reason="pending")
 
     def next_turn(self, options: Options) -> Options:
         """The options for the model's next call."""

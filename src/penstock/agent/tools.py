@@ -205,8 +205,11 @@ def tool(
     name, description: in place of the function's and the docstring's.
     strict: whether the vendor must keep the arguments to the schema. It is then sent in the form that vendors take, in
         which parameters with a default may be null; the function does not see that.
-    context: the parameters, of any type, that the caller fills and the model does not see: see `run_tools`. Those with
-        a default may be missing there.
+    context: the parameters, of any type, that the caller fills and the model does not see, by the `context` of
+        `run_tools`; those with a default may be missing there. It fills two itself unless they are there: `call_key`,
+        a text that no other call of the history has and this one has again after a crash; `repeated`, True if the
+        call was open when the run began. That includes one that waited for approval and never ran, so it is only a
+        hint: decide by a row of your own under `call_key`.
 
     Raises ConfigError, with the function and the parameter, for what has no schema: no annotation, `object`, `Any`,
     `*args`, `**kwargs`, positional-only, a class that nobody knows.
@@ -222,6 +225,8 @@ def tool_table(
     """The tools by name. Raises ConfigError for two of one name, a wrong key, what is not a tool, what it needs of
     *context* and is not there.
     """
+    if isinstance(context, Mapping | None):
+        context = {"call_key": "", "repeated": False, **(context or {})}  # which a turn fills for each call
     if isinstance(tools, FunctionTool) or not isinstance(tools, Iterable):
         raise ConfigError(f"`tools` is {tools!r}, expected a list of tools")
     table: dict[str, FunctionTool] = {}

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, aclosing, contextmanager
 import anyio
 import anyio.lowlevel
 
-from penstock.agent.collect import Collector
+from penstock.agent.collect import Collector, Reply
 from penstock.agent.run_tools import run_tools
 from penstock.agent.tools import FunctionTool
 from penstock.cli.rendering import Output, output_for
@@ -74,7 +74,8 @@ class Conversation:
         turn = _Turn(output_for(json=self._json))
         sent = True
         try:
-            async with aclosing(run_tools(provider, self.system, asked, self.tools, self.options)) as chunks:
+            answers = run_tools(provider, self.system, asked, self.tools, self.options, on_answer=turn.whole)
+            async with aclosing(answers) as chunks:
                 async for chunk in chunks:
                     turn.take(chunk)
         except (AuthenticationError, InvalidRequestError) as error:
@@ -173,9 +174,12 @@ class _Turn:
             self._first = self._first or time.monotonic()
             self._collector.feed(chunk)
         elif isinstance(chunk, StopChunk):
-            self._collector = Collector()
             self._stopped = f"; stopped: {chunk.reason}" if chunk.reason not in ("stop", "tool_calls") else ""
         self.output.show(chunk)
+
+    def whole(self, answer: Reply) -> None:
+        """That answer is in the history."""
+        self._collector = Collector()
 
     @property
     def unfinished(self) -> str:

@@ -21,7 +21,7 @@ from itertools import pairwise
 from math import ceil
 from typing import TYPE_CHECKING, Final, Protocol, TextIO
 
-from penstock.agent.run_tools import ToolResultChunk
+from penstock.agent.caller import ToolResultChunk
 from penstock.cli.terminal import columns, is_styled, is_terminal, is_utf8, json_line, notice, printable, raw
 from penstock.core.chunks import ReasoningChunk, TextChunk, ToolCallChunk
 from penstock.core.messages import TextPart

@@ -23,7 +23,7 @@ __all__ = [
 EXACT = Context(prec=5000, traps=[Inexact])
 _NONE: Final = Decimal(0)
 
-StopReason: TypeAlias = Literal["stop", "length", "tool_calls", "refusal", "pause", "other"]
+StopReason: TypeAlias = Literal["stop", "length", "tool_calls", "refusal", "pause", "pending", "other"]
 
 
 class TextChunk(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="text"):
@@ -179,7 +179,8 @@ class StopChunk(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="
 
     reason: StopReason
     """`stop`, `length`, `tool_calls`, `refusal`, `pause` or `other`. It is `tool_calls` whenever a call was delivered,
-    unless a later one was cut off by the length limit (`length`).
+    unless a later one was cut off by the length limit (`length`). `pending` comes from `run_tools` alone: its run ends
+    with calls that nobody has approved or refused yet.
     """
     raw_reason: str | None = None
     """The vendor's own word, None when it gave none."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Final, Protocol
 
@@ -19,6 +18,7 @@ from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
+from penstock.agent.alone import start_alone
 from penstock.agent.log import warn
 from penstock.agent.mcp.results import tool_result
 from penstock.agent.tools import ToolResult
@@ -82,7 +82,7 @@ class Server:
 
     async def open(self, seconds: float) -> list[dict[str, Any]]:
         """What it says of its tools. Raises ConfigError; it is to be closed then too."""
-        self._task = _alone(self._own)
+        self._task = start_alone(self._own)
         with anyio.move_on_after(seconds):
             await self._opened.wait()
         if self._listed is None:
@@ -226,16 +226,6 @@ async def _all_tools(session: ClientSession) -> list[dict[str, Any]]:
             break
         seen.add(cursor)
     return found
-
-
-def _alone(work: Callable[[], Coroutine[Any, Any, None]]) -> object:
-    """Start a task that belongs to no group and ends with the event loop; to be kept, as asyncio forgets it else."""
-    try:
-        return asyncio.get_running_loop().create_task(work())
-    except RuntimeError:
-        import trio
-
-        return trio.lowlevel.spawn_system_task(work)
 
 
 def _said(error: MCPError) -> str:
