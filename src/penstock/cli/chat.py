@@ -18,7 +18,7 @@ from penstock.cli.composer import composer_for, session_terminal
 from penstock.cli.conversation import Conversation, interruptible
 from penstock.cli.sessions import Session, Typed, title_of
 from penstock.cli.slash import Leave, obey, said
-from penstock.cli.terminal import is_terminal, json_line, notice, wrapped
+from penstock.cli.terminal import failure_fields, is_terminal, json_line, notice, wrapped
 from penstock.cli.typed_ahead import TypedAhead
 from penstock.config.catalog import catalog
 from penstock.config.entries import ModelsConfig
@@ -219,12 +219,7 @@ def _failure(error: ProviderError) -> dict[str, Any]:
     """A failure for a line of JSON."""
     return {
         "type": "error",
-        "class": type(error).__name__,
-        "message": error.message,
-        "status": error.status,
-        "code": error.code,
-        "request_id": error.request_id,
-        "retryable": error.retryable,
+        **failure_fields(error),
         "retry_after": error.retry_after,
         "hint": error.hint,
         "usage": error.usage,

@@ -11,13 +11,13 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from penstock.cli import chat, doctor, guide, init, keys, models, spend, trust
+from penstock.cli import batch, chat, doctor, guide, init, keys, models, spend, trust
 from penstock.cli.terminal import safe_terminal
 from penstock.core.errors import ConfigError, ProviderError
 
 __all__ = ["main"]
 
-_COMMANDS = (chat, models, spend, init, doctor, trust, keys, guide)
+_COMMANDS = (chat, batch, models, spend, init, doctor, trust, keys, guide)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

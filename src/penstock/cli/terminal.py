@@ -19,9 +19,11 @@ from typing import Any, Final, TextIO
 
 import msgspec
 
+from penstock.core.errors import ProviderError
+
 __all__ = [
-    "PrintableStream", "columns", "is_styled", "is_terminal", "is_utf8", "json_line", "notice", "printable", "raw",
-    "safe_terminal", "wrapped",
+    "PrintableStream", "columns", "failure_fields", "is_styled", "is_terminal", "is_utf8", "json_line", "notice",
+    "printable", "raw", "safe_terminal", "width_of", "wrapped",
 ]  # fmt: skip
 
 _to_json: Final = msgspec.json.Encoder(decimal_format="number").encode
@@ -104,6 +106,18 @@ def json_line(value: object) -> str:
     return _UNPRINTABLE.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
+def failure_fields(error: ProviderError) -> dict[str, object]:
+    """What a line of JSON says of a failure, whichever command writes it."""
+    return {
+        "class": type(error).__name__,
+        "message": error.message,
+        "status": error.status,
+        "code": error.code,
+        "request_id": error.request_id,
+        "retryable": error.retryable,
+    }
+
+
 def is_terminal(stream: TextIO | None) -> bool:
     """Whether somebody looks at it."""
     return stream is not None and not stream.closed and stream.isatty()
@@ -124,14 +138,19 @@ def raw(stream: TextIO) -> TextIO:
     return stream.raw if isinstance(stream, PrintableStream) else stream
 
 
+def width_of(terminal: TextIO) -> int:
+    """How many columns it has; 80 where that is not known."""
+    try:
+        return os.get_terminal_size(raw(terminal).fileno()).columns or 80  # 0 is a terminal that does not say
+    except OSError:
+        return 80
+
+
 def wrapped(text: str, *, indent: int = 0) -> str:
     """*text* for standard error: at a terminal broken between words; lines after the first are indented by so much."""
     if not is_terminal(sys.stderr):
         return text
-    try:
-        width = os.get_terminal_size(raw(sys.stderr).fileno()).columns or 80  # 0 is a terminal that does not say
-    except OSError:
-        width = 80
+    width = width_of(sys.stderr)
     lines: list[str] = []
     for word in text.split(" "):
         if lines and columns(f"{lines[-1]} {word}") <= width:
