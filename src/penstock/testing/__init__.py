@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from penstock.testing.anthropic import anthropic_events as anthropic_events
     from penstock.testing.anthropic import anthropic_message as anthropic_message
     from penstock.testing.anthropic import anthropic_models as anthropic_models
+    from penstock.testing.batches.failures import BATCH_FAILURES as BATCH_FAILURES
+    from penstock.testing.batches.failures import BatchFailure as BatchFailure
+    from penstock.testing.batches.server import BatchServer as BatchServer
     from penstock.testing.cassettes import scrubbed_cassettes as scrubbed_cassettes
     from penstock.testing.contract import CONTRACT as CONTRACT
     from penstock.testing.contract import check_provider as check_provider
@@ -66,6 +69,8 @@ else:
                 "anthropic_message",
                 "anthropic_models",
             ),
+            "batches.failures": ("BATCH_FAILURES", "BatchFailure"),
+            "batches.server": ("BatchServer",),
             "cassettes": ("scrubbed_cassettes",),
             "contract": ("CONTRACT", "check_provider"),
             "demo.model": ("DemoModel",),
