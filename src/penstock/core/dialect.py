@@ -16,7 +16,7 @@ from penstock.core.errors import ConfigError
 from penstock.core.messages import Options
 from penstock.core.validation import near
 
-__all__ = ["SAMPLING", "Dialect", "Wire", "check_base_url", "userinfo", "without_userinfo"]
+__all__ = ["SAMPLING", "Batches", "Dialect", "Wire", "check_base_url", "userinfo", "without_userinfo"]
 
 Wire: TypeAlias = Literal["chat", "responses", "messages"]
 
@@ -53,6 +53,21 @@ def userinfo(url: object) -> str:
 def without_userinfo(url: str | None) -> str | None:
     """*url* with `***` for the user and the password before its host."""
     return _USERINFO.sub("***@", url, count=1) if isinstance(url, str) else url
+
+
+class Batches(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
+):
+    """What a server takes as a batch, over the API of its wire: OpenAI's Batch, or Anthropic's Message Batches."""
+
+    source: str = ""
+    """Where this was read, and when."""
+    most_jobs: Annotated[int, msgspec.Meta(ge=1)] = 50_000
+    """Jobs of one batch, at the most."""
+    most_bytes: Annotated[int, msgspec.Meta(ge=1)] = 200_000_000
+    """Bytes of one batch, at the most."""
+    wires: Sequence[Wire] = ("chat", "responses")
+    """Calls over these may be in one."""
 
 
 class Dialect(
@@ -170,6 +185,8 @@ class Dialect(
     """The most tokens that it puts before a prompt by itself, as a system prompt of its own."""
     count_paths: Mapping[Wire, str] = msgspec.field(default_factory=dict)
     """Where it counts the tokens of a prompt for nothing, by wire; what is not named has no such endpoint."""
+    batches: Batches | None = None
+    """What it takes as a batch, at half the price or so; None where it has no such API, or not in this form."""
     list_paths: Annotated[Sequence[str], msgspec.Meta(min_length=1)] = ("/models",)
     """Where it lists its models, the best first: the next is asked where there is no such path. `/..` leads out of the
     last part of the base URL.

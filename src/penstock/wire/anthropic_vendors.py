@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from penstock.core.dialect import Dialect, Wire
+from penstock.core.dialect import Batches, Dialect, Wire
 
 __all__ = ["ANTHROPIC", "LLAMA_FAULTS", "MESSAGES"]
 
@@ -45,6 +45,12 @@ ANTHROPIC: Final = Dialect(
     unasked_variants=("us",),
     limited_tools={"web_search_*": "max_uses"},
     count_paths=_COUNTS,
+    batches=Batches(
+        source="https://platform.claude.com/docs/en/build-with-claude/batch-processing: 100,000 requests or 256 MB",
+        most_jobs=100_000,
+        most_bytes=256_000_000,
+        wires=("messages",),
+    ),
     list_paths=_LISTS,
 )
 """Anthropic itself."""

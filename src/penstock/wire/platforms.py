@@ -62,6 +62,8 @@ class PlatformRow(msgspec.Struct, frozen=True, kw_only=True):
     """The same for counting a prompt's tokens, where there is a `path`."""
     prefixed: bool = False
     """Models are named with their maker in front, and before that the geography that they run in, as `eu.`."""
+    has_batches: bool = False
+    """It takes batches as the vendor itself does."""
     at_list_price: bool = False
     """It bills what the vendor itself does."""
 
@@ -160,6 +162,7 @@ _ROWS: Final = (
         provider="azure",
         source="https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle, the v1 API; read 2026-11-30",
         url="https://{resource}.openai.azure.com/openai/v1",
+        has_batches=True,
         key_variables=("AZURE_OPENAI_API_KEY",),
         audience="https://cognitiveservices.azure.com/.default",
         client="AsyncOpenAI",

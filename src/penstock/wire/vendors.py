@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from penstock.core.dialect import Dialect, Wire
+from penstock.core.dialect import Batches, Dialect, Wire
 from penstock.wire.anthropic_vendors import ANTHROPIC, LLAMA_FAULTS, MESSAGES
 from penstock.wire.open_model_vendors import LOCAL, MAX, NO_USER, OPEN_MODELS, TEMPLATE_OFF, THINKING_OFF, other
 
@@ -33,6 +33,7 @@ _ROWS: Final = (
         # `auto`, which is the default, is what the project's settings say.
         unasked_variants=("priority",),
         count_paths={"responses": "/responses/input_tokens"},
+        batches=Batches(source="the types of the openai SDK 3.57, BatchCreateParams; read 2026-11-30"),
     ),
     Dialect(
         name="azure",
@@ -43,6 +44,10 @@ _ROWS: Final = (
         proofs_bound=True,
         chat_documents=False,
         think_tags=True,
+        # A deployment of its own kind takes them: "Global-Batch" or "Data Zone Batch".
+        batches=Batches(
+            source="https://learn.microsoft.com/azure/foundry/reference/rest/batches-create-batch; read 2026-11-30"
+        ),
         # It lists models that can be deployed, and calls name a deployment.
         list_is_whole=False,
     ),
@@ -114,6 +119,12 @@ _ROWS: Final = (
         # Several models and tools behind one name.
         fee_models=("compound*", "groq/compound*"),
         open_models=("compound*", "groq/compound*"),
+        # 200 MB by some of its pages, 100 MB by others.
+        batches=Batches(
+            source="https://console.groq.com/docs/batch and the types of the groq SDK 1.7; read 2026-11-30",
+            most_bytes=100_000_000,
+            wires=("chat",),
+        ),
         think_tags=True,
     ),
     other(

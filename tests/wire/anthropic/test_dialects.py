@@ -494,7 +494,7 @@ def test_the_prices_of_a_vendors_models_are_the_same_on_both_wires(
     on_this: str, on_openais: str, model_id: str
 ) -> None:
     """They are looked up under the name that its row gives."""
-    models = catalog().models
+    models = catalog()
     info = known_info(on_this, model_id, models)
     assert info is not None
     assert info == known_info(on_openais, model_id, models)
