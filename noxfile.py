@@ -308,3 +308,10 @@ def prices(session: nox.Session) -> None:
     """Compare what all recorded answers cost with what genai-prices says: a difference without a reason is an error."""
     session.install(*GROUPS["tests"], ".")
     session.run("python", "tests/compare_prices.py")
+
+
+@nox.session(python=PYTHONS[0])
+def ray(session: nox.Session) -> None:
+    """Run the guide's programs for Ray Data and DBOS, kill them on their way, and count. Arguments: PROMPTS."""
+    session.install("dbos>=3.4", "pytest>=9", "ray[data]>=2.60", ".")  # not locked: nothing else needs them
+    session.run("python", "tests/ray_recipe.py", *session.posargs)
