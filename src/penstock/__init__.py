@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from penstock.agent.blocking import BlockingProvider as BlockingProvider
     from penstock.agent.blocking import BlockingStream as BlockingStream
     from penstock.agent.blocking import blocking as blocking
+    from penstock.agent.caller import PENDING as PENDING
+    from penstock.agent.caller import NextTurn as NextTurn
+    from penstock.agent.caller import Pending as Pending
+    from penstock.agent.caller import ToolResultChunk as ToolResultChunk
     from penstock.agent.collect import Collector as Collector
     from penstock.agent.collect import Reply as Reply
     from penstock.agent.collect import coalesce as coalesce
@@ -19,7 +23,6 @@ if TYPE_CHECKING:
     from penstock.agent.mcp.tools import McpTool as McpTool
     from penstock.agent.mcp.tools import mcp_tools as mcp_tools
     from penstock.agent.run_tools import LoopChunk as LoopChunk
-    from penstock.agent.run_tools import ToolResultChunk as ToolResultChunk
     from penstock.agent.run_tools import run_tools as run_tools
     from penstock.agent.sse import to_sse as to_sse
     from penstock.agent.stored import dump_reply as dump_reply
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
     from penstock.core.cost import format_dollars as format_dollars
     from penstock.core.dialect import Dialect as Dialect
     from penstock.core.errors import AuthenticationError as AuthenticationError
+    from penstock.core.errors import BatchUnsureError as BatchUnsureError
     from penstock.core.errors import BudgetExceededError as BudgetExceededError
     from penstock.core.errors import CircuitOpenError as CircuitOpenError
     from penstock.core.errors import ConfigError as ConfigError
@@ -75,6 +79,7 @@ if TYPE_CHECKING:
     from penstock.core.errors import RateLimitError as RateLimitError
     from penstock.core.errors import ServerError as ServerError
     from penstock.core.errors import StallTimeoutError as StallTimeoutError
+    from penstock.core.errors import StoreError as StoreError
     from penstock.core.errors import StreamInterruptedError as StreamInterruptedError
     from penstock.core.errors import StructuredOutputError as StructuredOutputError
     from penstock.core.errors import TokenLimitError as TokenLimitError
@@ -132,9 +137,10 @@ else:
         __name__,
         {
             "agent.blocking": ("BlockingProvider", "BlockingStream", "blocking"),
+            "agent.caller": ("PENDING", "NextTurn", "Pending", "ToolResultChunk"),
             "agent.collect": ("Collector", "Reply", "coalesce", "collect", "generate_text", "text_of"),
             "agent.mcp.tools": ("McpTool", "mcp_tools"),
-            "agent.run_tools": ("LoopChunk", "ToolResultChunk", "run_tools"),
+            "agent.run_tools": ("LoopChunk", "run_tools"),
             "agent.sse": ("to_sse",),
             "agent.stored": ("dump_reply", "load_reply"),
             "agent.structured": ("Answer", "Partial", "generate_object", "stream_object"),
@@ -163,6 +169,7 @@ else:
             "core.dialect": ("Dialect",),
             "core.errors": (
                 "AuthenticationError",
+                "BatchUnsureError",
                 "BudgetExceededError",
                 "CircuitOpenError",
                 "ConfigError",
@@ -181,6 +188,7 @@ else:
                 "RateLimitError",
                 "ServerError",
                 "StallTimeoutError",
+                "StoreError",
                 "StreamInterruptedError",
                 "StructuredOutputError",
                 "TokenLimitError",

@@ -224,7 +224,7 @@ def test_no_recorded_call_cost_more_than_its_worst_case(corpus: list[dict[str, A
     rows = {row["id"]: row for row in corpus}
     compared = 0
     for one in counted(corpus):
-        info = known_info(one.vendor, one.model, catalog().models)
+        info = known_info(one.vendor, one.model, catalog())
         longest = one.options.max_tokens or (None if info is None else info.max_tokens)
         cost = None if info is None or longest is None else billed(one, rows[one.id], info)
         if info is None or longest is None or cost is None:

@@ -18,6 +18,7 @@ from penstock import UsageChunk
 from penstock.core import errors
 from penstock.core.errors import (
     AuthenticationError,
+    BatchUnsureError,
     BudgetExceededError,
     CircuitOpenError,
     ConfigError,
@@ -36,6 +37,7 @@ from penstock.core.errors import (
     RateLimitError,
     ServerError,
     StallTimeoutError,
+    StoreError,
     StreamInterruptedError,
     StructuredOutputError,
     TokenLimitError,
@@ -55,6 +57,7 @@ def family(root: type[ProviderError]) -> Iterator[type[ProviderError]]:
 FAMILY = sorted(set(family(ProviderError)), key=lambda kind: kind.__name__)
 RETRYABLE = {
     AuthenticationError: False,
+    BatchUnsureError: False,
     BudgetExceededError: False,
     CircuitOpenError: True,
     ConfigError: False,
@@ -62,6 +65,7 @@ RETRYABLE = {
     FirstChunkTimeoutError: True,
     InvalidRequestError: False,
     LedgerError: False,
+    StoreError: True,
     MalformedResponseError: False,
     StructuredOutputError: False,
     NetworkError: True,

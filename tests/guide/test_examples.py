@@ -58,6 +58,7 @@ SHOWS: Final[Mapping[str, list[str]]] = {
     ],
     "connections": [r"stopped at ≥ \$0\.000\d+ \(1 call unknown\)\n"],
     "deadlines": [HELLO],
+    "durable-runs": [r"look a\.txt\n(read .* is empty\n)*"],
     "errors": [rf"UsageChunk\(unsettled=1\)\n{ANYTHING}StopChunk\(reason='stop'{ANYTHING}model='demo'\)\n"],
     "events": [r"demo: \$0\.000\d+, \d+\.\d+ of \d+\.\d+ s, req_emulated\n", "", ""],
     "histories": [r"missing_result messages\[1\]\.content\[0\] the call 'call_1' got a result that says .*\n",
@@ -66,6 +67,7 @@ SHOWS: Final[Mapping[str, list[str]]] = {
     "ledger": [(r"\{'day': '[\d-]+', 'model': 'demo', 'tags\.user': 'ann'\} 1 \$0\.000\d+ and about \$0 more\n"
                r"[\d-]+ [\d:.+]+ done 0\.000\d+ \d+\.\d+\n")],
     "live-models": [r"demo 1000000 1 live\n", r"ready\nTrue True True\n", r"(?:sonnet 1000000\n|[\w.-]+ \d+\n)+"],
+    "many-prompts": [rf"(?:\d+ {WHO}You said: Name a river of country \d+\. 0\.000\d+\n){{20}}", r"\s*"],
     "messages": [rf"{WHO}You attached an image \(at https://example\.org/dam\.png, .*\)\. You said: What is this\?\n",
                  r'\{"model":"demo",.*"max_output_tokens":1000,.*\}\ntop_k 40 is left out: the Responses API of .*\n'],
     "models-by-name": [
@@ -94,8 +96,9 @@ SHOWS: Final[Mapping[str, list[str]]] = {
                           r"Trip\(city='.+', nights=\d+\)\n"],
     "telemetry": [""],
     "testing": ["", rf"{ANYTHING}TextChunk\(text='Hello th'\)\nhalf an answer: the connection broke {ANYTHING}",
-                (r"an error event after three pieces: 'Hello there,', then OverloadedError, retry after None\n"
-                r"429 with retry-after: 3600: '', then RateLimitError, retry after 3600\.0\n"
+                r"0 answered\n1 answered\n\[1, 1\] 2\n",
+                (r"an error event after three pieces: OverloadedError, retry after None\n"
+                r"429 with retry-after: 3600: RateLimitError, retry after 3600\.0\n"
                 r"CRLF cut in the middle: 'Hello there, world!'\n")],
     "tools": [
         r"\{'type': 'object'.*\} search\n",
@@ -112,13 +115,20 @@ SHOWS: Final[Mapping[str, list[str]]] = {
 
 # What does not run alone, and why: what a page saves as a file, and what needs a package of somebody else's.
 NOT_ALONE: Final[Mapping[str, str]] = {
+    "batches/cancel.py": "it asks a vendor: tests/fleet/test_batch.py asks the emulator so",
+    "batches/rivers.py": "it takes a vendor minutes: tests/fleet/test_batch.py asks the emulator so",
+    "beyond-one-machine/agent.py": "DBOS is not a part of the package: `nox -s ray` runs and kills it",
+    "beyond-one-machine/ask.py": "Ray is not a part of the package: `nox -s ray` runs and kills it",
+    "many-prompts/bar.py": "tqdm is not a part of the package",
+    "many-prompts/to_jsonl.py": "it reads a file: tests/cli/test_batch.py gives it one",
+    "durable-runs/agent.py": "test_durable_program kills it and runs it again",
     "mcp/agent.py": "test_guide runs it with its server",
     "mcp/server.py": "test_guide runs it with its agent",
     "recording/conftest.py": "test_guide runs pytest on it",
     "recording/test_recorded.py": "test_guide runs pytest on it",
+    "shared-limits/shared.py": "test_redis_store runs it with a Redis",
     "telemetry/": "the SDK of OpenTelemetry is not a part of the package",
     "testing/test_my_loop.py": "test_guide runs pytest on it",
-    "testing/test_my_provider.py": "test_guide runs pytest on it",
     "testing/without_key.py": "test_guide runs it",
     "web/models_app.py": "a server, which waits for requests",
     "web/app.py": "a server, which waits for requests",

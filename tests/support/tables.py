@@ -38,7 +38,10 @@ HOMES: Final = (
     "middleware.cache_watch.events",
     "middleware.shared",
     "meter.entries",
+    "fleet.jobs",
 )
+ONLY_READ: Final = ("BlockChange", "CacheMiss", "Entry", "JobResult", "Progress", "ProviderStatus")
+"""What the package makes, and nobody else."""
 _PYTHON: Final = re.compile(r"`([a-z]+(?:_[a-z]+)+|None|True|False|\(\)|Deadlines\(\))`")
 _PLACE: Final = re.compile(r"(<!-- (fields|classes) of ([\w./]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
@@ -117,9 +120,10 @@ def _row(*cells: str) -> str:
 
 
 def table_of_fields(cls: type) -> str:
-    """Name, default, and what its documentation says; an error's defaults say nothing."""
-    if issubclass(cls, ProviderError):
-        return _table(["attribute", "what it is"], [[f"`{each.name}`", each.said] for each in fields(cls)])
+    """Name, default, and what its documentation says; the defaults of what one only reads say nothing."""
+    if issubclass(cls, ProviderError) or cls.__name__ in ONLY_READ:
+        head = "attribute" if issubclass(cls, ProviderError) else "field"
+        return _table([head, "what it is"], [[f"`{each.name}`", each.said] for each in fields(cls)])
     rows = [[f"`{each.name}`", _default(each), each.said] for each in fields(cls)]
     if issubclass(cls, Form):
         rows = [
