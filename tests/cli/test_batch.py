@@ -343,6 +343,15 @@ def test_a_file_that_is_not_there_is_said(answering: Answering, capsys: pytest.C
     assert "cannot read 'none.jsonl': No such file or directory" in capsys.readouterr().err
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Ctrl-C is heard, though whoever started the tests in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_ctrl_c_says_how_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -433,6 +442,7 @@ def test_jobs_without_a_limit_are_refused_at_half_the_price(
     assert "--max-tokens N" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("heard")
 def test_ctrl_c_says_what_goes_on_and_how_to_cancel_it(
     vendor: BatchServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
