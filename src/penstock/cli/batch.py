@@ -25,7 +25,6 @@ from penstock.core.chunks import EXACT, UsageChunk
 from penstock.core.cost import calculate_cost, format_dollars
 from penstock.core.errors import BatchUnsureError, ConfigError
 from penstock.core.provider import BaseProvider
-from penstock.fleet.gathering import gather
 from penstock.fleet.jobs import Job, JobResult, Progress
 
 __all__ = ["add", "run"]
@@ -163,8 +162,10 @@ class _Batch:
         given = self._arguments
         jobs = self._lines.jobs() if self._lines.is_file else _waited_for(self._lines.jobs())
         if not given.half_price:
+            from penstock.fleet.gathering import gather  # here and below: the other commands need neither
+
             return gather(self._provider, jobs, concurrency=given.concurrency, journal=given.journal, progress=tell)
-        from penstock.fleet.batching import batch  # what few ask for
+        from penstock.fleet.batching import batch
 
         return batch(self._provider, jobs, journal=given.journal, progress=tell, resubmit=given.resubmit)
 

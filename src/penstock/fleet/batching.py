@@ -30,7 +30,7 @@ from penstock.fleet.batch_sending import BatchSending
 from penstock.fleet.batch_store import BatchStore, Fresh, Submission
 from penstock.fleet.batch_vendor import Vendor, find_leaf
 from penstock.fleet.jobs import Job, JobResult, Jobs, Progress, each_job, total_of
-from penstock.fleet.journal import Journal, key_of
+from penstock.fleet.journal import Journal, key_of, key_of_request
 from penstock.fleet.tally import Tally
 from penstock.middleware.defaults import Defaults
 from penstock.providers.leaf import Leaf
@@ -207,7 +207,7 @@ class _Run:
                 if isinstance(each, Defaults):
                     filled = each.filled(filled) or filled
             headers = self._leaf.call_headers(job.system_prompt, messages, filled)
-            base = key_of(self._provider, job.system_prompt, messages, options, job.id)
+            base = key_of_request(self._provider, body, job.id)
             if len(body) + _AROUND > self._rules.most_bytes:
                 most = f"{self._leaf.vendor} takes {self._rules.most_bytes} in a batch"
                 raise InvalidRequestError(f"the job has {len(body)} bytes, and {most}")

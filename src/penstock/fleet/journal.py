@@ -28,7 +28,7 @@ from penstock.core.errors import ConfigError, LedgerError
 from penstock.core.messages import Message, Options
 from penstock.core.provider import BaseProvider
 
-__all__ = ["Journal", "Met", "key_of"]
+__all__ = ["Journal", "Met", "key_of", "key_of_request"]
 
 T = TypeVar("T")
 
@@ -335,14 +335,16 @@ def key_of(
     options: Options | None,
     name: str | None,
 ) -> bytes:
-    """What a job is known by: a hash of its alias, model, id and request. Equal jobs have equal ones, see `meet`.
+    """What a job is known by: see `key_of_request`. Raises what the call would raise before sending."""
+    return key_of_request(provider, _request(provider, system_prompt, messages, options), name)
 
-    name: the caller's id. Raises what the call would raise before sending.
-    """
+
+def key_of_request(provider: BaseProvider, request: bytes, name: str | None) -> bytes:
+    """A hash of a job's alias, model, id and request. Equal jobs have equal ones, see `meet`. name: the caller's id."""
     words = (provider.alias or "", provider.get_model().id, "" if name is None else f"={name}")
     head = [word.encode("utf-8", "surrogatepass") for word in words]
     digest = sha256()
-    for part in (*head, _request(provider, system_prompt, messages, options)):
+    for part in (*head, request):
         digest.update(len(part).to_bytes(8, "big"))
         digest.update(part)
     return digest.digest()

@@ -75,14 +75,15 @@ class Concurrency(Wrapper):
         options, scope = in_scope(options or Options())
         places = self._places.get()
         call = object()
-        tell = Telling(self._listener, scope, self).tell
+        place = None
         try:
             if not places.value:
                 self._waiting.add(call)
-                tell(Waiting, on="concurrency")
+                Telling(self._listener, scope, self).tell(Waiting, on="concurrency")
             await places.acquire()
             try:
-                place = None if self._store is None else await self._place(self._store, call, tell)
+                if self._store is not None:
+                    place = await self._place(self._store, call, Telling(self._listener, scope, self).tell)
             except BaseException:
                 places.release()
                 raise
