@@ -31,7 +31,7 @@ from penstock import (
     UsageChunk,
     estimate_tokens,
 )
-from penstock.core import tokens as tokens_module
+from penstock.core import recent
 from penstock.core.prompt_sizes import Sizes
 from penstock.core.text_tokens import image_pixels, pdf_pages, text_tokens
 from penstock.core.tokens import TokenMemory
@@ -233,7 +233,7 @@ def test_a_report_that_says_nothing_of_the_prompt_is_not_kept(options: Options, 
 
 def test_it_keeps_a_bounded_number_of_beginnings(monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest, and what is asked for again."""
-    monkeypatch.setattr(tokens_module, "_CONVERSATIONS", 10)
+    monkeypatch.setattr(recent, "_MOST", 10)
     memory = reported()
     for number in range(100):
         memory.remember("", [Message("user", str(number))], None, UsageChunk(input_tokens=number + 500))
@@ -246,7 +246,7 @@ def test_it_keeps_a_bounded_number_of_beginnings(monkeypatch: pytest.MonkeyPatch
 
 def test_threads_share_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each reads what it has written itself."""
-    monkeypatch.setattr(tokens_module, "_CONVERSATIONS", 500)
+    monkeypatch.setattr(recent, "_MOST", 500)
     memory = TokenMemory()
     wrong: list[int] = []
 

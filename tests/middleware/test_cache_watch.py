@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from histories import histories
 from penstock import (
@@ -45,6 +46,7 @@ from penstock import (
     collect,
 )
 from penstock.middleware import Retry
+from penstock.middleware.cache_watch.blocks import Chain
 from penstock.testing import DemoModel, Emulator, ScriptedProvider
 from playing import NOON, Clock, at_noon
 
@@ -578,6 +580,19 @@ async def test_any_history_is_watched(history: list[Message]) -> None:
     await ask(watch, history[1:], Options(tools=tools[:1]))
 
 
+@given(histories, histories, st.integers(0, 8))
+@settings(max_examples=60, deadline=None)
+def test_what_is_known_of_a_beginning_is_taken_over(first: list[Message], rest: list[Message], at: int) -> None:
+    """A chain is the same whether another lends it the hashes of what both begin with or not."""
+    tools = Options(tools=[Tool(name="f")])
+    known = [Chain("Be brief.", first, tools), Chain("", first[1:], Options())]
+    history = [*first[:at], *rest]
+    alone, lent = Chain("", history, Options()), Chain("", history, Options(), known)
+    assert lent.hashes == alone.hashes
+    assert [*map(lent.place, range(len(lent.hashes)))] == [*map(alone.place, range(len(alone.hashes)))]
+    assert lent.blocks(0) == alone.blocks(0)
+
+
 async def test_a_listener_that_fails_breaks_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """It is logged."""
 
@@ -634,6 +649,7 @@ def open_end(body: bytes) -> bytes:
     return MARK.sub(b"", body).removesuffix(b"]}")
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # nothing waits, so the loop is of no account
 @pytest.mark.parametrize("wire", WIRES)
 async def test_sixty_turns(wire: str) -> None:
     """The bytes of each turn begin those of the next; a tool that changes in the middle is all that is to be said."""

@@ -37,8 +37,8 @@ T = TypeVar("T")
 
 # After a full stop comes a blank, or it may be the one in 3.5; ideographic ones need none. A line's end is one too.
 _ENDS: Final = {
-    "line": re.compile(r"\n"),
-    "sentence": re.compile(r"[.!?…][\"'”’»)\]]*\s|[。！？][」』”’）]*|\n"),
+    "line": r"\n",
+    "sentence": r"[.!?…][\"'”’»)\]]*\s|[。！？][」』”’）]*|\n",
 }
 _LONGEST_END: Final = 8  # so many characters before a new piece may belong to an end that the piece completes
 
@@ -81,8 +81,8 @@ class Collector:
 
     def __init__(self) -> None:
         self._parts: list[Part] = []
-        self._text: list[str] = []  # of the part that goes on
-        self._all_text: list[str] = []
+        self._text: list[str] = []  # all of it
+        self._kept = 0  # how many pieces of that are in parts already; the others are of the part that goes on
         self._reasoning: list[str] = []  # of the part that goes on
         self._all_reasoning: list[str] = []
         self._vendor = self._account = ""  # that want the reasoning back, proof or not
@@ -92,6 +92,9 @@ class Collector:
 
     def feed(self, chunk: Chunk) -> None:
         """Add the next chunk. Raises TypeError for what is none of a provider's."""
+        if type(chunk) is TextChunk and not self._reasoning:  # most are, and each pays for what is looked at
+            self._text.append(chunk.text)
+            return
         fold = _FOLDS.get(type(chunk))
         if fold is None:
             raise TypeError(f"a {type(chunk).__name__} is not a chunk of an answer")
@@ -101,7 +104,7 @@ class Collector:
         """What has come until now."""
         parts = [*self._parts, *self._pending()]
         return Reply(
-            text="".join(self._all_text),
+            text="".join(self._text),
             reasoning="".join(self._all_reasoning),
             tool_calls=tuple(self._calls),
             usage=self._usage,
@@ -115,29 +118,28 @@ class Collector:
             raise StreamInterruptedError("the stream ended without a StopChunk", usage=self._usage)
         return self._stop
 
-    def _pending(self) -> list[Part]:
+    def _pending(self, but: str = "") -> list[Part]:
         # At most one of the two goes on: each ends when the other comes.
-        text = "".join(self._text)
+        text = "".join(self._text[self._kept :]).removesuffix(but)
         reasoning = "".join(self._reasoning)
         parts: list[Part] = [TextPart(text)] if text else []
         return (
             [*parts, ReasoningPart(text=reasoning, vendor=self._vendor, account=self._account)] if reasoning else parts
         )
 
-    def _end_part(self) -> None:
-        self._parts += self._pending()
-        self._text = []
+    def _end_part(self, but: str = "") -> None:
+        """Keep the part that goes on, without the text *but* at its end."""
+        self._parts += self._pending(but)
+        self._kept = len(self._text)
         self._reasoning = []
         self._vendor = self._account = ""
 
     def _feed_text(self, chunk: TextChunk) -> None:
-        if self._reasoning:
-            self._end_part()
+        self._end_part()  # of reasoning
         self._text.append(chunk.text)
-        self._all_text.append(chunk.text)
 
     def _feed_reasoning(self, chunk: ReasoningChunk) -> None:
-        if self._text:
+        if len(self._text) > self._kept:
             self._end_part()
         self._vendor = chunk.vendor or self._vendor
         self._account = chunk.account or self._account
@@ -162,9 +164,7 @@ class Collector:
         self._calls.append(chunk)
 
     def _feed_opaque(self, chunk: OpaqueChunk) -> None:
-        if chunk.text:  # the block holds that text and comes after it
-            self._text = ["".join(self._text).removesuffix(chunk.text)]
-        self._end_part()
+        self._end_part(but=chunk.text)  # which the block holds, and which has come before it
         self._parts.append(OpaquePart(vendor=chunk.vendor, data=chunk.data, text=chunk.text))
 
     def _feed_usage(self, chunk: UsageChunk) -> None:
@@ -286,14 +286,15 @@ async def coalesce(
     if at is not None and at not in _ENDS:
         raise ConfigError(f"`at` is {at!r}, expected one of {', '.join(_ENDS)}")
     _check_stream(stream)
-    held = ""
+    held, ends = "", None if at is None else re.compile(_ENDS[at])
     shown_at = float("-inf")
     async with aclosing(stream):
         try:
             async for chunk in stream:
                 if isinstance(chunk, TextChunk):
-                    before, held = len(held), held + chunk.text
-                    ready = _border(held, before, at) if at else len(held) * (clock() - shown_at >= seconds)
+                    before = len(held)
+                    held += chunk.text  # alone, as Python then lengthens it in place
+                    ready = _border(held, before, ends) if ends else len(held) * (clock() - shown_at >= seconds)
                 else:
                     # Usage has no place in the text, and comes with every piece of it at some vendors.
                     ready = 0 if isinstance(chunk, UsageChunk) else len(held)
@@ -311,9 +312,11 @@ async def coalesce(
             yield TextChunk(held)
 
 
-def _border(text: str, before: int, at: str) -> int:
+def _border(text: str, before: int, ends: re.Pattern[str]) -> int:
     """Where the last line or sentence of *text* ends; 0 if none does. The first *before* characters are known to hold
     no end, but they may hold the beginning of one.
     """
-    ends = _ENDS[at].finditer(text, max(0, before - _LONGEST_END))
-    return max((end.end() for end in ends), default=0)
+    last, start = 0, max(0, before - _LONGEST_END)
+    while end := ends.search(text, start):
+        last = start = end.end()
+    return last

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import update_wrapper
 from typing import Any, Final, Generic, TypeAlias, TypeVar, overload
 
-import anyio.to_thread
+import anyio
 import msgspec
 
 from penstock.agent.log import warn

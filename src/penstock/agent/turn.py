@@ -10,10 +10,10 @@ Tools that begin while their answer streams run in a task of their own: nothing 
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from bisect import bisect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from itertools import count
 from types import TracebackType
 from typing import Final, Self
@@ -54,10 +54,12 @@ class Turn:
         self._run = run
         self._eager = eager
         self._calls: list[ToolCallChunk] = []
-        self._ids: set[str] = set()  # of the answer's calls
+        self._ids: dict[str, int] = {}  # of the answer's calls, and the last number that was put behind each
         # By the number of the call: the results of this run, those that the history had before, what began, what waits.
         self._results: dict[int, ToolResultChunk] = {}
-        self._given: dict[int, ToolResultPart | None] = {}  # None for one that stands elsewhere
+        self._given: set[int] = set()
+        self._order: list[int] = []  # the numbers of what the history has of them behind the answer, and its parts
+        self._parts: list[Part] = []
         self._begun: set[int] = set()
         self._pending: set[int] = set()
         self._place = len(caller.messages)  # of the answer
@@ -81,23 +83,36 @@ class Turn:
         self._place, self._repeated, self._answer = place, True, messages[place]
         self._calls = [_call_of(part) for part in messages[place].parts if isinstance(part, ToolCallPart)]
         self._written = messages[place + 1] if place + 1 < len(messages) else None
+        waiting: dict[str, list[int]] = {}
+        for number in reversed(range(len(self._calls))):
+            waiting.setdefault(self._calls[number].id, []).append(number)
         for at, message in enumerate(messages[place:], place):
             for part in message.parts:
-                number = self._first_open(part.id) if isinstance(part, ToolResultPart) else None
-                if number is not None:
-                    self._given[number] = part if isinstance(part, ToolResultPart) and at == place + 1 else None
+                numbers = waiting.get(part.id) if isinstance(part, ToolResultPart) else None
+                if numbers:  # of one id the first calls have the results
+                    number = numbers.pop()
+                    self._given.add(number)
+                    if at == place + 1:  # else it stands elsewhere
+                        self._put(number, part)
                 elif at == place + 1:
                     self._rest.append(part)
         self.runs = bool(self._open())
         return self
 
-    def _first_open(self, id_: str) -> int | None:
-        # Of one id the first calls have the results.
-        return next((number for number in self._open() if self._calls[number].id == id_), None)
-
     def _open(self) -> list[int]:
-        done = {*self._given, *self._results}
+        done = self._given | self._results.keys()
         return [number for number in range(len(self._calls)) if number not in done]
+
+    def _put(self, number: int, part: Part) -> None:
+        """Have a result in its place, which is mostly the last. To make all anew for each would cost n² for n calls."""
+        place = bisect(self._order, number)
+        self._order.insert(place, number)
+        self._parts.insert(place, part)
+
+    def _has(self, number: int, result: ToolResultChunk) -> None:
+        """There is the result of a call."""
+        self._results[number] = result
+        self._put(number, ToolResultPart(id=result.id, content=result.content, is_error=result.is_error))
 
     @property
     def is_pending(self) -> bool:
@@ -145,11 +160,11 @@ class Turn:
         An id that the answer has already becomes another: by it alone a saved history tells whose result is there, as
         long as others are missing.
         """
-        id_, number = call.id, 1
+        id_ = call.id
         while id_ in self._ids:
-            number += 1
-            id_ = f"{call.id or 'call'}_{number}"
-        self._ids.add(id_)
+            self._ids[call.id] += 1
+            id_ = f"{call.id or 'call'}_{self._ids[call.id]}"
+        self._ids[id_] = 1
         if id_ != call.id:
             call = msgspec.structs.replace(call, id=id_)
         self.collector.feed(call)
@@ -164,8 +179,8 @@ class Turn:
         self._calls[:] = reply.tool_calls
         self.runs = bool(self._calls) and (stop.reason == "tool_calls" or (self._eager and stop.reason != "refusal"))
         for number, call in enumerate(self._calls if self.runs else ()):
-            if call.problem is not None:  # which a history does not hold
-                self._results.setdefault(number, _failed(call, f"Not run: {call.problem} {_AGAIN}"))
+            if call.problem is not None and number not in self._results:  # which a history does not hold
+                self._has(number, _failed(call, f"Not run: {call.problem} {_AGAIN}"))
         early = sorted(self._results)
         if not self.runs:
             if self._beside is not None:
@@ -174,9 +189,7 @@ class Turn:
             self._leave_off(f"Not run: the answer ended with `{stop.reason}` before it was whole.")
         if stop.reason != "refusal":
             self._keep(reply)
-        async with self._telling:
-            if self._caller.on_answer is not None:
-                await awaited(self._caller.on_answer(reply))
+        await self._tell(self._caller.on_answer, reply)
         if self._failed is not None:  # beside the answer
             raise self._failed
         for number in early if self.runs else ():
@@ -186,7 +199,7 @@ class Turn:
         """Run the calls that have no result, and wait for all; pending ones stay open."""
         if self._beside is not None:
             await self._beside.finish()
-        else:
+        elif self.runs:
             verdicts = [(number, await self._verdict(number)) for number in self._open()]
             with running_tools(self._run.scope):
                 async with anyio.create_task_group() as self._group:
@@ -247,7 +260,7 @@ class Turn:
         result: ToolResultChunk | None = None
         own = {"call_key": self._key(number), "repeated": self._repeated}
         try:
-            with anyio.move_on_after(self._caller.timeout):
+            with nullcontext() if self._caller.timeout is None else anyio.move_on_after(self._caller.timeout):
                 given = await self._table[call.name].run(call.arguments, own | dict(self._caller.context))
                 result = ToolResultChunk(id=call.id, name=call.name, content=given.content, is_error=given.is_error)
         except anyio.get_cancelled_exc_class() as error:
@@ -263,12 +276,14 @@ class Turn:
     def _key(self, number: int) -> str:
         call = self._calls[number]
         where = f"{self._place}.{number}\0{call.id}\0{call.name}\0{call.arguments}"
-        return hashlib.sha256(where.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        from hashlib import sha256  # here and not above: for turns with tools
+
+        return sha256(where.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     async def _ended(self, number: int, result: ToolResultChunk) -> None:
         if number in self._results:
             return  # the turn was left meanwhile, and the history is the caller's
-        self._results[number] = result
+        self._has(number, result)
         if self._answer is not None:  # else the answer still streams: `take` puts both into the history
             self._write()
             await self._tell_result(number)
@@ -282,9 +297,13 @@ class Turn:
             self._group.cancel_scope.cancel()
 
     async def _tell_result(self, number: int) -> None:
-        if self._caller.on_result is not None:
+        await self._tell(self._caller.on_result, self._calls[number], self._results[number])
+
+    async def _tell(self, function: Callable[..., object] | None, *what: object) -> None:
+        """Tell the caller, never of two things at a time."""
+        if function is not None:
             async with self._telling:
-                await awaited(self._caller.on_result(self._calls[number], self._results[number]))
+                await awaited(function(*what))
 
     def _keep(self, reply: Reply) -> None:
         # Thoughts that nothing follows are refused, and so is an answer with nothing in it.
@@ -297,7 +316,7 @@ class Turn:
     def _leave_off(self, why: str) -> None:
         """Give the calls that are open a result that says why they do not run any more; pending ones stay open."""
         for number in set(self._open()) - self._pending:
-            self._results[number] = _failed(self._calls[number], _CUT if number in self._begun else why)
+            self._has(number, _failed(self._calls[number], _CUT if number in self._begun else why))
         if self._answer is not None and self._results:
             self._write()
 
@@ -307,12 +326,7 @@ class Turn:
         place = next((at for at in range(len(messages) - 1, -1, -1) if messages[at] == self._answer), None)
         if place is None:
             return
-        mine = {
-            number: ToolResultPart(id=each.id, content=each.content, is_error=each.is_error)
-            for number, each in self._results.items()
-        }
-        results = {number: part for number, part in (self._given | mine).items() if part is not None}
-        before, self._written = self._written, Message("user", [*(results[at] for at in sorted(results)), *self._rest])
+        before, self._written = self._written, Message("user", [*self._parts, *self._rest])
         if place + 1 < len(messages) and messages[place + 1] == before:
             messages[place + 1] = self._written
         else:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from penstock.core.client_calls import is_client_tool
 from penstock.core.dialect import Dialect
@@ -58,7 +60,7 @@ _TOOL: Final = frozenset((
 ))  # fmt: skip
 
 
-class Size(NamedTuple):
+class Size(msgspec.Struct, frozen=True):
     """The tokens of a part of a prompt: most likely; at the most, None where nothing bounds it; at the least."""
 
     guess: float
@@ -94,7 +96,8 @@ class Sizes:
         if system_prompt:
             size = size.plus(self._text(system_prompt)).plus(Size(rates.message, _MOST_MESSAGE))
         if schema:
-            size = size.plus(self._text(schema)._replace(least=0.0))  # it need not be a part of the prompt
+            # It need not be a part of the prompt.
+            size = size.plus(msgspec.structs.replace(self._text(schema), least=0.0))
         if tools:
             size = size.plus(Size(rates.tools, _MOST_TOOLS))
         for tool in tools:

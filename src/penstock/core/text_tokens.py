@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from penstock.core.messages import DocumentPart, ImagePart
+from penstock.core.recent import Recent
 
 __all__ = ["image_pixels", "image_tiles", "pdf_pages", "text_tokens"]
 
@@ -46,20 +47,39 @@ _WEIGHTS: Final[Mapping[bytes, float]] = {
     b" a": 1.032, b".a": 1.581, b".A": 0.715, b"aA": 0.765, b"Aa": 1.185, b"AA": 0.475, b"aaaaaaaa": 0.209,
     b"a0": 2.066, b"A0": 1.896, b" 0": 1.879, b".0": 2.074, b"0000": 1.327,
     b"..": 0.345, b" .": 0.728, b". ": 0.523, b"n": 1.727, b"nn": -2.108, b".n": -0.659,
+}  # fmt: skip
+# Of those that are in no ASCII.
+_BEYOND_ASCII: Final[Mapping[bytes, float]] = {
     b"l": 2.057, b"ll": -4.34, b" c": 2.658, b"j": 0.658, b"h": 0.912, b"k": 0.765, b"o": 0.392, b"e": 2.159,
 }  # fmt: skip
+_ALL_WEIGHTS: Final = {**_WEIGHTS, **_BEYOND_ASCII}
 _LONGEST: Final = 12  # characters of a token, on the whole: of a long row of one letter, or of Chinese, none says so
 
 _SAMPLE: Final = 32_768
 """Characters, more or less, that are looked at of a longer text, in blocks of *_BLOCK*."""
 _BLOCK: Final = 1_024
+_SHORT: Final = 16
+"""Characters from which on what a text has is remembered: agents count the same history again and again."""
 
-_PAGE: Final = re.compile(rb"/Type\s*/Page(?![a-zA-Z])")
-_FRAME: Final = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf]..\x08(....)", re.DOTALL)
+_known: Final[Recent[tuple[float, int]]] = Recent()
+
+_PAGE: Final = rb"/Type\s*/Page(?![a-zA-Z])"
+_FRAME: Final = rb"(?s)\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf]..\x08(....)"
 
 
 def text_tokens(text: str) -> tuple[float, int]:
     """The tokens that OpenAI's newest tokenizer makes of a text, more or less, and the bytes that it has."""
+    if len(text) < _SHORT:
+        return _looked_at(text)
+    key = hash(text)  # which Python keeps with the text
+    found = _known.get(key)
+    if found is None:
+        found = _looked_at(text)
+        _known.put(key, found)
+    return found
+
+
+def _looked_at(text: str) -> tuple[float, int]:
     data = text.encode("utf-8", "surrogatepass")
     kinds = data.translate(_KINDS, _WITHIN)
     every = max(len(kinds) // _SAMPLE, 1)
@@ -67,7 +87,8 @@ def text_tokens(text: str) -> tuple[float, int]:
         looked = b"".join(kinds[start : start + _BLOCK] for start in range(0, len(kinds), _BLOCK * every))
     else:
         looked = kinds
-    found = sum(looked.count(pair) * weight for pair, weight in _WEIGHTS.items())
+    weights = _WEIGHTS if len(data) == len(text) else _ALL_WEIGHTS
+    found = sum(looked.count(pair) * weight for pair, weight in weights.items())
     found *= len(kinds) / max(len(looked), 1)
     return max(found, len(kinds) / _LONGEST, 1.0 if kinds else 0.0), len(data)
 
@@ -86,7 +107,7 @@ def image_pixels(part: ImagePart) -> tuple[int, int] | None:
             bits = int.from_bytes(data[21:25], "little")
             return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
         return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
-    if data[:2] == b"\xff\xd8" and (frame := _FRAME.search(data)) is not None:
+    if data[:2] == b"\xff\xd8" and (frame := re.search(_FRAME, data)) is not None:
         return int.from_bytes(frame[1][2:]), int.from_bytes(frame[1][:2])
     return None
 
@@ -101,4 +122,4 @@ def image_tiles(width: int, height: int) -> int:
 
 def pdf_pages(part: DocumentPart) -> int | None:
     """Pages of a PDF, as far as they can be seen; None where none can, as in a newer file that is packed."""
-    return len(_PAGE.findall(part.data or b"")) or None
+    return len(re.findall(_PAGE, part.data or b"")) or None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final, Generic, Literal, NamedTuple, Protocol, Self, TypeVar, overload
+from typing import Final, Literal, Protocol, Self, overload
 
 import msgspec
 
@@ -19,11 +19,10 @@ from penstock.core.messages import (
     ToolResultPart,
 )
 from penstock.core.prompt_sizes import NOTHING, Size, Sizes
+from penstock.core.recent import Recent
 
 __all__ = ["History", "TokenCount", "TokenMemory", "estimate_tokens"]
 
-_CONVERSATIONS: Final = 4_096
-"""The most beginnings of histories that are remembered, twice: the newest, and the newest before those."""
 _STEP: Final = 10_000
 """Tokens that are measured at once: a millisecond's work."""
 _STEADY: Final = 300
@@ -52,7 +51,7 @@ class HasTokens(Protocol):
     def tokens(self) -> TokenMemory: ...
 
 
-class _Report(NamedTuple):
+class _Report(msgspec.Struct, frozen=True):
     """What the vendor has counted for a history, with the system prompt and the tools of that call, `head`."""
 
     head: int
@@ -61,35 +60,6 @@ class _Report(NamedTuple):
     shown: int
     output: int
     ratio: float
-
-
-V = TypeVar("V")
-
-
-class _Recent(Generic[V]):
-    """The newest entries, a bounded number of them. Safe for threads without a lock: each step is one of a dict's."""
-
-    def __init__(self) -> None:
-        self._young: dict[int, V] = {}
-        self._old: dict[int, V] = {}
-
-    def get(self, key: int) -> V | None:
-        found = self._young.get(key)
-        if found is None and (found := self._old.get(key)) is not None:
-            self.put(key, found)
-        return found
-
-    def nearest(self, keys: Sequence[int]) -> tuple[int, V | None]:
-        """That of the longest beginning, with its length; 0 and None if there is none."""
-        for number in range(len(keys), 0, -1):
-            if (found := self.get(keys[number - 1])) is not None:
-                return number, found
-        return 0, None
-
-    def put(self, key: int, value: V) -> None:
-        if len(self._young) >= _CONVERSATIONS:
-            self._old, self._young = self._young, {}
-        self._young[key] = value
 
 
 class History(tuple[Message, ...]):
@@ -118,9 +88,9 @@ class TokenMemory:
         self.is_fed = False
         """Whether the provider itself remembers each call here."""
         self._measure = Sizes(model_id, self.row)
-        self._heads: _Recent[Size] = _Recent()
-        self._sizes: _Recent[Size] = _Recent()
-        self._reports: _Recent[_Report] = _Recent()
+        self._heads: Recent[Size] = Recent()
+        self._sizes: Recent[Size] = Recent()
+        self._reports: Recent[_Report] = Recent()
 
     @property
     def reasoning_reserve(self) -> int:
@@ -250,19 +220,18 @@ class TokenMemory:
     def _head(self, system_prompt: str, options: Options | None) -> tuple[int, Size]:
         """What stands before the history: its hash, and its size."""
         given = _DEFAULT if options is None else options
-        tools = [msgspec.json.encode(tool, enc_hook=_plain) for tool in given.tools]
+        tools = _encode([*given.tools])  # at once: there may be a thousand
         beside: tuple[object, ...] = (
             (given.response_schema, given.extra) if given.response_schema or given.extra else ()
         )
-        schema = msgspec.json.encode(beside, enc_hook=_plain).decode() if beside else ""
-        key = hash((system_prompt, *tools, schema, given.tool_choice, given.reasoning))
+        schema = _encode(beside).decode() if beside else ""
+        key = hash((system_prompt, tools, schema, given.tool_choice, given.reasoning))
         size = self._heads.get(key)
         if size is None:
-            size = self._measure.head(
-                system_prompt, [tool.decode() for tool in tools], schema, reasons=given.reasoning not in (None, "off")
-            )
+            each = [_encode(tool).decode() for tool in given.tools]
+            size = self._measure.head(system_prompt, each, schema, reasons=given.reasoning not in (None, "off"))
             if not self._measure.is_bounded(given):
-                size = size._replace(most=None)
+                size = msgspec.structs.replace(size, most=None)
             self._heads.put(key, size)
         return key, size
 
@@ -275,6 +244,9 @@ def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
+
+
+_encode: Final = msgspec.json.Encoder(enc_hook=_plain).encode
 
 
 def _answer(messages: Sequence[Message]) -> Sequence[Message]:

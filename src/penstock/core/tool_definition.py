@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Final, Literal, TypeAlias, get_args
+
+import msgspec
 
 from penstock.core.messages import Tool
 from penstock.core.validation import near
@@ -17,12 +19,28 @@ LONGEST_TOOL_NAME: Final = 64
 _NAME: Final = re.compile(r"[a-zA-Z0-9_-]+")
 _FOREIGN: Final = re.compile(r"[^a-zA-Z0-9_-]")
 # In any case: some write them in capitals, as Google's own API does.
-_TYPES: Final = ("object", "array", "string", "number", "integer", "boolean", "null")
+_Type: TypeAlias = Literal["object", "array", "string", "number", "integer", "boolean", "null"]
+_TYPES: Final = get_args(_Type)
 _ONE: Final = ("items", "additionalProperties", "not")  # keywords that hold a schema
 _LIST: Final = ("anyOf", "oneOf", "allOf", "prefixItems")
-_MOST: Final = 10_000  # schemas within one, or it may be endless
-_LONGEST_PATH: Final = 1000  # characters: what is nested deeper than any real schema is let be
+_DEEPEST: Final = 200  # schemas within each other: what is nested deeper than any real one is let be
 _BY_NAME: Final = ("properties", "$defs", "definitions")
+
+
+class _Known(msgspec.Struct, gc=False):
+    """A schema of known types, as most are; that there are keywords of other forms is for the long way."""
+
+    type: _Type | tuple[_Type, ...] | None = None
+    properties: dict[str, _Known] | None = None
+    defs: dict[str, _Known] | None = msgspec.field(name="$defs", default=None)
+    definitions: dict[str, _Known] | None = None
+    items: _Known | bool | None = None
+    additional: _Known | bool | None = msgspec.field(name="additionalProperties", default=None)
+    never: _Known | bool | None = msgspec.field(name="not", default=None)
+    any: tuple[_Known | bool, ...] | None = msgspec.field(name="anyOf", default=None)
+    one: tuple[_Known | bool, ...] | None = msgspec.field(name="oneOf", default=None)
+    all: tuple[_Known | bool, ...] | None = msgspec.field(name="allOf", default=None)
+    prefix: tuple[_Known | bool, ...] | None = msgspec.field(name="prefixItems", default=None)
 
 
 def own_tool_name(name: str, longest: int = LONGEST_TOOL_NAME) -> str:
@@ -73,30 +91,16 @@ def _is_known(kind: object) -> bool:
 
 def _has_known_types(schema: object) -> bool:
     """Whether all that stands as `type` is known. The short way for most schemas, which are looked at in each call."""
-    waiting = [schema]
-    for _ in range(_MOST):
-        if not waiting:
-            return True
-        node = waiting.pop()
-        if isinstance(node, list | tuple):
-            waiting += node
-            continue
-        if not isinstance(node, Mapping):
-            continue
-        for keyword, value in node.items():
-            if keyword == "type":
-                if value not in _TYPES:
-                    return False
-            elif keyword in _BY_NAME:
-                waiting += value.values() if isinstance(value, Mapping) else ()
-            elif keyword in _ONE or keyword in _LIST:
-                waiting.append(value)
-    return False
+    try:
+        msgspec.convert(schema, _Known)
+    except (msgspec.ValidationError, RecursionError):
+        return False
+    return True
 
 
-def _types(node: object, path: str, seen: set[int]) -> Iterator[tuple[str, object]]:
+def _types(node: object, path: str, seen: set[int], depth: int = 0) -> Iterator[tuple[str, object]]:
     """All that stands as `type` in a schema, with its path. A node that stands in several places counts once."""
-    if not isinstance(node, Mapping) or id(node) in seen or len(path) > _LONGEST_PATH:
+    if not isinstance(node, Mapping) or id(node) in seen or depth > _DEEPEST:
         return
     seen.add(id(node))
     kinds = node.get("type")
@@ -106,11 +110,11 @@ def _types(node: object, path: str, seen: set[int]) -> Iterator[tuple[str, objec
         inner = node.get(keyword)
         if isinstance(inner, Mapping):
             for name, each in inner.items():
-                yield from _types(each, f"{path}.{name}", seen)
+                yield from _types(each, f"{path}.{name}", seen, depth + 1)
     for keyword in _LIST:
         inner = node.get(keyword)
         if isinstance(inner, list | tuple):
             for each in inner:
-                yield from _types(each, path, seen)
+                yield from _types(each, path, seen, depth + 1)
     for keyword in _ONE:
-        yield from _types(node.get(keyword), f"{path}[]" if keyword == "items" else path, seen)
+        yield from _types(node.get(keyword), f"{path}[]" if keyword == "items" else path, seen, depth + 1)

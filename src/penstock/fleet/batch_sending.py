@@ -14,7 +14,7 @@ from penstock.core.scope import new_id
 from penstock.fleet.batch_booking import Booking
 from penstock.fleet.batch_store import BatchStore, Submission
 from penstock.fleet.batch_vendor import Vendor, is_certain
-from penstock.fleet.gathering import stops_all
+from penstock.fleet.jobs import stops_all
 
 __all__ = ["BatchSending"]
 

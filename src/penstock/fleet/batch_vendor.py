@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from penstock.core.errors import ConfigError, MalformedResponseError, NotFoundError, OverloadedError, ProviderError
 from penstock.core.provider import BaseProvider
 from penstock.fleet.batch_store import Submission
-from penstock.fleet.gathering import stops_all
+from penstock.fleet.jobs import stops_all
 from penstock.providers.bodies import Body, form
 from penstock.providers.leaf import Leaf
 from penstock.wire.anthropic.batches import MessageBatches

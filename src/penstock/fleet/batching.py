@@ -30,7 +30,7 @@ from penstock.fleet.batch_sending import BatchSending
 from penstock.fleet.batch_store import BatchStore, Fresh, Submission
 from penstock.fleet.batch_vendor import Vendor, find_leaf
 from penstock.fleet.jobs import Job, JobResult, Jobs, Progress, each_job, total_of
-from penstock.fleet.journal import Journal, key_of, key_of_request
+from penstock.fleet.journal import Journal, check_options, key_of_request
 from penstock.fleet.tally import Tally
 from penstock.middleware.defaults import Defaults
 from penstock.providers.leaf import Leaf
@@ -43,7 +43,6 @@ _AHEAD: Final = 8_000_000
 """Bytes of jobs that are held until they are written, or a job more."""
 _AROUND: Final = 256
 """Bytes that a job's line has beside its body, at the most, with what stands between lines."""
-_PROBE: Final = (Message("user", "?"),)
 
 
 def batch(
@@ -133,7 +132,7 @@ class _Run:
         self._results = BatchResults(vendor, self._store, self._booking)
         self._unsure_usage = UsageChunk()
         self._drafts: dict[bytes, _Draft] = {}  # by their headers
-        key_of(provider, "", _PROBE, options, None)  # what is wrong with the options of all is said once
+        check_options(provider, options)
 
     @property
     def usage(self) -> UsageChunk:

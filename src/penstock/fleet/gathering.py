@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import Final
 
 import anyio
 import anyio.lowlevel
@@ -18,39 +17,15 @@ from penstock.agent.alone import start_alone
 from penstock.agent.collect import Reply, collect, history_of
 from penstock.core.chunks import UsageChunk
 from penstock.core.closing import Stream, owed
-from penstock.core.errors import (
-    AuthenticationError,
-    BudgetExceededError,
-    CircuitOpenError,
-    ConfigError,
-    LedgerError,
-    NotFoundError,
-    PermissionDeniedError,
-    ProviderError,
-    QuotaExceededError,
-    StoreError,
-    said_by,
-)
+from penstock.core.errors import ConfigError, LedgerError, ProviderError, said_by
 from penstock.core.messages import Message, Options
 from penstock.core.provider import BaseProvider, check_provider
 from penstock.core.validation import check_count
-from penstock.fleet.jobs import Job, JobResult, Jobs, Progress, each_job, total_of
-from penstock.fleet.journal import Journal, Met, key_of
+from penstock.fleet.jobs import Job, JobResult, Jobs, Progress, each_job, stops_all, total_of
+from penstock.fleet.journal import Journal, Met, check_options, key_of
 from penstock.fleet.tally import Tally
 
-__all__ = ["gather", "stops_all"]
-
-_FOR_ALL: Final = (
-    BudgetExceededError,
-    CircuitOpenError,
-    ConfigError,
-    LedgerError,
-    PermissionDeniedError,
-    QuotaExceededError,
-    StoreError,
-)
-"""What would come for each of the other jobs too."""
-_PROBE: Final = (Message("user", "?"),)
+__all__ = ["gather"]
 
 
 def gather(
@@ -83,17 +58,6 @@ def gather(
     return Stream(run.results(), lambda: run.usage)
 
 
-def stops_all(error: ProviderError, answered: int) -> bool:
-    """Whether the other jobs would meet this error too. answered: how many were answered in this run."""
-    if isinstance(error, AuthenticationError):
-        return not error.retryable  # then the next job is asked with another key
-    if isinstance(error, BudgetExceededError) and error.needed is not None and error.limit is not None:
-        return error.needed <= error.limit  # else it is this job that is dearer than all of the budget
-    if isinstance(error, NotFoundError):
-        return not answered  # the model; later it can only be something that one job names
-    return isinstance(error, _FOR_ALL)
-
-
 class _Run:
     """One run: the task in which the jobs are asked, and what comes out of it."""
 
@@ -113,7 +77,7 @@ class _Run:
         self._options = options
         self._keeps = journal is not None
         self._journal = Journal(journal, kind="gather", vendor=provider.vendor, model=provider.get_model().id)
-        key_of(provider, "", _PROBE, options, None)  # what is wrong with the options of all is said once
+        check_options(provider, options)
         self._answered = 0
         self._error: Exception | None = None
 

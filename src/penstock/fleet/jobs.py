@@ -11,13 +11,34 @@ import msgspec
 
 from penstock.agent.collect import Reply
 from penstock.core.chunks import UsageChunk
-from penstock.core.errors import ConfigError, ProviderError
+from penstock.core.errors import (
+    AuthenticationError,
+    BudgetExceededError,
+    CircuitOpenError,
+    ConfigError,
+    LedgerError,
+    NotFoundError,
+    PermissionDeniedError,
+    ProviderError,
+    QuotaExceededError,
+    StoreError,
+)
 from penstock.core.messages import Message, Options, Part
 
-__all__ = ["Job", "JobResult", "Jobs", "Progress", "each_job", "total_of"]
+__all__ = ["Job", "JobResult", "Jobs", "Progress", "each_job", "stops_all", "total_of"]
 
 _NO_TEXT: Final = re.compile("[\ud800-\udfff]")
 """Halves of surrogate pairs, which nobody can store."""
+_FOR_ALL: Final = (
+    BudgetExceededError,
+    CircuitOpenError,
+    ConfigError,
+    LedgerError,
+    PermissionDeniedError,
+    QuotaExceededError,
+    StoreError,
+)
+"""What would come for each of the other jobs too."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,6 +152,17 @@ async def each_job(jobs: Jobs) -> AsyncGenerator[tuple[int, Job], None]:
             await aclose()
         elif (close := getattr(jobs, "close", None)) is not None and hasattr(jobs, "send"):  # not a file of lines
             close()
+
+
+def stops_all(error: ProviderError, answered: int) -> bool:
+    """Whether the other jobs would meet this error too. answered: how many were answered in this run."""
+    if isinstance(error, AuthenticationError):
+        return not error.retryable  # then the next job is asked with another key
+    if isinstance(error, BudgetExceededError) and error.needed is not None and error.limit is not None:
+        return error.needed <= error.limit  # else it is this job that is dearer than all of the budget
+    if isinstance(error, NotFoundError):
+        return not answered  # the model; later it can only be something that one job names
+    return isinstance(error, _FOR_ALL)
 
 
 def _job(place: int, job: object) -> Job:

@@ -28,7 +28,7 @@ from penstock.core.errors import ConfigError, LedgerError
 from penstock.core.messages import Message, Options
 from penstock.core.provider import BaseProvider
 
-__all__ = ["Journal", "Met", "key_of", "key_of_request"]
+__all__ = ["Journal", "Met", "check_options", "key_of", "key_of_request"]
 
 T = TypeVar("T")
 
@@ -337,6 +337,11 @@ def key_of(
 ) -> bytes:
     """What a job is known by: see `key_of_request`. Raises what the call would raise before sending."""
     return key_of_request(provider, _request(provider, system_prompt, messages, options), name)
+
+
+def check_options(provider: BaseProvider, options: Options | None) -> None:
+    """Raise what is wrong with the options of all jobs: it is said once, and not of each."""
+    key_of(provider, "", [Message("user", "?")], options, None)
 
 
 def key_of_request(provider: BaseProvider, request: bytes, name: str | None) -> bytes:

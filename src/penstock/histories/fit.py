@@ -10,11 +10,15 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
 from itertools import pairwise
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from penstock.core.errors import ConfigError, TokenLimitError
 from penstock.core.messages import Message, ReasoningPart, TextPart, ToolCallPart, ToolResultPart
+
+if TYPE_CHECKING:
+    from penstock.core.prompt_sizes import Sizes
 
 __all__ = ["Count", "Summarise", "fit", "fit_with_summary"]
 
@@ -29,9 +33,14 @@ _SUMMARY: Final = "Summary of the conversation until here:\n\n"
 
 def count_message(message: Message) -> int:
     """A guess by kind of text; an image counts by its size, and a document by its pages."""
+    return math.ceil(_sizes().of([message]).guess)
+
+
+@cache
+def _sizes() -> Sizes:
     from penstock.core.prompt_sizes import Sizes  # with it come all middlewares, which few need
 
-    return math.ceil(Sizes().of([message]).guess)
+    return Sizes()
 
 
 def fit(

@@ -157,7 +157,6 @@ class _Call:
         self.id = id_
         self.place = place
         self.turn = turn
-        self.answered = False
 
 
 class _Pairing:
@@ -168,7 +167,8 @@ class _Pairing:
         self._notes = notes
         self._given = {part.id for turn in turns for part, _ in turn.parts if isinstance(part, ToolCallPart)}
         self._taken: set[str] = set()
-        self._calls: dict[str, list[_Call]] = {}  # by the id that they came with, in order
+        self._numbers: dict[str, int] = {}  # by the id that calls came with, the last that was put behind it
+        self._waiting: dict[str, list[_Call]] = {}  # likewise, those without a result, in order
         self._results: list[list[Placed]] = [[] for _ in range(len(turns) + 1)]
 
     def run(self) -> list[list[Placed]]:
@@ -184,13 +184,10 @@ class _Pairing:
                 else:
                     said[-1].append((part, place))
             said[-1] = self._finished(said[-1])
-        for call in sorted((call for calls in self._calls.values() for call in calls), key=lambda call: call.turn):
-            if not call.answered:
-                self._note(
-                    "missing_result", call.place, f"the call {call.id!r} got a result that says that it has none"
-                )
-                result = ToolResultPart(id=call.id, content=INTERRUPTED, is_error=True)
-                self._results[call.turn + 1].append((result, call.place))
+        for call in sorted((call for calls in self._waiting.values() for call in calls), key=lambda call: call.turn):
+            self._note("missing_result", call.place, f"the call {call.id!r} got a result that says that it has none")
+            result = ToolResultPart(id=call.id, content=INTERRUPTED, is_error=True)
+            self._results[call.turn + 1].append((result, call.place))
         return [first + rest for first, rest in zip(self._results, [*said, []], strict=True)]
 
     def _finished(self, said: list[Placed]) -> list[Placed]:
@@ -211,27 +208,27 @@ class _Pairing:
         return kept[::-1]
 
     def _call(self, part: ToolCallPart, place: str, turn: int) -> ToolCallPart:
-        id_, number = part.id or "call", 1
+        id_, number = part.id or "call", self._numbers.get(part.id, 1)
         while id_ in self._taken or (id_ != part.id and id_ in self._given):
             number += 1
             id_ = f"{part.id or 'call'}_{number}"
         self._taken.add(id_)
-        self._calls.setdefault(part.id, []).append(_Call(id_, place, turn))
+        self._numbers[part.id] = number
+        self._waiting.setdefault(part.id, []).append(_Call(id_, place, turn))
         if id_ == part.id:
             return part
         self._note("call_id", place, f"the id {part.id!r} of a call became {id_!r}")
         return msgspec.structs.replace(part, id=id_)
 
     def _result(self, part: ToolResultPart, place: str, turn: int, *, first: bool) -> None:
-        known = self._calls.get(part.id, ())
-        waiting = [call for call in known if not call.answered]
+        waiting = self._waiting.get(part.id)
         if not waiting:
-            what = "a second result" if known else "a result without a call before it"
-            self._note("duplicate_result" if known else "orphan_result", place, f"{what}, of {part.id!r}, was dropped")
+            what = "a result without a call before it" if waiting is None else "a second result"
+            kind: NoteKind = "orphan_result" if waiting is None else "duplicate_result"
+            self._note(kind, place, f"{what}, of {part.id!r}, was dropped")
             return
         # Of the newest turn, if ids were used again, and of that the first.
-        call = next(call for call in waiting if call.turn == waiting[-1].turn)
-        call.answered = True
+        call = waiting.pop(next(at for at, call in enumerate(waiting) if call.turn == waiting[-1].turn))
         if turn != call.turn + 1 or not first:
             self._note("moved_result", place, f"the result of {call.id!r} was moved to its call")
         mended = part if call.id == part.id else msgspec.structs.replace(part, id=call.id)

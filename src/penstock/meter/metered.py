@@ -133,7 +133,9 @@ class Metered(Wrapper):
         try:
             async with aclosing(send(system_prompt, messages, hearing(options, row.heard))) as chunks:
                 async for chunk in chunks:
-                    if type(chunk) is UsageChunk:
+                    if type(chunk) is TextChunk and row.first is not None:  # most are, and each pays for what is asked
+                        row.came += len(chunk.text)
+                    elif type(chunk) is UsageChunk:
                         row.usage += chunk
                     else:
                         row.saw(chunk)
@@ -242,9 +244,11 @@ class _Row:
         self._clock = clock
         self._start = clock()
         self._process = os.getpid()
-        self._came = 0  # characters
-        self._first: float | None = None
         self._request_id: str | None = None
+        self.came = 0
+        """Characters that have come."""
+        self.first: float | None = None
+        """Seconds until the first chunk that is not usage, None as long as there was none."""
         self.usage = UsageChunk()
         self.state: State = "open"
 
@@ -254,12 +258,12 @@ class _Row:
 
     def saw(self, chunk: Chunk) -> None:
         """A chunk came that is not usage."""
-        if self._first is None:
-            self._first = self._clock() - self._start
+        if self.first is None:
+            self.first = self._clock() - self._start
         if type(chunk) is TextChunk or type(chunk) is ReasoningChunk:
-            self._came += len(chunk.text)
+            self.came += len(chunk.text)
         elif type(chunk) is ToolCallChunk:
-            self._came += len(chunk.arguments)
+            self.came += len(chunk.arguments)
 
     def failed(self, error: Exception) -> None:
         """The call raised an error, which knows best what is billed."""
@@ -282,7 +286,7 @@ class _Row:
             reason=None if stop is None else stop.reason,
             error=error,
             request_id=self._request_id,
-            first_chunk=self._first,
+            first_chunk=self.first,
             seconds=self._clock() - self._start,
         )
         self._ledger.settle(self._call, outcome)
@@ -297,9 +301,9 @@ class _Row:
         worst = call.worst
         if worst.fixed is None or worst.per_output_token is None:
             return None
-        if self._first is None and not usage.prompt_tokens:
+        if self.first is None and not usage.prompt_tokens:
             return call.estimated
-        more = self._came // _CHARACTERS + (0 if state == "done" else _UNSEEN) - usage.output_tokens
+        more = self.came // _CHARACTERS + (0 if state == "done" else _UNSEEN) - usage.output_tokens
         prompt = _NONE if usage.prompt_tokens else worst.fixed
         beyond = EXACT.add(prompt, EXACT.multiply(worst.per_output_token, max(0, more)))
         return max(_NONE, min(beyond, EXACT.subtract(call.needed, usage.known_cost))) if call.budgets else beyond

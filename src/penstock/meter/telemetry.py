@@ -117,12 +117,13 @@ class _Watch:
         self._context = context
         self._suppressing = (*_SUPPRESSING, getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", ""))
         self._agents: dict[str, _Agent] = {}
-        self._measures: dict[str, _Measure] = {}
+        self.measures: dict[str, _Measure] = {}
+        """What counts or records, for each metric that there is among these names."""
         made: dict[str, _Measure] = {}
         for key, name in names.items():
             if NAMES[key].unit:
                 # Some of the new ones were one.
-                self._measures[key] = made[name] = made.get(name) or _made(meter, name, NAMES[key])
+                self.measures[key] = made[name] = made.get(name) or _made(meter, name, NAMES[key])
 
     def named(self, **facts: object) -> Facts:
         """The facts that are known, under their names."""
@@ -130,8 +131,8 @@ class _Watch:
 
     def measure(self, key: str, value: float, facts: Facts) -> None:
         """Count or record *value*, if there is such a metric among these names."""
-        if key in self._measures:
-            self._measures[key](value, facts)
+        if key in self.measures:
+            self.measures[key](value, facts)
 
     def asked(self, operation: str, event: Event) -> Facts:
         """What the spans and metrics of a request, or of an agent, have in common."""
@@ -250,9 +251,10 @@ class _Call:
     ) -> AsyncGenerator[Chunk, None]:
         """Its chunks."""
         sent = self._send(system_prompt, messages, options)
-        return sent if self._span is None else self._timed(sent)
+        record = self._watch.measures.get("per_chunk")
+        return sent if self._span is None or record is None else self._timed(sent, record)
 
-    async def _timed(self, sent: AsyncGenerator[Chunk, None]) -> AsyncGenerator[Chunk, None]:
+    async def _timed(self, sent: AsyncGenerator[Chunk, None], record: _Measure) -> AsyncGenerator[Chunk, None]:
         """The same, with the seconds that each chunk after the first was waited for; not those of the consumer."""
         is_first = True
         async with aclosing(sent) as chunks:
@@ -260,7 +262,7 @@ class _Call:
             async for chunk in chunks:
                 if type(chunk) is not UsageChunk:
                     if not is_first:
-                        self._watch.measure("per_chunk", time.monotonic() - asked, self._facts)
+                        record(time.monotonic() - asked, self._facts)
                     is_first = False
                 yield chunk
                 asked = time.monotonic()

@@ -8,8 +8,8 @@ costs next to nothing; nothing here goes by the identity of an object, which may
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -27,6 +27,7 @@ from penstock.core.messages import (
     ToolCallPart,
     ToolResultPart,
 )
+from penstock.core.tokens import History
 
 __all__ = ["Block", "BlockKind", "Chain", "common"]
 
@@ -65,7 +66,10 @@ class Chain:
     hashes: of all blocks. start: how many stand before the messages.
     """
 
-    def __init__(self, system_prompt: str, messages: Sequence[Message], options: Options) -> None:
+    def __init__(
+        self, system_prompt: str, messages: Sequence[Message], options: Options, known: Iterable[Chain] = ()
+    ) -> None:
+        """known: others, of which the one with the longest beginning of the same messages lends its hashes."""
         self._tools = [_to_json(tool) for tool in options.tools]
         self._system = system_prompt
         chosen = {name: value for name in _OPTIONS if (value := getattr(options, name))}
@@ -76,24 +80,35 @@ class Chain:
         self.hashes.append(hash((2, self._options)))
         self.start = len(self.hashes)
         self._names = [_name(tool) for tool in options.tools]
-        self._firsts = array("q")  # of each message, the number of its first block
-        add = self.hashes.append
-        for message in messages:
-            self._firsts.append(len(self.hashes))
-            content = message.content
-            # The first part of a message is another block than the same part further on: there a message begins.
-            tag = 3 if message.role == "user" else 4
-            if content.__class__ is str:
-                add(hash((tag, content)))
-                continue
-            for part in content:
-                if part.__class__ is TextPart:
-                    add(hash((tag, part.text)))
-                elif part.__class__ is ToolResultPart:
-                    add(_hash_result(tag, part))
-                else:
-                    add(hash((tag, part)))
-                tag = 5 if tag in (3, 5) else 6
+        # Each message is looked at once, for a hash of all until there; block by block only those that are new.
+        self._keys = array("q", (messages if isinstance(messages, History) else History(messages)).keys)
+        self._firsts = array("q")  # of each message, how many blocks of messages stand before it
+        self._lend(known)
+        for message in messages[len(self._firsts) :]:
+            self._firsts.append(len(self.hashes) - self.start)
+            self._add(message)
+
+    def _lend(self, known: Iterable[Chain]) -> None:
+        """Take over what another has of the messages with which both begin."""
+        shared, lender = 0, self
+        for each in known:
+            if (length := _shared(each._keys, self._keys)) > shared:
+                shared, lender = length, each
+        if shared:
+            end = lender._firsts[shared] if shared < len(lender._firsts) else len(lender.hashes) - lender.start
+            self._firsts = lender._firsts[:shared]
+            self.hashes += lender.hashes[lender.start : lender.start + end]
+
+    def _add(self, message: Message) -> None:
+        add, content = self.hashes.append, message.content
+        # The first part of a message is another block than the same part further on: there a message begins.
+        tag, later = (3, 5) if message.role == "user" else (4, 6)
+        for part in (content,) if isinstance(content, str) else content:
+            if isinstance(part, ToolResultPart):
+                add(_hash_result(tag, part))
+            else:
+                add(hash((tag, part.text if isinstance(part, TextPart) else part)))
+            tag = later
 
     def blocks(self, first: int) -> list[Block]:
         """What is to be kept of the blocks from the number *first* on. Once: then the messages are dropped."""
@@ -127,8 +142,8 @@ class Chain:
         return kind
 
     def _find(self, number: int) -> tuple[int, int]:
-        message = bisect_right(self._firsts, number) - 1
-        return message, number - self._firsts[message]
+        message = bisect_right(self._firsts, number - self.start) - 1
+        return message, number - self.start - self._firsts[message]
 
 
 def common(one: array[int], other: array[int]) -> int:
@@ -143,6 +158,11 @@ def common(one: array[int], other: array[int]) -> int:
         else:
             high = middle
     return low
+
+
+def _shared(one: array[int], other: array[int]) -> int:
+    """How many messages both begin with, by the hashes of all until each: one that is the same says all."""
+    return bisect_left(range(min(len(one), len(other))), True, key=lambda place: one[place] != other[place])
 
 
 def _hash_result(tag: int, part: ToolResultPart) -> int:

@@ -78,6 +78,10 @@ class Memory:
     def __init__(self, most: int) -> None:
         self._conversations: deque[Conversation] = deque(maxlen=most)
 
+    def chains(self) -> list[Chain]:
+        """Those of all conversations."""
+        return [each.chain for each in self._conversations]
+
     def expect(self, chain: Chain, *, everywhere: bool) -> Expected | None:
         """What a call with this chain may read, None for a new conversation.
 

@@ -132,7 +132,9 @@ class _Books:
     ) -> _Call:
         """Begin with a call."""
         try:
-            return _Call(self, Chain(system_prompt, messages, options), options, begun, tell)
+            with self.lock:
+                known = self.memory.chains()
+            return _Call(self, Chain(system_prompt, messages, options, known), options, begun, tell)
         except (TypeError, ValueError, AttributeError, LookupError, RecursionError):
             return _Call(self, None, options, begun, tell)  # what is inside refuses it, and says it better
 
