@@ -5,6 +5,7 @@ Each law holds on all three wires. What vendors refuse is in `strict.faults`.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -129,6 +130,16 @@ def test_later_calls_change_none_before_them(vendor: str, wire: str, turns: list
     whole = encode(answered(*turns), vendor, wire)
     for length in range(1, len(turns)):
         assert whole.startswith(encode(answered(*turns[:length]), vendor, wire).removesuffix(b"]}"))
+
+
+class Text(str):
+    """Text of a library's own class, which is no JSON."""
+
+
+@pytest.mark.parametrize(("vendor", "wire"), WIRES[:3])
+def test_an_id_of_a_class_of_its_own(vendor: str, wire: str) -> None:
+    """It is sent as the text that it is."""
+    assert encode(answered([Text("call_a")]), vendor, wire) == encode(answered(["call_a"]), vendor, wire)
 
 
 @each_wire
@@ -364,3 +375,17 @@ def test_other_schemas_are_taken(vendor: str, wire: str) -> None:
     nested: dict[str, Any] = of(type={"type": "STRING"}, enum={"type": ["null", "integer"]})
     name = "n" * (128 if wire == "messages" else 64)
     assert encode([HELLO], vendor, wire, options=Options(tools=[Tool(name=name, parameters=nested)], cache="off"))
+
+
+@each_wire
+def test_a_request_leaves_nothing_to_the_garbage_collector(vendor: str, wire: str) -> None:
+    """A long history's ids would be held until it runs, and its running is what a stream would wait for."""
+    history = [HELLO, said(TextPart("a"), call("x")), shown(result("x"), TextPart("b"))]
+    encode(history, vendor, wire)
+    gc.collect()
+    gc.disable()
+    try:
+        encode(history, vendor, wire)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

@@ -15,24 +15,25 @@ class CallIds:
     """Gives each call the id that it is sent with, and each result that of its call, in order.
 
     The first call of an id keeps it and only later ones get another. That depends on nothing but what stands before
-    them, so the bytes of one turn begin those of the next. own_id: what the API could take for an id; another one at
-    each attempt.
+    them, so the bytes of one turn begin those of the next.
     """
 
-    def __init__(self, own_id: Callable[[str, int], str]) -> None:
-        self._own_id = own_id
+    def __init__(self) -> None:
         self._taken: set[str] = set()
         self._attempts: dict[str, int] = {}  # by the id that came; there is none for an id that has not
         self.waiting: dict[str, list[tuple[str, int]]] = {}
         """By the id that came, the calls that have no result yet: as they are sent, and their messages' numbers."""
 
-    def call(self, came: str, place: int) -> str:
-        """The id of the next call, which came with the id *came*. place: the number of its message."""
+    def call(self, came: str, place: int, own_id: Callable[[str, int], str]) -> str:
+        """The id of the next call, which came with the id *came*.
+
+        place: the number of its message. own_id: what the API could take for an id; another one at each attempt.
+        """
         attempt = self._attempts.get(came, 0)
-        id_ = self._own_id(came, attempt)
+        id_ = own_id(came, attempt)
         while id_ in self._taken:
             attempt += 1
-            id_ = self._own_id(came, attempt)
+            id_ = own_id(came, attempt)
         self._attempts[came] = attempt + 1
         self._taken.add(id_)
         if came in self.waiting:

@@ -84,8 +84,8 @@ def _check_tools(tools: Sequence[Tool | Mapping[str, object]], longest_name: int
         if mistake is not None:
             raise InvalidRequestError(f"option `tools`: {mistake}")
     names = tool_names(tools)
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
         raise InvalidRequestError(f"option `tools`: two tools are called {twice!r}")
 
 

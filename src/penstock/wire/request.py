@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, NoReturn, TypeAlias
 
 import msgspec
 
-from penstock.core.arguments import UNDECODABLE, is_object, kept_arguments
+from penstock.core.arguments import UNDECODABLE, is_object
 from penstock.core.dialect import Dialect
 from penstock.core.errors import InvalidRequestError
 from penstock.core.messages import (
@@ -52,8 +52,8 @@ __all__ = [
 EMPTY: Final = "the history is empty: send at least one user message"
 "Why a history of which nothing can be sent is refused."
 
-Writers: TypeAlias = Mapping[type, Callable[[Any], Any]]
-"""For each kind of part what makes of it what is sent; None is nothing."""
+Writers: TypeAlias = Mapping[type, Callable[[Any, Any], Any]]
+"""For each kind of part the method that makes of it what is sent; None is nothing."""
 
 # The methods of a wire's own writer, by the role and the part that they write; the first are those of a tool's result.
 _IN_RESULTS: Final[Mapping[type, str]] = {
@@ -134,6 +134,18 @@ class HistoryWriter:
     foreign: ClassVar[re.Pattern[str]] = re.compile(r"[^a-zA-Z0-9_-]")
     thoughts: ClassVar[tuple[type, ...]] = ()
     longest_name: ClassVar[int] = LONGEST_TOOL_NAME
+    # Of the class: with methods of its own in it each writer would wait for the garbage collector, with all ids.
+    writers: ClassVar[Mapping[str, Writers]]
+    in_results: ClassVar[Writers]
+
+    def __init_subclass__(cls) -> None:
+        """Look the methods up once for all requests."""
+        super().__init_subclass__()
+        cls.writers = {
+            role: {kind: getattr(cls, name) for kind, name in names.items() if hasattr(cls, name)}
+            for role, names in _WRITERS.items()
+        }
+        cls.in_results = {kind: write for kind, write in cls.writers["user"].items() if kind in _IN_RESULTS}
 
     def __init__(
         self, model: Model, dialect: Dialect, tools: Sequence[Tool | Mapping[str, object]] = (), account: str = ""
@@ -141,12 +153,8 @@ class HistoryWriter:
         """account: whose proofs of reasoning may go back, of those that say whose they are."""
         self.model = model
         self.dialect = dialect
-        self.writers: Mapping[str, Writers] = {
-            role: {kind: getattr(self, name) for kind, name in names.items()} for role, names in _WRITERS.items()
-        }
-        self.in_results: Writers = {kind: self.writers["user"][kind] for kind in _IN_RESULTS}
         self._account = account
-        self._calls = CallIds(self.own_id)
+        self._calls = CallIds()
         self._tools = tools
         self._names: dict[str, str] = {}  # of tools, as they came and as this API takes them
         self.place = 0
@@ -215,7 +223,7 @@ class HistoryWriter:
         content = message.content
         if isinstance(content, str):
             if content and not content.isspace():
-                return [writers[TextPart](TextPart(content))]
+                return [writers[TextPart](self, TextPart(content))]
             if content and message.role == "assistant":
                 return []
             refuse(": the text is empty; leave it out")
@@ -225,11 +233,11 @@ class HistoryWriter:
 
     def parts(self, parts: Sequence[Part], writers: Writers) -> list[Any]:
         """What is written for *parts*."""
-        if not isinstance(parts, list | tuple):
+        if type(parts) is not list:
             parts = list(parts)
         rest = iter(parts)
         try:
-            return [block for part in rest if (block := writers[type(part)](part)) is not None]
+            return [block for part in rest if (block := writers[type(part)](self, part)) is not None]
         except (_RefusedError, KeyError, TypeError, AttributeError) as error:
             number = len(parts) - length_hint(rest) - 1
             self._refuse_part(number, parts[number], writers, error)
@@ -248,22 +256,19 @@ class HistoryWriter:
 
     def text(self, part: TextPart) -> str:
         """The user's text, which must not be empty."""
-        if not part.text or part.text.isspace():
+        text = part.text
+        if not text or text.isspace():
             refuse("the text is empty; leave it out")
-        if not isinstance(part.text, str):
+        if not isinstance(text, str):
             raise TypeError("bytes would be sent as base64")
-        return part.text
-
-    def said(self, part: TextPart) -> str | None:
-        """The model's text. Models do write blank text, before a tool call say, and the APIs refuse to have it back."""
-        return None if part.text.isspace() else self.text(part)
+        return text
 
     def call_id(self, part: ToolCallPart) -> str:
         """The id of a call, as this API takes it; the types of its fields are checked."""
         for value in (part.id, part.name, part.arguments):
             if not isinstance(value, str):
                 raise TypeError("id, name and arguments are text")
-        return self._calls.call(part.id, self.place)
+        return self._calls.call(part.id, self.place, self.own_id)
 
     def call_name(self, part: ToolCallPart) -> str:
         """The name of the tool that a call is for, as this API takes it; other vendors take more."""
@@ -275,12 +280,10 @@ class HistoryWriter:
             self._names[part.name] = name
         return name
 
-    def arguments(self, part: ToolCallPart) -> str:
-        """The JSON text of an object, whatever the model wrote: a mistake goes back as `{"INVALID_JSON": text}`."""
-        return kept_arguments(part.arguments)
-
     def own_id(self, foreign: str, attempt: int) -> str:
         """What this API could take for the id of a call that some vendor has made; another one at each attempt."""
+        if not attempt and type(foreign) is str and foreign.isidentifier() and foreign.isascii():
+            return foreign  # as nearly all are; of a subclass, which is no JSON, `sub` makes a plain one
         id_ = self.foreign.sub("_", foreign) or "call"
         return f"{id_}_{attempt + 1}" if attempt else id_
 

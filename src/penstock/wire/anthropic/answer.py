@@ -24,6 +24,7 @@ from penstock.core.errors import MalformedResponseError, StreamInterruptedError
 from penstock.core.provider_config import MAX_ARGUMENTS
 from penstock.wire.answer_reader import EventDecoder
 from penstock.wire.anthropic.events import (
+    CONTAINER,
     BlockStart,
     BlockStartEvent,
     BlockStopEvent,
@@ -45,14 +46,12 @@ from penstock.wire.finish import failure, says_limit, stop_reason
 from penstock.wire.sse import Event
 from penstock.wire.vendors import ANTHROPIC
 
-__all__ = ["CONTAINER", "AnthropicDecoder"]
+__all__ = ["AnthropicDecoder"]
 
 _DELTA: Final = b"content_block_delta"
 _LIMIT: Final = "max_tokens"
 _WHOLE: Final = -1  # in place of an index: the block came whole, and not by events
 _NEUTRAL: Final = ("text", "thinking", "redacted_thinking", "tool_use")
-CONTAINER: Final = "container"
-"""The type of what stands in a history for the container of an answer: no block, but a field of the next request."""
 
 
 _delta_event = msgspec.json.Decoder(DeltaEvent)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 __all__ = [
+    "CONTAINER",
     "BlockStart",
     "BlockStartEvent",
     "BlockStopEvent",
@@ -18,6 +21,9 @@ __all__ = [
     "RareDeltaEvent",
     "WholeMessage",
 ]
+
+CONTAINER: Final = "container"
+"""The type of what stands in a history for the container of an answer: no block, but a field of the next request."""
 
 
 class Delta(msgspec.Struct, gc=False):

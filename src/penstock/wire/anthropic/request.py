@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from penstock.core.arguments import kept_arguments
 from penstock.core.dialect import Dialect
 from penstock.core.errors import InvalidRequestError
 from penstock.core.messages import (
@@ -26,7 +27,6 @@ from penstock.core.messages import (
     ToolResultPart,
 )
 from penstock.core.models import Model
-from penstock.wire.anthropic.answer import CONTAINER
 from penstock.wire.anthropic.blocks import (
     Block,
     Document,
@@ -40,6 +40,7 @@ from penstock.wire.anthropic.blocks import (
     Turn,
 )
 from penstock.wire.anthropic.cache_marks import mark_prompt
+from penstock.wire.anthropic.events import CONTAINER
 from penstock.wire.anthropic.options import LONGEST_NAME, option_fields
 from penstock.wire.event_json import UNDECODABLE, shown
 from penstock.wire.request import (
@@ -94,13 +95,12 @@ def encode(
     if system:
         body["system"] = system
     history = _History(model, dialect, options.tools, account)
-    turns = [Turn(role, content) for role, content in history.walk(messages)]
-    if history.has_system:
-        turns = [apart for turn in turns for apart in _apart(turn)]
-    for turn in turns:
-        if turn.role == "user" and len(turn.content) > 1 and type(turn.content[0]) is not ToolResult:
-            # "tool_result blocks must come before other blocks"
-            turn.content.sort(key=lambda block: type(block) is not ToolResult)
+    turns: list[Turn] = []
+    for role, content in history.walk(messages):
+        if role == "user" and (history.has_system or (len(content) > 1 and type(content[0]) is not ToolResult)):
+            turns += _apart(content)
+        else:
+            turns.append(Turn(role, content))
     # After `pause_turn` the history ends with the server's tools' blocks and is sent as it is: not a prefill.
     if not any(isinstance(block, msgspec.Raw) for block in turns[-1].content):
         check_prefill(model, messages, turns[-1].role)
@@ -125,10 +125,16 @@ def encode(
         raise InvalidRequestError(f"the request cannot be written as JSON: {error}") from error
 
 
-def _apart(turn: Turn) -> Iterator[Turn]:
-    """A message, and what the system says in its midst as messages of their own."""
-    for is_turn, blocks in runs(turn.content, Turn):
-        yield from blocks if is_turn else (Turn(turn.role, blocks),)
+def _apart(content: Sequence[Block | Turn]) -> Iterator[Turn]:
+    """A user's message in order, and what the system says in its midst as messages of their own."""
+    for is_turn, blocks in runs(content, Turn):
+        if is_turn:
+            yield from blocks
+            continue
+        if type(blocks[0]) is not ToolResult:
+            # "tool_result blocks must come before other blocks"
+            blocks.sort(key=lambda block: type(block) is not ToolResult)
+        yield Turn("user", blocks)
 
 
 def _without_blank_end(turn: Turn) -> None:
@@ -161,8 +167,8 @@ class _History(HistoryWriter):
         return Text(self.text(part))
 
     def write_said(self, part: TextPart) -> Block | None:
-        text = self.said(part)
-        return None if text is None else Text(text)
+        # Models do write blank text, before a tool call say, and the API refuses to have it back.
+        return None if part.text.isspace() else Text(self.text(part))
 
     def write_image(self, part: ImagePart) -> Block:
         self.has_image(part)
@@ -180,7 +186,7 @@ class _History(HistoryWriter):
         return Document(source, part.title, {"enabled": True} if part.citations else None)
 
     def write_call(self, part: ToolCallPart) -> Block:
-        block = ToolUse(self.call_id(part), self.call_name(part), msgspec.Raw(self.arguments(part)))
+        block = ToolUse(self.call_id(part), self.call_name(part), msgspec.Raw(kept_arguments(part.arguments)))
         if part.extra and part.vendor == self.dialect.name:
             block.caller, block.toolset_name = _beside(part)
         return block

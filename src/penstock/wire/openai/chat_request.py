@@ -7,11 +7,12 @@ Sources: https://platform.openai.com/docs/api-reference/chat and the types of th
 from __future__ import annotations
 
 from binascii import b2a_base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import msgspec
 
+from penstock.core.arguments import kept_arguments
 from penstock.core.dialect import Dialect
 from penstock.core.errors import InvalidRequestError
 from penstock.core.messages import (
@@ -133,8 +134,11 @@ def encode(
     history = _History(model, dialect, options.tools, account)
     turns: list[Any] = []
     for role, parts in history.walk(messages):
-        turns += history.said_turn(parts) if role == "assistant" else history.asked_turns(parts)
-        history.check_order(turns)
+        if role == "assistant":
+            history.say(parts, turns)
+        else:
+            history.ask(parts, turns)
+            history.check_order(turns)
     if not turns:
         raise InvalidRequestError(EMPTY)
     check_prefill(model, messages, "assistant" if type(turns[-1]) is _Assistant else "user")
@@ -202,24 +206,39 @@ class _History(OpenAIHistory):
     ) -> None:
         super().__init__(model, dialect, tools, account)
         self._images: list[Any] = []  # of results, which take only text
+        self._has_system = False  # whether the system says something after others have spoken
 
-    def asked_turns(self, parts: Sequence[Any]) -> Iterator[Any]:
-        """Results first, each a message; then what the user says, and the system between."""
-        yield from (part for part in parts if type(part) is _Result)
-        said = [*self._images, *(part for part in parts if type(part) is not _Result)]
-        self._images.clear()
+    def ask(self, parts: Sequence[Any], turns: list[Any]) -> None:
+        """Add what a user's message is: results first, each a message; then what is said, and the system between."""
+        said = self._images
+        for part in parts:
+            (turns if type(part) is _Result else said).append(part)
+        if not said:
+            return
+        self._images = []
+        if not self._has_system:
+            turns.append(_user(said))
+            return
         for is_system, pieces in runs(said, _System):
-            yield from pieces if is_system else (_user(pieces),)
+            turns += pieces if is_system else (_user(pieces),)
 
-    def said_turn(self, parts: Sequence[Any]) -> list[Any]:
-        """The model's message; none if nothing of it can be sent."""
-        text = "".join(part.text for part in parts if type(part) is _Text)
-        calls = [part for part in parts if type(part) is _Call]
-        thoughts = [part for part in parts if type(part) is _Thought]
+    def say(self, parts: Sequence[Any], turns: list[Any]) -> None:
+        """Add the model's message; none if nothing of it can be sent."""
+        text = ""
+        calls, thoughts = [], []
+        for part in parts:
+            kind = type(part)
+            if kind is _Text:
+                text += part.text
+            elif kind is _Call:
+                calls.append(part)
+            else:
+                thoughts.append(part)
         has_text = bool(text) and not text.isspace()
         if not has_text and not calls:
-            return []
+            return
         turn = _Assistant(text if has_text else None, calls or None)
+        turns.append(turn)
         echo = self.dialect.reasoning_echo
         if echo == "reasoning_details":
             turn.reasoning_details = [raw for thought in thoughts for raw in _raws.decode(thought.proof)] or None
@@ -229,14 +248,13 @@ class _History(OpenAIHistory):
             thought_text = "".join(thought.text for thought in thoughts)
             if thought_text or echo == "reasoning_content":
                 setattr(turn, echo, thought_text)
-        return [turn]
 
     def _place_extras(self, turn: _Assistant, parts: Sequence[Any]) -> None:
         """What stood on a call stands before it in the history; after the last call it was the message's."""
         extra = None
         for part in parts:
             if type(part) is _Thought:
-                extra = msgspec.Raw(part.proof.encode())
+                extra = msgspec.Raw(part.proof)
             elif type(part) is _Call and extra is not None:
                 part.extra_content, extra = extra, None
         turn.extra_content = extra
@@ -278,7 +296,7 @@ class _History(OpenAIHistory):
         return _File({"filename": part.title or "document.pdf", "file_data": data_url(part)})
 
     def write_call(self, part: ToolCallPart) -> _Call:
-        id_, arguments = self.call_id(part), self.arguments(part)
+        id_, arguments = self.call_id(part), kept_arguments(part.arguments)
         if part.extra and part.vendor == self.dialect.name and type_of(part.extra) == "custom_tool_call":
             given = _free_text(arguments)
             if given is not None:
@@ -319,7 +337,8 @@ class _History(OpenAIHistory):
         """What a user shows, or the system says after others have spoken."""
         if part.vendor == self.dialect.name:
             if type_of(part.data) in CHAT_PARTS:
-                return msgspec.Raw(self.own_block(part).encode())
+                return msgspec.Raw(self.own_block(part))
             if isinstance(system := system_turn(part), str) and system:
+                self._has_system = True
                 return _System(system)
         return self.write_opaque(part)

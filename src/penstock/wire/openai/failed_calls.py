@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
@@ -46,6 +45,8 @@ def failed_calls(body: bytes) -> list[ToolCallChunk]:
     if not isinstance(text, str) or not text.strip():
         return []
     said = shown(str(error.get("message") or "no reason given"), _LONGEST)
+    from hashlib import sha256  # here and not above: for an answer that is rare
+
     digest = sha256(body).hexdigest()[:16]
     return [
         ToolCallChunk(

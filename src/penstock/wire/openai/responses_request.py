@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from penstock.core.arguments import kept_arguments
 from penstock.core.dialect import Dialect
 from penstock.core.errors import InvalidRequestError
 from penstock.core.messages import (
@@ -103,7 +104,10 @@ def encode(
     items: list[Any] = []
     role = ""
     for role, parts in _History(model, dialect, options.tools, account).walk(messages):
-        items += _asked(parts) if role == "user" else [part.item if type(part) is _Thought else part for part in parts]
+        if role == "user":
+            _ask(parts, items)
+        else:
+            items.extend(part.item if type(part) is _Thought else part for part in parts)
     if not isinstance(items[-1], msgspec.Raw):
         check_prefill(model, messages, role)
     body["input"] = items
@@ -113,22 +117,20 @@ def encode(
         raise InvalidRequestError(f"the request cannot be written as JSON: {error}") from error
 
 
-def _asked(parts: Sequence[Any]) -> list[Any]:
-    """A user's items: what stands together in a message, in order with the rest. A text alone is the content itself."""
-    items: list[Any] = []
-    message: list[Any] = []
+def _ask(parts: Sequence[Any], items: list[Any]) -> None:
+    """Add a user's items: what stands together in a message, in order with the rest. A text alone is its content."""
+    message: _User | None = None
     for part in parts:
         if type(part) not in _SAID:
             items.append(part)
-            message = []
-            continue
-        if not message:
-            items.append(_User(message))
-        message.append(part)
-    for item in items:
-        if type(item) is _User and len(item.content) == 1 and type(item.content[0]) is _Text:
-            item.content = item.content[0].text
-    return items
+            message = None
+        elif message is None:
+            message = _User(part.text if type(part) is _Text else [part])
+            items.append(message)
+        elif isinstance(message.content, str):
+            message.content = [_Text(message.content), part]
+        else:
+            message.content.append(part)
 
 
 class _History(OpenAIHistory):
@@ -147,8 +149,8 @@ class _History(OpenAIHistory):
         return _Text(self.text(part))
 
     def write_said(self, part: TextPart) -> _Assistant | None:
-        text = self.said(part)
-        return None if text is None else _Assistant(text)
+        # Models do write blank text, before a tool call say, and the API refuses to have it back.
+        return None if part.text.isspace() else _Assistant(self.text(part))
 
     def write_image(self, part: ImagePart) -> _Image:
         return _Image(self.image_url(part))
@@ -163,7 +165,7 @@ class _History(OpenAIHistory):
         return _File(part.title or "document.pdf", data_url(part))
 
     def write_call(self, part: ToolCallPart) -> _Call | dict[str, Any]:
-        id_, arguments = self.call_id(part), self.arguments(part)
+        id_, arguments = self.call_id(part), kept_arguments(part.arguments)
         if not part.extra or part.vendor != self.dialect.name:
             return _Call(id_, self.call_name(part), arguments)
         own = self._own[id_] = OwnCall(part, arguments, id_)
@@ -185,7 +187,7 @@ class _History(OpenAIHistory):
         if not part.proof or not self.is_own(part):
             return None
         if is_reasoning_item(part.proof):
-            return _Thought(msgspec.Raw(part.proof.encode()))
+            return _Thought(msgspec.Raw(part.proof))
         if part.proof.startswith("{") and not is_object(part.proof):
             refuse(f"the proof is no JSON: {shown(part.proof)}")
         return None  # it is of the other wire
@@ -200,4 +202,4 @@ class _History(OpenAIHistory):
     def write_opaque(self, part: OpaquePart) -> msgspec.Raw | _Assistant | None:
         if part.vendor != self.dialect.name or type_of(part.data) in _OTHERS:
             return self.write_said(TextPart(part.text)) if part.text else None
-        return msgspec.Raw(self.own_block(part).encode())
+        return msgspec.Raw(self.own_block(part))
