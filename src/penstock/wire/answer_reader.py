@@ -69,7 +69,8 @@ class AnswerReader:
 
     def __init__(self, decoder: EventDecoder, max_event: int = MAX_EVENT) -> None:
         """max_event: most bytes of one event."""
-        self._decoder = decoder
+        self.decoder = decoder
+        """What it gives the events to; its `done`, `held` and `may_end` are that of the answer."""
         self._sse = SSEDecoder(max_event)
         self._is_stream = False
         self._start = b""
@@ -80,28 +81,23 @@ class AnswerReader:
     @property
     def done(self) -> bool:
         """Whether the vendor has said that the message is complete: nothing that follows matters."""
-        return self._decoder.done
+        return self.decoder.done
 
     @property
     def held(self) -> int:
         """How many events have brought content for which there is no chunk yet."""
-        return self._decoder.held
+        return self.decoder.held
 
     def feed(self, data: bytes) -> Iterator[Chunk]:
         """The chunks that *data* completes. Raises what the decoder raises, and MalformedResponseError."""
         if self._is_stream:
-            return self._decoder.feed(self._sse.feed(data))
+            return self.decoder.feed(self._sse.feed(data))
         return self._begin(data)
 
     def read_whole(self, body: bytes) -> Iterator[Chunk]:
         """The chunks of an answer that is one JSON document for sure. Raises what `feed` and `close` raise."""
         self._whole.append(body)
         return self.close()
-
-    @property
-    def may_end(self) -> bool:
-        """Whether nothing more need come, though the vendor has not said that the message is complete."""
-        return self._decoder.may_end
 
     def close(self, *, waited: bool = False) -> Iterator[Chunk]:
         """The chunks that only the end of the bytes completes. Raises StreamInterruptedError for half an answer.
@@ -111,15 +107,15 @@ class AnswerReader:
         if self._is_stream:
             last = self._sse.close()
             if last is not None and _is_whole(last[1]):
-                yield from self._decoder.feed([last])
+                yield from self.decoder.feed([last])
         elif body := b"".join(self._whole).lstrip(_BLANK):
             if body[:1] not in b"{[":
                 kind = "a web page" if body[:1] == b"<" else "no answer of this API"
                 raise MalformedResponseError(f"the server sent {kind}: {shown(body)}")
-            yield from self._decoder.feed_whole(body)
+            yield from self.decoder.feed_whole(body)
         else:
             raise StreamInterruptedError("the answer is empty")
-        yield from self._decoder.close(waited=waited)
+        yield from self.decoder.close(waited=waited)
 
     def _begin(self, data: bytes) -> Iterator[Chunk]:
         self._whole.append(data)
@@ -129,7 +125,7 @@ class AnswerReader:
             self._is_stream = True
             body = b"".join(self._whole)
             self._whole.clear()
-            yield from self._decoder.feed(self._sse.feed(body))
+            yield from self.decoder.feed(self._sse.feed(body))
         elif self._whole_size > self._max_whole:
             raise too_large("the answer, which is one document,", self._max_whole)
 

@@ -56,6 +56,13 @@ class SSEDecoder:
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that *data* completes. Raises MalformedResponseError when one has grown over `max_event`."""
+        events: list[Event]
+        if not (self._pending_size or self._by_line or self._id) and b"\r" not in data:
+            # Where a model is read as it speaks, what comes mostly is one event and nothing else.
+            events = _PLAIN.findall(data)
+            if events and not events[-1][2]:
+                self._started = True
+                return events
         if self._pending_size + self._data_size > self._max_event:
             raise too_large("one event of the stream", self._max_event)
         if self._by_line or b"\r" in data:
@@ -72,7 +79,7 @@ class SSEDecoder:
             self._drop_pending()
         if cut < len(data):
             self._hold(data[cut:])
-        events: list[Event] = _PLAIN.findall(block)
+        events = _PLAIN.findall(block)
         if not events[-1][2] and not self._id:
             self._started = True
             return events
