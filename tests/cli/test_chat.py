@@ -100,7 +100,8 @@ def test_ctrl_c_ends_an_answer_cleanly() -> None:
     """No traceback, status 130, and what was used is still said."""
     prompt = "word " * 300
     process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "penstock", "chat", prompt],
+        # Over a wire that reports usage at the start of an answer.
+        [sys.executable, "-u", "-m", "penstock", "chat", "-m", "demo", prompt],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

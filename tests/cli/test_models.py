@@ -119,6 +119,7 @@ def test_as_json(capsys: pytest.CaptureFixture[str]) -> None:
         "https://api.anthropic.com",
     )
     assert (sonnet["info"]["input_price"], sonnet["info"]["prices_as_of"]) == (2, "2026-11-21")
+    assert sonnet["transport"] == "httpx2"
     assert None not in sonnet["info"].values()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from penstock import ConfigError, Platform
-from penstock.wire.platforms import PLATFORMS, address_of, find_platform, sold_model
+from penstock.wire.platforms import PLATFORMS, SoldModel, address_of, find_platform, sold_model
 
 KEY = "key-canary-0123456789"
 ARN = "arn:aws:bedrock:us-east-1"
@@ -146,4 +146,4 @@ def test_what_a_platforms_id_names(platform: str, model_id: str, plain: str, eve
     """The vendor's own id, and whether the model may run anywhere, which costs less."""
     row = PLATFORMS[platform, "anthropic"]
     region = None if platform == "foundry" else "us-east5"
-    assert sold_model(row, Platform(name=platform, region=region), model_id) == (plain, everywhere)
+    assert sold_model(row, Platform(name=platform, region=region), model_id) == SoldModel(plain, everywhere)

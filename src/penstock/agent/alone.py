@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import copy_context
 from typing import Any, Final
 
 import anyio
-from anyio.lowlevel import checkpoint
 
 __all__ = ["Beside", "start_alone"]
 
@@ -20,6 +18,8 @@ def start_alone(work: Callable[[], Coroutine[Any, Any, None]]) -> object:
 
     What is returned is to be kept, as asyncio forgets the task else.
     """
+    import asyncio  # here and not above: a fifth of what `import penstock` would cost
+
     try:
         return asyncio.get_running_loop().create_task(work())
     except RuntimeError:
@@ -49,6 +49,8 @@ class Beside:
 
     async def has(self, number: int) -> bool:
         """Wait for the one of that number; False if it does not come any more."""
+        from anyio.lowlevel import checkpoint  # here and not above: a tenth of what `import penstock` would cost
+
         while number >= self._there:
             if self._is_all:
                 return False

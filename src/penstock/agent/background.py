@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import os
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import closing, suppress
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["Background", "OfProcess"]
 
@@ -19,6 +21,8 @@ class Background:
     """Runs *serve* in a thread, and tells it by an event that Python ends; that waits *leaving* seconds at most."""
 
     def __init__(self, name: str, serve: Callable[[asyncio.Event], Coroutine[object, object, None]], leaving: float):
+        import asyncio  # here and not above: a fifth of what `import penstock` would cost
+
         self._leaving = leaving
         self.loop = asyncio.new_event_loop()
         self.ending = asyncio.Event()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, MutableSequence, Sequence
-from typing import Final, NamedTuple, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 
@@ -99,7 +99,7 @@ earlier run began. The loop ends when it returns True, and goes on with other to
 """
 
 
-class Caller(NamedTuple):
+class Caller(msgspec.Struct, frozen=True):
     """What the caller of a run brings; timeout: seconds a call, None for any."""
 
     messages: MutableSequence[Message]

@@ -5,10 +5,9 @@ The format is that of https://html.spec.whatwg.org/multipage/server-sent-events.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import msgspec
@@ -17,6 +16,9 @@ from penstock.agent.log import warn
 from penstock.agent.run_tools import LoopChunk
 from penstock.core.errors import ProviderError
 from penstock.core.validation import check_seconds
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["to_sse"]
 
@@ -39,6 +41,8 @@ async def to_sse(stream: AsyncGenerator[LoopChunk, None], *, comments: float = 1
     The connection to the model is closed when the result is closed, cancelled or dropped. At most two chunks are read
     ahead of the browser.
     """
+    import asyncio  # here and not above: a fifth of what `import penstock` would cost
+
     check_seconds("comments", comments)
     yield _COMMENT  # before the model is asked: with it the browser has the headers, and may leave
     events = _events(stream)
@@ -62,6 +66,8 @@ async def to_sse(stream: AsyncGenerator[LoopChunk, None], *, comments: float = 1
 
 
 def _on_asyncio() -> bool:
+    import asyncio
+
     try:
         return asyncio.current_task() is not None
     except RuntimeError:
@@ -80,6 +86,8 @@ async def _read(events: AsyncGenerator[bytes, None], queue: asyncio.Queue[bytes 
 
 
 async def _next(queue: asyncio.Queue[bytes | Exception | None], seconds: float) -> bytes | Exception | None:
+    import asyncio
+
     try:
         async with asyncio.timeout(seconds):
             return await queue.get()

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Final
 
 import anyio
 
@@ -32,6 +32,9 @@ from penstock.core.tokens import estimate_tokens
 from penstock.wire.vendors import DIALECTS
 
 __all__ = ["add", "run"]
+
+_DEMO: Final = "demo/responses"
+"""Over the wire whose SDK is imported in half the time: it is most of what the first word waits for."""
 
 
 def add(commands: Commands) -> None:
@@ -92,13 +95,15 @@ def _run(arguments: argparse.Namespace) -> None:
     if talking:
         anyio.run(_talk, conversation, arguments)
     else:
-        anyio.run(_ask_once, conversation, content_of(arguments.prompt[0] if arguments.prompt else "", parts))
+        anyio.run(
+            _ask_once, conversation, content_of(arguments.prompt[0] if arguments.prompt else "", parts), arguments.began
+        )
 
 
 def _default(models: ModelsConfig) -> str:
     """The active model; the demo where there is neither a file nor a key."""
     is_there = models.source is not None or any(map(os.environ.get, KEYS))
-    return models.active if is_there else "demo"
+    return models.active if is_there else _DEMO
 
 
 def _begin(conversation: Conversation, arguments: argparse.Namespace, *, talking: bool) -> None:
@@ -151,9 +156,9 @@ def _resume(conversation: Conversation, session: Session, arguments: argparse.Na
     notice(f"(going on with {session.path.stem}, {count} messages: {title_of(found.messages)})")
 
 
-async def _ask_once(conversation: Conversation, content: str | Sequence[Part]) -> None:
+async def _ask_once(conversation: Conversation, content: str | Sequence[Part], began: float) -> None:
     async with aclosing(conversation):
-        await conversation.ask(content)
+        await conversation.ask(content, began)
 
 
 async def _talk(conversation: Conversation, arguments: argparse.Namespace) -> None:

@@ -62,16 +62,18 @@ class Conversation:
         self._stack = AsyncExitStack()
         self._provider: BaseProvider | None = None
 
-    async def ask(self, content: str | Sequence[Part]) -> None:
+    async def ask(self, content: str | Sequence[Part], began: float | None = None) -> None:
         """Ask, show the answer as it comes, and say what it took, also when it breaks off.
 
         What was said stays, also of an answer that broke off; of a call that had no answer at all nothing does.
+        began: when somebody began to wait for it, by the monotonic clock; None for now.
         """
+        began = time.monotonic() if began is None else began
         asked = [*self.history, Message("user", content)]
         self._unanswered = content
         provider = await self.connect()
         await anyio.lowlevel.checkpoint()  # to connect may take a second: who has had enough is not billed
-        turn = _Turn(output_for(json=self._json))
+        turn = _Turn(output_for(json=self._json), began)
         sent = True
         try:
             answers = run_tools(provider, self.system, asked, self.tools, self.options, on_answer=turn.whole)
@@ -158,10 +160,10 @@ class Conversation:
 class _Turn:
     """What comes in one turn, shown as it comes."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, began: float) -> None:
         self.output = output
         self.usage = UsageChunk()
-        self._start = time.monotonic()
+        self._start = began
         self._first: float | None = None
         self._stopped = ""
         self._collector = Collector()  # of the answer that comes

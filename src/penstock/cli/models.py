@@ -33,8 +33,9 @@ _ALIAS: Final = 26
 
 
 class _Row(msgspec.Struct, kw_only=True):
-    """A model that is listed. host: the address that it is asked at, None where there is none. file: the models.json
-    that it stands in, None for the catalogue.
+    """A model that is listed. host: the address that it is asked at, None where there is none.
+    transport: what the config says is to carry the requests. file: the models.json that it stands in, None for the
+    catalogue.
 
     package: what brings its provider, None for what does not come from a package of somebody else's. problem: why no
     such provider can be made, None where nothing is known against it.
@@ -46,6 +47,7 @@ class _Row(msgspec.Struct, kw_only=True):
     provider: str
     model: str
     host: str | None
+    transport: str
     file: str | None
     info: ModelInfo
     package: str | None
@@ -166,6 +168,7 @@ def _rows(config: ModelsConfig, models: Mapping[str, ModelEntry], traits: Sequen
             provider=entry.provider,
             model=entry.provider_config.model_id,
             host=without_userinfo(address(config, entry)),
+            transport=entry.provider_config.transport,
             file=str(config.source) if alias in config.models and config.source is not None else None,
             info=info,
             package=package,

@@ -22,9 +22,9 @@ COMMAND: Final = "command:"
 
 VARIABLE: Final = re.compile(r"\$\{([A-Za-z_]\w*)\}")
 """An environment variable in a key."""
-_BARE: Final = re.compile(r"\$[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
+_BARE: Final = r"\$[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+"
 # The words for a key at the end of a variable's name.
-_KEY_WORDS: Final = re.compile(r"(?:_?(?:API|AUTH|SECRET|ACCESS))?_?(?:KEY|TOKEN)S?$")
+_KEY_WORDS: Final = r"(?:_?(?:API|AUTH|SECRET|ACCESS))?_?(?:KEY|TOKEN)S?$"
 
 
 def key_value(text: str, file: Path | None, where: str) -> Key:
@@ -48,7 +48,7 @@ def address(text: str, file: Path | None, where: str) -> str:
 
 
 def _filled(text: str, file: Path | None, where: str, written: Callable[[str], str] = str) -> str:
-    if _BARE.fullmatch(text):
+    if re.fullmatch(_BARE, text):
         raise mistake(file, where, f"a variable is written in braces: `${{{text[1:]}}}`")
 
     def value(match: re.Match[str]) -> str:
@@ -87,4 +87,4 @@ def misspelt_keys() -> dict[str, str]:
 
 def _vendor(variable: str) -> str:
     """What is left of a variable's name without the words for a key: all of it where there are none."""
-    return _KEY_WORDS.sub("", variable.upper()).replace("_", "")
+    return re.sub(_KEY_WORDS, "", variable.upper()).replace("_", "")

@@ -6,7 +6,7 @@ import datetime as dt
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -42,7 +42,7 @@ _SECONDS: Final = FETCH_SECONDS + 1
 """A bit longer than a key is waited for: whatever does not give one is named then, and not the vendor."""
 
 
-class _Kept(NamedTuple):
+class _Kept(msgspec.Struct, frozen=True):
     at: float
     models: Sequence[Model]
 

@@ -15,7 +15,6 @@ from penstock.config.factories import BUILT_IN, is_known
 from penstock.config.keys import address
 from penstock.config.mistakes import explained, mistake, quoted
 from penstock.config.replacing import replace_file
-from penstock.config.trust import judge, trust
 from penstock.core.errors import ConfigError
 from penstock.core.provider_config import ProviderConfig
 from penstock.core.validation import near
@@ -136,6 +135,8 @@ def load_models(path: str | os.PathLike[str] | None = None) -> ModelsConfig:
     config = _checked(plain, file)
     if path is not None or os.environ.get(ENVIRONMENT):
         return config
+    from penstock.config.trust import judge  # for those who have a file that was found
+
     trusted, refusal = judge(file, plain)
     return msgspec.structs.replace(config, found=not trusted, untrusted=refusal)
 
@@ -185,6 +186,8 @@ def save_models(config: ModelsConfig, path: str | os.PathLike[str] | None = None
 
 def _trust(file: Path, plain: ModelsFile) -> None:
     """As well as it can be: without a store, whoever finds the file is asked for trust."""
+    from penstock.config.trust import trust
+
     try:
         trust(file, plain)
     except ConfigError as error:

@@ -30,15 +30,20 @@ UNNAMED: Final = "unknown"
 _INVALID: Final = "INVALID_JSON"  # the field of the object that stands in a history for arguments that were none
 
 _MOST_QUOTED: Final = 3  # how often an object may have been put into a string
-_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class _Object(msgspec.Struct):
+    """Any object: what it holds is looked at and not kept."""
+
+
+_object = msgspec.json.Decoder(_Object)
 _any = msgspec.json.Decoder(msgspec.Raw)
 # One that has no end is one as well: it would be looked for again from each quote inside of it.
-_STRING: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_STRING: Final = r'(?s)"(?:[^"\\]++|\\.)*+"?'
 # Of a string: a whole surrogate pair, half of one, any other escape, a character that should have been escaped.
-_PIECE: Final = re.compile(
-    r"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
-    r"|(\\.)|([\x00-\x1f\ud800-\udfff])",
-    re.DOTALL,
+_PIECE: Final = (
+    r"(?s)(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+    r"|(\\.)|([\x00-\x1f\ud800-\udfff])"
 )
 
 
@@ -77,7 +82,7 @@ def read_arguments(text: str) -> tuple[str, str | None]:
 
 def fixed_strings(text: str) -> str:
     """JSON text whose strings hold no bare control characters and no halves of surrogate pairs."""
-    return _STRING.sub(lambda string: _PIECE.sub(_fixed, string[0]), text)
+    return re.sub(_STRING, lambda string: re.sub(_PIECE, _fixed, string[0]), text)
 
 
 def _fixed(piece: re.Match[str]) -> str:

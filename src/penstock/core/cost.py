@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -81,6 +80,8 @@ def format_dollars(usage: UsageChunk | Decimal | None) -> str:
 
 def prices_at(info: ModelInfo, row: Dialect, url: str | None) -> ModelInfo:
     """What is known of a model, with the prices of the server at *url*: those of a regional host, or none at all."""
+    from urllib.parse import urlsplit  # here and not above: for those who build a provider
+
     try:
         host = (urlsplit(url or "").hostname or "").lower()
     except ValueError:  # it leads nowhere, as the first call will say

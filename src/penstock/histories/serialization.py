@@ -8,6 +8,7 @@ the `account` of reasoning.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import Any, Final, Generic, Literal, TypeVar
 
 import msgspec
@@ -55,7 +56,7 @@ class Stored(Generic[T]):
     def __init__(self, name: Literal["messages", "reply"], what: str, kind: type[T]) -> None:
         self._name = name
         self._what = what
-        self._decode = msgspec.json.Decoder(kind).decode
+        self._kind = kind
 
     def dump(self, value: object, items: Iterable[object] = ()) -> bytes:
         """The JSON. items: what it consists of, for the place in an error. Raises ConfigError, as `load` would."""
@@ -80,6 +81,10 @@ class Stored(Generic[T]):
             other = next((said for name, said in _KINDS.items() if getattr(envelope, name)), None)
             raise self._fault(other or f"Object missing required field `{self._name}`")
         return self._read(written)
+
+    @cached_property
+    def _decode(self) -> Callable[[bytes | msgspec.Raw], T]:
+        return msgspec.json.Decoder(self._kind).decode  # made when it is needed: it looks through all parts
 
     def _read(self, written: bytes | msgspec.Raw) -> T:
         try:

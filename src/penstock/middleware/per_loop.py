@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-import anyio.lowlevel
+from penstock.core.waking import running_loop
 
 __all__ = ["PerLoop"]
 
@@ -23,7 +23,7 @@ class PerLoop(Generic[T]):
 
     def get(self) -> T:
         """The value of the running loop."""
-        token = anyio.lowlevel.current_token()
+        token = running_loop()
         held: tuple[object, T] | None = getattr(self._local, "held", None)
         if held is None or held[0] != token:
             held = self._local.held = (token, self._make())

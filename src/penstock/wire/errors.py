@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -64,10 +64,9 @@ _UNSURE: Final = (QuotaExceededError, TokenLimitError)
 
 # What says that a proof of reasoning is another's: Azure's and OpenAI's word, OpenAI's sentence, Anthropic's. The
 # samples are in the tests.
-_PROOF: Final = re.compile(
-    r"invalid_encrypted_content|encrypted content .{0,200}could not be (?:verified|decrypted)|"
-    r"[Ii]nvalid `?signature`? in",
-    re.DOTALL,
+_PROOF: Final = (
+    r"(?s)invalid_encrypted_content|encrypted content .{0,200}could not be (?:verified|decrypted)|"
+    r"[Ii]nvalid `?signature`? in"
 )
 _PROOF_HINT: Final = (
     "The reasoning in the history was made by another account, resource or server: leave its ReasoningParts out, and "
@@ -77,7 +76,7 @@ _LONGEST: Final = 2000
 """Most characters of what the vendor says: FastAPI's errors quote the request."""
 
 
-class Form(NamedTuple):
+class Form(msgspec.Struct, frozen=True):
     """Where an error stands in a document, an empty path for the document itself, and what its fields are called.
 
     A document is an error in this form if it has one of the messages, and no code that says that all is well.
@@ -294,7 +293,7 @@ def _with_status(error: ProviderError, status: int) -> ProviderError:
     error.status = status
     if status == 409 and type(error) is InvalidRequestError:
         error.retryable = True  # a lock that another request holds; the SDKs try again too
-    if type(error) is InvalidRequestError and _PROOF.search(f"{error.code} {error.message}"):
+    if type(error) is InvalidRequestError and re.search(_PROOF, f"{error.code} {error.message}"):
         error.hint = _PROOF_HINT
     return error
 

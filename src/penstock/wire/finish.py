@@ -7,7 +7,9 @@ the vendors' references and recorded answers, read 2026-11-21 and 2026-11-29; no
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
+
+import msgspec
 
 from penstock.core.chunks import StopReason
 from penstock.core.errors import OverloadedError, ProviderError, ProviderTimeoutError, RateLimitError, ServerError
@@ -17,7 +19,7 @@ __all__ = ["FINISHES", "Finish", "failure", "meaning", "says_limit", "stop_reaso
 Meaning: TypeAlias = StopReason | type[ProviderError]
 
 
-class Finish(NamedTuple):
+class Finish(msgspec.Struct, frozen=True):
     """Words in small letters, which mean the same, and who says them."""
 
     means: Meaning

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from penstock.core.errors import (
     AuthenticationError,
@@ -73,7 +75,7 @@ CODES: Final[dict[str, type[ProviderError]]] = {
 """A vendor's code or type for a failure. With a form's name before it, a number means this only in that form."""
 
 
-class Phrase(NamedTuple):
+class Phrase(msgspec.Struct, frozen=True):
     """A regular expression that, ignoring case, tells a failure by its words. Its groups are numbers of tokens."""
 
     pattern: str

@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Literal, NamedTuple
-from urllib.parse import quote
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -259,6 +258,8 @@ def filled(template: str, platform: Platform, model_id: str) -> str:
     """
     if "{model}" in template and not model_id.strip("."):
         raise ConfigError(f"`model_id` is {model_id!r}, expected the name of a model or a deployment")
+    from urllib.parse import quote  # here and not above: for those who ask a platform
+
     fields = {name: getattr(platform, name) for name in _FIELDS}
     return template.format(model=quote(model_id, safe=":@"), **fields)
 
@@ -268,7 +269,7 @@ def variables(row: PlatformRow, platform: Platform) -> Sequence[str]:
     return row.key_variables if platform.profile is None else ()
 
 
-class SoldModel(NamedTuple):
+class SoldModel(msgspec.Struct, frozen=True):
     """A model as a platform names it. id: its vendor's own. everywhere: it may run in any region of the world."""
 
     id: str
@@ -276,9 +277,9 @@ class SoldModel(NamedTuple):
 
 
 # Geographies of profiles, by genai-prices 0.2.3; `global` runs wherever there is room.
-_PREFIX: Final = re.compile(r"^(?:(global|us|eu|apac|jp|au|in|ca|us-gov)\.)?(?:anthropic|openai)\.")
-_SUFFIX: Final = re.compile(r"-v\d+(?::\d+)?$")
-_ARN: Final = re.compile(r"^arn:[^:]*:bedrock:[^:]*:[^:]*:(?:inference-profile|foundation-model)/")
+_PREFIX: Final = r"^(?:(global|us|eu|apac|jp|au|in|ca|us-gov)\.)?(?:anthropic|openai)\."
+_SUFFIX: Final = r"-v\d+(?::\d+)?$"
+_ARN: Final = r"^arn:[^:]*:bedrock:[^:]*:[^:]*:(?:inference-profile|foundation-model)/"
 
 
 def sold_model(row: PlatformRow, platform: Platform, model_id: str) -> SoldModel:
@@ -287,7 +288,7 @@ def sold_model(row: PlatformRow, platform: Platform, model_id: str) -> SoldModel
         return SoldModel(model_id, "region" in row.needs or platform.region in (None, "global"))
     if not row.prefixed:
         return SoldModel(model_id, platform.region == "global")
-    plain = _ARN.sub("", model_id)
-    found = _PREFIX.match(plain)
+    plain = re.sub(_ARN, "", model_id)
+    found = re.match(_PREFIX, plain)
     bare = plain if found is None else plain[found.end() :]
-    return SoldModel(_SUFFIX.sub("", bare), found is not None and found[1] == "global")
+    return SoldModel(re.sub(_SUFFIX, "", bare), found is not None and found[1] == "global")

@@ -5,8 +5,11 @@ With a usual client a connection that fails once ends the whole session, and any
 
 from __future__ import annotations
 
+import os
+import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Any, Final
 
 import anyio
@@ -21,6 +24,8 @@ __all__ = ["Http"]
 
 _FAILED: Final = -32000  # the first of JSON-RPC's codes that a server may define
 _TIMEOUT: Final = httpx2.Timeout(30.0, read=300.0)  # seconds; each call has its own deadline
+_LIMITS: Final = httpx2.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=60.0)
+"""The HTTP client's own, but that connections are kept for longer than most models think between two calls."""
 _NOTICE: Final = 2.0  # seconds for a message that has no answer, as that a call is cancelled: the next one waits for it
 
 
@@ -37,8 +42,9 @@ class Http:
     @asynccontextmanager
     async def streams(self, over: anyio.Event) -> AsyncGenerator[tuple[Any, Any], None]:
         """What the session reads and writes."""
+        verify = _certificates(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
         async with (
-            _Client(headers=self._headers, timeout=_TIMEOUT) as client,
+            _Client(headers=self._headers, timeout=_TIMEOUT, limits=_LIMITS, verify=verify) as client,
             streamable_http_client(self._url, http_client=client, max_sse_event_size=LONGEST_MESSAGE) as streams,
         ):
             yield streams
@@ -68,6 +74,12 @@ class _Client(httpx2.AsyncClient):
         if response.status_code == 404 and "mcp-session-id" in request.headers:
             said += ": its session has ended; open the server again"
         return _failure(request, response.status_code, said)
+
+
+@lru_cache(maxsize=4)
+def _certificates(file: str | None, folder: str | None) -> ssl.SSLContext:
+    """Those that are trusted: read once for all servers. The HTTP client reads the two variables itself."""
+    return httpx2.create_ssl_context()
 
 
 def _object(body: bytes) -> dict[str, Any]:

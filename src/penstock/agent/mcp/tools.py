@@ -6,7 +6,6 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from hashlib import sha256
 from itertools import takewhile
 from os import PathLike, fspath
 from pathlib import Path
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["McpTool", "mcp_tools"]
 
-_SECRET: Final = re.compile(r"auth|key|token|secret|cookie|credential|passw", re.IGNORECASE)
+_MAY_BE_KEY: Final = r"(?i)auth|key|token|secret|cookie|credential|passw"
 _SHORTEST_SECRET: Final = 8  # characters: a shorter one would be found in ordinary words
 _HASH: Final = 8  # characters of it in a name
 
@@ -140,7 +139,7 @@ def _shown(command: Sequence[str] | None, url: str | None) -> str:
 
 def _cleaner(env: Mapping[str, str] | None, headers: Mapping[str, str] | None) -> Callable[[str], str]:
     """What takes the keys that the server was given out of a text."""
-    values = [value for name, value in (env or {}).items() if _SECRET.search(name)]
+    values = [value for name, value in (env or {}).items() if re.search(_MAY_BE_KEY, name)]
     for value in (headers or {}).values():
         values += [value, value.partition(" ")[2]]  # without `Bearer` too
     secrets = sorted((value for value in values if len(value) >= _SHORTEST_SECRET), key=len, reverse=True)
@@ -191,5 +190,7 @@ def _name(prefix: str, name: str, identity: str) -> str:
     whole = prefix + name
     if own_tool_name(whole) == whole:
         return whole
+    from hashlib import sha256  # here and not above: for a name that is too long
+
     mark = sha256(f"{identity}\n{name}".encode(errors="replace")).hexdigest()[:_HASH]
     return f"{own_tool_name(whole, LONGEST_TOOL_NAME - _HASH - 1)}_{mark}"

@@ -6,7 +6,6 @@ pydantic is imported once a type of its own is seen, so by those who have it.
 from __future__ import annotations
 
 import re
-from pathlib import PurePath
 from typing import Any, Final, get_origin
 
 import msgspec
@@ -23,6 +22,8 @@ UNKNOWN_TYPE: Final = (TypeError, ValueError, RuntimeError, NameError, Attribute
 
 def text_format(cls: Any) -> str | None:
     """The `format` of the text that a class is made of, as pydantic has it too; None for any other class."""
+    from pathlib import PurePath  # here and not above: for types that msgspec does not know
+
     if isinstance(cls, type) and issubclass(cls, PurePath):
         return "path"
     if cls is re.Pattern:

@@ -20,7 +20,7 @@ from penstock.agent.schema.inliner import REFS
 
 __all__ = ["default_of", "schema_components"]
 
-_OTHER: Final = re.compile(r"[^a-zA-Z0-9.\-_]")  # than what a definition's name may have
+_OTHER: Final = r"[^a-zA-Z0-9.\-_]"  # than what a definition's name may have
 _EMPTY: Final = (list, dict, set, bytearray)  # factories of what a struct's field `= []` stands for
 _NAMED: Final = (
     known.StructType | known.TypedDictType | known.DataclassType | known.NamedTupleType | known.EnumType
@@ -83,7 +83,7 @@ def _names(classes: Iterable[Any]) -> dict[Any, str]:
     often = Counter(short.values())
     names: dict[Any, str] = {}
     for cls, name in short.items():
-        whole = _OTHER.sub("_", name if often[name] == 1 else f"{cls.__module__}.{cls.__qualname__}")
+        whole = re.sub(_OTHER, "_", name if often[name] == 1 else f"{cls.__module__}.{cls.__qualname__}")
         candidates = (whole, *(f"{whole}_{number}" for number in range(2, len(short) + 1)))
         taken = set(names.values())
         names[cls] = next(candidate for candidate in candidates if candidate not in taken)

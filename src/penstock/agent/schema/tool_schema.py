@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 
@@ -47,7 +47,7 @@ def as_strict(tool: Tool) -> Tool:
         raise ConfigError(f"tool `{tool.name}` cannot be strict: {error.message}") from error
 
 
-class Parameters(NamedTuple):
+class Parameters(msgspec.Struct, frozen=True):
     """What a function takes: as a JSON Schema, and as decoders of JSON text.
 
     theirs: what is pydantic's; context: what the caller fills, and whether it has to; both by the parameter's name.

@@ -45,7 +45,7 @@ _NULL: Final = b"null"
 _EMPTY: Final = (b'""', b"[]", b"{}", b"false")
 _TEXT: Final = msgspec.Raw(b'"text"')
 _MARK: Final = "cache_control"
-_DATA_URL: Final = re.compile(r"data:([a-z]+/[a-z.+-]+);base64,(.*)", re.DOTALL)
+_DATA_URL: Final = r"(?s)data:([a-z]+/[a-z.+-]+);base64,(.*)"
 
 
 def wrong(place: str, why: object) -> NoReturn:
@@ -190,7 +190,7 @@ def whole(data: str) -> bytes | None:
 
 
 def _of_data_url(url: str, part: type) -> dict[str, Any] | None:
-    found = _DATA_URL.fullmatch(url)
+    found = re.fullmatch(_DATA_URL, url)
     if found is None or found[1] not in MEDIA_TYPES[part] or (data := whole(found[2])) is None:
         return None
     return {"data": data, "media_type": found[1]}
