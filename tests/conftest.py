@@ -20,6 +20,7 @@ from penstock.wire.vendors import DIALECTS
 from places import CORPORA
 from plugin import import_all
 from recording import WithAHeader
+from transports import OVER_AIOHTTP, over_aiohttp
 
 FOREIGN = ("ANTHROPIC_", "AWS_", "AZURE_", "GOOGLE_", "OPENAI_", "PENSTOCK_MODELS")
 KEYS = {variable for row in DIALECTS.values() for variable in row.key_variables}
@@ -31,8 +32,22 @@ settings.load_profile("any machine")
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
-    """Every async test runs on both."""
-    return str(request.param)
+    """Every async test runs on both, and a third time on asyncio over aiohttp where a network is what it is about."""
+    if request.param != OVER_AIOHTTP:
+        return str(request.param)
+    over_aiohttp(request.getfixturevalue("monkeypatch"))
+    return "asyncio"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test marked `both_transports`, by its module say, has the third leg; `httpx2_only` says why one has not."""
+    test = metafunc.definition
+    if "anyio_backend" not in metafunc.fixturenames or test.get_closest_marker("httpx2_only"):
+        return
+    if test.get_closest_marker("both_transports"):
+        legs = ["asyncio", "trio", OVER_AIOHTTP]
+        test.add_marker(pytest.mark.parametrize("anyio_backend", legs, indirect=True))
 
 
 @pytest.fixture(scope="session")

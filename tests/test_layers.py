@@ -34,6 +34,8 @@ OUTSIDE = {
     "core/waking": {"anyio"},
     "wire": {"msgspec"},
     "providers": {"msgspec", "anyio", "h11", "httpx2", "anthropic", "openai"},
+    "providers/aiohttp_pool": {"aiohttp"},
+    "providers/aiohttp_transport": {"anyio", "h11", "httpx2", "aiohttp", "yarl"},
     "providers/platforms": {"msgspec", "anyio", "httpx2", "azure", "botocore", "google"},
     "middleware": {"msgspec", "anyio"},
     "histories": {"msgspec"},
@@ -63,6 +65,19 @@ OUTSIDE = {
     "cli/batch_progress": {"rich"},
     "cli/composer": {"anyio", "prompt_toolkit"},
     "cli/rendering": {"msgspec", "rich", "markdown_it"},  # rich's own parser
+}
+# What comes with the package itself; all else in OUTSIDE comes with an extra.
+ALWAYS = {
+    "anthropic",
+    "anyio",
+    "docstring_parser",
+    "h11",
+    "httpx2",
+    "jiter",
+    "msgspec",
+    "openai",
+    "pydantic",
+    "sniffio",
 }
 PURE = {"core", "wire"}
 IMPURE = {"asyncio", "socket", "time", "os", "threading", "logging"}
@@ -222,6 +237,15 @@ def test_to_open_a_provider_loads_no_middleware_and_no_provider_before_one_is_op
     loaded = subprocess.run(command, capture_output=True, text=True, env=unmeasured(), check=True).stdout.split()
     unwanted = {"hashlib", "json", "tempfile", "shlex", "importlib.resources"}
     assert [name for name in loaded if name in unwanted or name.startswith(("penstock.m", "penstock.providers"))] == []
+
+
+def test_every_public_name_is_there_without_any_extra() -> None:
+    """What needs one says so when it is called."""
+    extra = set().union(*OUTSIDE.values()) - ALWAYS
+    packages = ["penstock", *(f"penstock.{room}" for room in ROOMS)]
+    code = f"import sys; sys.modules |= dict.fromkeys({sorted(extra)}); "
+    code += "; ".join(f"from {name} import *" for name in packages)
+    subprocess.run([sys.executable, "-c", code], env=unmeasured(), check=True)
 
 
 def test_the_public_names_are_the_promised_ones() -> None:

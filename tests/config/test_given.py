@@ -38,6 +38,7 @@ from penstock import (
     collect,
     open_provider,
 )
+from penstock.providers import environment
 from penstock.testing import Cut, DemoModel, Emulator, Hang, Pause, ServerReply, anthropic_error
 
 pytestmark = pytest.mark.anyio
@@ -165,6 +166,7 @@ GIVEN: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "a key of bytes": ({"api_key": OWN.encode()}, "`api_key` is of type bytes"),
     "an address without a scheme": ({"base_url": "localhost"}, "`base_url` is 'localhost'"),
     "a wire that it has not": ({"wire": "chat"}, "`wire` is 'chat', but anthropic has only its own"),
+    "a transport that is mistyped": ({"transport": "aiohtp"}, "expected httpx2 or aiohttp; did you mean 'aiohttp'?"),
     "options of another type": ({"options": {"max_tokens": 5}}, "`options` is of type dict, expected Options"),
     "a key as a client": (
         {"client": OWN},
@@ -414,3 +416,38 @@ def test_a_file_that_was_only_found_does_not_choose_who_gets_a_callers_key(
     assert open_provider(alias, api_key=OWN, models=file).get_model().id == "m"
     with pytest.raises(ConfigError, match="says who gets it: name the file") if is_refused else nullcontext():
         open_provider(alias, api_key=OWN)
+
+
+@pytest.mark.parametrize("given", ["aiohttp", "httpx2"])
+def test_a_transport_is_that_of_the_alias(given: Any) -> None:
+    """In place of the entry's, and with its prices; each is a provider of its own. It needs no trust."""
+    for alias, said in {"plain": "httpx2", "fast": "aiohttp"}.items():
+        config = {"modelId": "claude-haiku-5-5", "transport": said}
+        Path("models.json").write_text(
+            json.dumps({"active": alias, "models": {alias: {"provider": "anthropic", "providerConfig": config}}})
+        )
+        providers = Providers()
+        shared = providers.get(alias, transport=given)
+        assert shared is providers.get(alias, transport=given) is not providers.get(alias)
+        for provider in (shared, open_provider(alias, transport=given)):
+            assert provider.config is not None
+            assert provider.config.transport == given
+            assert provider.calculate_cost(UsageChunk(input_tokens=10**6))
+        left = open_provider(alias).config
+        assert left is not None
+        assert left.transport == said
+
+
+def test_a_transport_that_is_not_installed_is_named_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless the caller chooses another, or brings a client; what the caller chooses stands in no file."""
+    monkeypatch.setattr(environment, "find_spec", lambda name: None)
+    config = {"modelId": "m", "apiKey": OF_FILE, "transport": "aiohttp"}
+    file = Path("mine.json")
+    file.write_text(json.dumps({"active": "a", "models": {"a": {"provider": "openai", "providerConfig": config}}}))
+    missing = r"`transport` is 'aiohttp', which is not installed: pip install 'penstock\[aiohttp\]'"
+    with pytest.raises(ConfigError, match=r"mine\.json, at \$\.models\.a\.providerConfig\.transport: " + missing):
+        open_provider(models=file)
+    with pytest.raises(ConfigError, match="^" + missing):
+        open_provider("haiku", transport="aiohttp", api_key=OWN)
+    open_provider(models=file, transport="httpx2")
+    open_provider(models=file, client=httpx2.AsyncClient())

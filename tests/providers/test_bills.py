@@ -30,7 +30,7 @@ from playing import OPEN, SETTLED
 from reading import PRICED
 from three_wires import ASK, WIRES, ThreeWire, each_wire
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.both_transports]
 
 TEXT: Final = "Hello there, world!"
 QUICK: Final = Deadlines(connect=5, first_chunk=0.3, stall=0.3)

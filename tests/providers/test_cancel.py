@@ -32,7 +32,7 @@ from playing import OPEN
 from reading import text_of, usage_of
 from three_wires import ASK, WIRES, ThreeWire, each_wire, failure, read
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.both_transports]
 
 TEXT = "Hello there"
 MANY = 1000

@@ -8,6 +8,7 @@ from contextlib import aclosing
 import pytest
 
 from penstock import Deadlines, FirstChunkTimeoutError, ProviderTimeoutError, StallTimeoutError, TotalTimeoutError
+from penstock.providers.answers import Pieces
 from penstock.providers.deadlines import Watch
 from penstock.testing import Emulator, ServerReply
 from three_wires import ThreeWire, each_wire, failure
@@ -69,7 +70,7 @@ COUNTS: dict[str, tuple[Deadlines, Steps, type[ProviderTimeoutError] | None]] = 
 async def test_what_counts(limits: Deadlines, steps: Steps, error: type[ProviderTimeoutError] | None) -> None:
     """Whether bytes are there or not."""
     call = Call(limits)
-    async with aclosing(flood()) as body:
+    async with aclosing(Pieces(flood())) as body:
         for step, seconds in steps:
             assert await call.watch.read(body)
             step(call, seconds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from math import isfinite
 
 import anyio
@@ -24,13 +24,14 @@ from penstock import (
     TextChunk,
     TotalTimeoutError,
 )
+from penstock.providers.answers import Pieces
 from penstock.providers.deadlines import Watch
 from penstock.testing import Emulator, Hang, Pause, ServerReply, Step, pieces
 from playing import Clock
 from reading import stop_of, text_of, usage_of
 from three_wires import ASK, WIRES, ThreeWire, each_wire, failure, read
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.both_transports]
 
 TEXT = "Hello there, world!"
 COMMENT = b": keep-alive\n\n"
@@ -228,11 +229,37 @@ async def test_what_may_end_is_read_as_long_as_it_comes() -> None:
 
     watch = Watch(Deadlines(), Clock(), grace=0.01)
     watch.body_timeout()
-    flow = body(b"a", b"b")
+    flow = Pieces(body(b"a", b"b"))
     assert [await watch.read(flow, may_end=True) for _ in range(2)] == [b"a", b"b"]
     assert not watch.waited
-    assert await watch.read(flow, may_end=True) is None
+    assert await watch.read(flow, may_end=True) == b""
     assert watch.waited
+
+
+@pytest.mark.parametrize(("late", "scopes"), [(0.009, 0), (0.011, 1)])
+async def test_some_milliseconds_before_the_first_content_need_no_scope(
+    late: float, scopes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the head has taken since is left to the HTTP client's timeout; longer waits, as for a ping, are not."""
+
+    async def body() -> AsyncGenerator[bytes, None]:
+        yield b"a"
+
+    made: list[float] = []
+
+    def fail_after(left: float) -> AbstractContextManager[object]:
+        made.append(left)
+        return nullcontext()
+
+    clock = Clock()
+    watch = Watch(Deadlines(), clock)
+    watch.body_timeout()
+    clock.now += late
+    monkeypatch.setattr("penstock.providers.deadlines.anyio.fail_after", fail_after)
+    flow = Pieces(body())
+    assert await watch.read(flow) == b"a"
+    assert len(made) == scopes
+    await flow.aclose()
 
 
 def test_the_default_never_waits_for_ever() -> None:

@@ -35,7 +35,7 @@ from penstock.testing import Cut, Emulator, ServerReply
 from playing import Clock
 from three_wires import WIRES, ThreeWire, each_wire, failure, read
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.both_transports]
 
 # Under which the SDKs would find a key of their own.
 FOREIGN = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "OPENAI_API_KEY")

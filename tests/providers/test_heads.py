@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import httpx2
 import pytest
 
-from penstock import BaseProvider, Message, Options, ProviderError, ResponseHead
+from penstock import (
+    AnthropicProvider,
+    BaseProvider,
+    Message,
+    Options,
+    ProviderConfig,
+    ProviderError,
+    ResponseHead,
+)
 from penstock.middleware import AttemptFailed, HeadersSeen, Observe, RateLimit, Retry
-from penstock.testing import WIRES, Emulator, ScriptedProvider, ServerReply, WireName, provider_on
+from penstock.testing import WIRES, Cut, Emulator, ScriptedProvider, ServerReply, WireName, provider_on
 from penstock.testing.answers import answer
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.both_transports]
 
 BUCKET = "anthropic-ratelimit-requests"
 LAST = {
@@ -59,6 +68,34 @@ async def test_nothing_is_sent_while_a_limit_of_the_vendor_is_used_up(wire: Wire
         with pytest.raises(ProviderError, match="the vendor asked for a pause"):
             await ask(limited)
         assert len(emulator.requests) == 1
+
+
+@pytest.mark.parametrize("wire", WIRES)
+async def test_it_is_seen_whether_a_connection_is_used_again(wire: WireName) -> None:
+    """Of an answer and of a refusal. What is sent once more has a new one."""
+    events: list[object] = []
+    ok = ServerReply(answer(wire, "Hello!"))
+    busy = ServerReply([b"busy"], 503, {"content-type": "text/plain"}, whole=True)
+    async with Emulator(ok, ok, busy, ServerReply(before=[Cut()]), ok) as emulator:
+        async with provider_on(wire, emulator.url) as provider:
+            observed = Observe(provider, events.append)
+            await ask(observed)
+            await ask(observed)
+            with pytest.raises(ProviderError):
+                await ask(observed)
+            await ask(observed)
+        assert emulator.connections == 2
+    seen = [event.reused for event in events if isinstance(event, HeadersSeen)]
+    assert seen == [False, True, True, False]
+
+
+async def test_of_an_answer_over_a_client_of_ones_own_it_is_not_seen() -> None:
+    """None, and not a guess."""
+    heads: list[ResponseHead] = []
+    async with Emulator(ServerReply(answer("messages", "Hello!"))) as emulator, httpx2.AsyncClient() as client:
+        config = ProviderConfig(model_id="m", api_key="k", base_url=emulator.url)
+        await ask(AnthropicProvider(config, client=client), Options(on_head=heads.append))
+    assert [head.reused for head in heads] == [None]
 
 
 async def test_a_provider_without_heads_is_none_the_worse() -> None:

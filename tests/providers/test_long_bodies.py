@@ -38,7 +38,7 @@ from penstock.testing import Cut, Emulator, Hang, ServerReply, Step, anthropic_e
 from penstock.testing.batches.openai import read_form
 from three_wires import KEY
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.both_transports]
 
 OK: Final = ServerReply([b'{"id": "1"}'], headers={"content-type": "application/json"}, whole=True)
 

@@ -31,7 +31,7 @@ from penstock.testing import Emulator, Hang, Pause, Request, ServerReply, pieces
 from reading import text_of
 from three_wires import ASK, KEY, WIRES, ThreeWire, each_wire, failure, read
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.both_transports]
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +93,11 @@ WRONG: dict[str, tuple[Mapping[str, str], Sequence[str]]] = {
     "a proxy of another kind": ({"HTTPS_PROXY": "ftp://proxy.example"}, ["HTTPS_PROXY", "ftp://proxy.example"]),
     "a proxy without a host": ({"ALL_PROXY": "http://"}, ["ALL_PROXY", "http://"]),
     "a proxy with a wrong port": ({"http_proxy": "http://proxy:port"}, ["http_proxy", "http://proxy:port"]),
+    "a proxy without a scheme, as it was set": ({"HTTP_PROXY": "127.0.0.1 :9x"}, ["HTTP_PROXY is '127.0.0.1 :9x'"]),
+    "a password before a host without a scheme": (
+        {"HTTP_PROXY": "me:secret-0123456789@127.0.0.1 :9x"},
+        ["HTTP_PROXY is '***@127.0.0.1 :9x'"],
+    ),
     "a proxy and its password": ({"HTTP_PROXY": "gopher://me:secret-0123456789@proxy"}, ["gopher://***@proxy"]),
     "SOCKS without its package": ({"ALL_PROXY": "socks5://127.0.0.1:1080"}, ["ALL_PROXY", "socksio"]),
     "a file of certificates that is not there": ({"SSL_CERT_FILE": "/no/such.pem"}, ["SSL_CERT_FILE", "/no/such.pem"]),

@@ -68,7 +68,7 @@ from penstock.wire.openai import chat_request, responses_request
 from penstock.wire.vendors import DIALECTS
 from reading import PRICED, calls_of, reasoning_of, stop_of, text_of, usage_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.both_transports]
 
 KEY = "sk-canary-0123456789abcdef"
 ASK = [Message("user", "Hi")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import copy
 import gzip
@@ -11,11 +12,12 @@ import pickle
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import quote
 
 import anyio
+import httpx2
 import msgspec
 import pytest
 
@@ -32,14 +34,17 @@ from penstock import (
     Options,
     ProviderConfig,
     ProviderError,
+    ResponseHead,
     StopChunk,
 )
 from penstock.middleware import CircuitBreaker, Concurrency, Fallback, Observe, RateLimit, Retry
 from penstock.providers.redaction import Secrets
+from penstock.providers.sending import caused_by
+from penstock.providers.transport import Transport
 from penstock.testing import Cut, Emulator, Hang, Pause, Reset, ServerReply
 from three_wires import WIRES, ThreeWire, failure, read
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.both_transports]
 
 # With characters that an URL, JSON and HTML escape.
 CANARY = "sk-canary/Qz7+Xw9=vB3_kT5.m"
@@ -221,6 +226,20 @@ async def test_the_canary_is_nowhere(make: Callable[[str], BaseProvider], wire: 
     assert not [text for text in texts if everywhere(text)]
 
 
+async def test_debug_mode_shows_no_canary() -> None:
+    """In which asyncio tells of each step that takes long: here of all."""
+    wire = WIRES[0]
+    with suppress(RuntimeError):  # trio has no such mode
+        loop = asyncio.get_running_loop()
+        loop.set_debug(True)
+        loop.slow_callback_duration = 0
+    with listening() as texts:
+        async with Emulator(*failures(wire)[:3]) as emulator, wire.provider(emulator.url, api_key=CANARY) as provider:
+            for _ in range(3):
+                texts += shown(await failure(provider))
+    assert not [text for text in texts if everywhere(text)]
+
+
 def unquoted(emulator: Emulator) -> str:
     """What arrived: without the key in it, the test would say nothing."""
     sent = "".join(value for request in emulator.requests for value in request.headers.values())
@@ -231,18 +250,18 @@ def unquoted(emulator: Emulator) -> str:
     )
 
 
-async def leave_by_a_timeout(provider: BaseProvider, waits: Callable[[], bool]) -> None:
+async def leave_by_a_timeout(provider: BaseProvider, options: Options, waits: Callable[[], object]) -> None:
     with anyio.fail_after(PATIENCE) as scope:
         async with anyio.create_task_group() as group:
-            group.start_soon(read, provider)
+            group.start_soon(read, provider, None, options)
             await until(waits)
             scope.deadline = anyio.current_time()
             await anyio.sleep_forever()
 
 
-async def leave_inside_a_group(provider: BaseProvider, waits: Callable[[], bool]) -> None:
+async def leave_inside_a_group(provider: BaseProvider, options: Options, waits: Callable[[], object]) -> None:
     async with anyio.create_task_group() as group:
-        group.start_soon(read, provider)
+        group.start_soon(read, provider, None, options)
         await until(waits)
         raise LookupError("the loop's own")
 
@@ -258,11 +277,52 @@ async def test_a_cancelled_call_shows_no_canary(
     """What the caller's own timeout is raised from ends at our border too."""
     with listening() as texts:
         async with Emulator(hang) as emulator, make(emulator.url) as provider:
-            said = "receive_response_headers.complete" if hang.body else "send_request_body.complete"
+            heads: list[ResponseHead] = []
             with pytest.raises((TimeoutError, ExceptionGroup)) as raised:
-                await leave(provider, lambda: any(said in text for text in texts))
+                await leave(provider, Options(on_head=heads.append), lambda: heads if hang.body else emulator.requests)
             texts += shown(raised.value)
     assert not [text for text in texts if everywhere(text)]
+
+
+async def test_a_call_that_is_cancelled_as_it_fails_shows_no_canary(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its failure hangs on what cancelled it."""
+    scope, plain_post = anyio.CancelScope(), Transport._post
+
+    async def post(*arguments: Any) -> object:
+        try:
+            return await plain_post(*arguments)
+        except Exception:  # as the HTTP client while it closes
+            scope.cancel()
+            await anyio.sleep_forever()
+            raise
+
+    monkeypatch.setattr(Transport, "_post", post)
+    junk = ServerReply([f"HTTP/1.1 200 OK\r\n{CANARY}\r\n\r\n".encode()], raw=True)
+    async with Emulator(junk) as emulator, WIRES[0].provider(emulator.url, api_key=CANARY) as provider:
+        with scope, pytest.raises(anyio.get_cancelled_exc_class()) as raised:
+            await read(provider)
+    cause = caused_by(raised.value, httpx2.HTTPError)
+    assert cause is not None
+    assert not everywhere(f"{cause} {cause.__cause__!r}")
+
+
+async def test_a_call_that_is_cancelled_as_its_key_is_renewed_shows_no_canary() -> None:
+    """The refusal hangs on what cancelled it, and on that the frames that sent the key."""
+    scope, keys = anyio.CancelScope(), iter([CANARY])
+
+    async def key() -> str:
+        if (found := next(keys, None)) is None:
+            scope.cancel()
+            await anyio.sleep_forever()
+        return str(found)
+
+    refused = WIRES[0].error(401, f"{CANARY} is no good")
+    async with Emulator(refused) as emulator, WIRES[0].provider(emulator.url, api_key=key) as provider:
+        with scope, pytest.raises(anyio.get_cancelled_exc_class()) as raised:
+            await read(provider)
+    below = [one for one in (raised.value.__cause__, raised.value.__context__) if one is not None]
+    assert below
+    assert not [text for one in below for text in shown(one) if everywhere(text)]
 
 
 @pytest.mark.parametrize(("make", "wire"), PROVIDERS)
@@ -368,6 +428,7 @@ async def test_a_password_may_have_any_characters(variable: str | None, monkeypa
         assert type(await failure(provider)) is NetworkError
 
 
+@pytest.mark.httpx2_only("it is about what that logs")
 async def test_ordinary_words_stay(caplog: pytest.LogCaptureFixture) -> None:
     """A key of few characters is none, and what the libraries log stays as it is without one."""
     with caplog.at_level(logging.DEBUG):

@@ -10,6 +10,7 @@ import anyio
 import httpx2
 import msgspec
 import pytest
+from aiohttp import connector
 
 from leftovers import nothing_left
 from patience import SHORT
@@ -25,12 +26,12 @@ from penstock import (
     StreamInterruptedError,
 )
 from penstock.middleware import Event, Observe, Resent, Started
-from penstock.providers.connections import Sending
+from penstock.providers.sending import Sending
 from penstock.testing import Cut, Emulator, Hang, Pause, Request, Reset, ServerReply
 from reading import text_of
 from three_wires import ASK, KEY, WIRES, ThreeWire, each_wire, failure, read
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.both_transports]
 
 CLOSED = [pytest.param(Cut(), id="closed"), pytest.param(Reset(), id="reset")]
 
@@ -191,6 +192,7 @@ class _Asked(NamedTuple):
     method: bytes
 
 
+@pytest.mark.httpx2_only("it is about what that traces")
 @pytest.mark.parametrize(("steps", "seconds", "error", "again"), TRACES.values(), ids=TRACES)
 async def test_what_the_trace_tells(steps: list[str], seconds: float, error: Exception, again: bool) -> None:
     """Of the time since the last byte, and of the connection."""
@@ -231,6 +233,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Moves the clock on, which the HTTP client reads for itself."""
     real, ahead = time.monotonic, [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: real() + ahead[0])
+    monkeypatch.setattr(connector, "monotonic", lambda: real() + ahead[0])
 
     def move(seconds: float) -> None:
         ahead[0] += seconds

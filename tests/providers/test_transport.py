@@ -66,7 +66,7 @@ from penstock.testing import (
 )
 from reading import PRICED, text_of, usage_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.both_transports]
 
 KEY = "sk-ant-canary-0123456789"
 HELLO = list(anthropic_message({"type": "text", "text": "Hello there, world!"}, piece=4))
@@ -183,6 +183,13 @@ async def test_headers_of_the_config_are_sent_and_betas_are_joined() -> None:
     assert first.headers["anthropic-beta"] == "context-1m-2025-08-07,fast-mode-2026-02-01"
     assert second.headers["anthropic-beta"] == "context-1m-2025-08-07"
     assert first.headers["x-team"] == "core"
+
+
+@pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding", "Expect"])
+def test_how_a_body_is_sent_is_no_header_of_the_config(name: str) -> None:
+    """It would be cut, or its rest read as the next request."""
+    with pytest.raises(ConfigError, match="the HTTP client's to say"):
+        AnthropicProvider(ProviderConfig(model_id="m", api_key=KEY, headers={name: "5"}))
 
 
 HTML = ServerReply([b"<html>Service Unavailable</html>"], 503, {"content-type": "text/html"}, whole=True)
@@ -398,6 +405,8 @@ async def test_faults(reply: ServerReply, class_: type[ProviderError], text: str
             await collect(provider, Options(deadlines=limits), into=chunks)
         assert type(raised.value) is class_
         assert raised.value.retryable is (class_ is not MalformedResponseError)
+        if class_ is StreamInterruptedError:
+            assert raised.value.hint == (class_.hint if text else "Try again."), "there is something to discard, or not"
         assert text_of(chunks) == text
         assert raised.value.usage == usage_of(chunks)
         assert text_of(await collect(provider)) == "Hello there, world!"

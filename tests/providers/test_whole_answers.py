@@ -31,7 +31,7 @@ from penstock.testing.events import json_reply
 from reading import PRICED
 from three_wires import ASK, KEY
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.both_transports]
 
 LATER: Final = dt.date(2030, 1, 1)
 HALF: Final = PriceSheet(input_price=Decimal("1.5"), output_price=Decimal("7.5"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from importlib import import_module
 from typing import Any
 
 import anyio
@@ -54,9 +55,26 @@ from penstock.wire.openai.chat_answer import ChatDecoder
 from penstock.wire.openai.responses_answer import ResponsesDecoder
 from penstock.wire.vendors import DIALECTS
 from reading import DAY, calls_of, text_of, usage_of
+from transports import OVER_AIOHTTP
 
-ROWS = [pytest.param(fault, wire, id=f"{fault.name}, {wire}") for fault in FAULTS.values() for wire in fault.wires]
+pytestmark = pytest.mark.both_transports
+
+ROWS = [
+    pytest.param(fault, wire, id=f"{fault.name}, {wire}")
+    for fault in FAULTS.values()
+    for wire in fault.wires
+    if fault.seconds <= 1
+]
+LONG = [pytest.param(fault, id=fault.name) for fault in FAULTS.values() if fault.seconds > 1]
+ON_EACH_WIRE = dict(zip(("asyncio", "trio", OVER_AIOHTTP), WIRES, strict=True))
 ENDPOINTS: dict[WireName, str] = {"messages": "/v1/messages", "chat": "/chat/completions", "responses": "/responses"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imported() -> None:
+    """The SDKs, which else the first call of the process would import: that is no part of what a fault takes."""
+    for name in ("anthropic", "openai", "aiohttp"):
+        import_module(name)
 
 
 @asynccontextmanager
@@ -132,6 +150,17 @@ async def test_every_fault_has_its_outcome(fault: Fault, wire: WireName) -> None
         await until(lambda: emulator.open_connections <= 1)
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("fault", LONG)
+async def test_what_is_only_long(fault: Fault, request: pytest.FixtureRequest) -> None:
+    """It is read on each wire and over each transport, but not on each over each: that takes long."""
+    wire = ON_EACH_WIRE[request.node.callspec.params["anyio_backend"]]
+    async with served(emulated(fault, wire), wire) as provider:
+        chunks, error, seconds = await outcome(provider)
+    check(fault.outcome, chunks, error, time.time())
+    assert seconds < fault.seconds
+
+
 def test_the_table_is_whole() -> None:
     """Each fault is on all wires, but for those that one wire alone can have."""
     partial = {fault.name: tuple(fault.wires) for fault in FAULTS.values() if set(fault.wires) != set(WIRES)}
@@ -181,7 +210,7 @@ async def test_the_last_event_ends_the_stream(wire: WireName) -> None:
             await emulator.exchanges[0].hung_up.wait()
 
 
-def sample(corpus: list[dict[str, Any]], wire: WireName, count: int = 10) -> list[bytes]:
+def sample(corpus: list[dict[str, Any]], wire: WireName, count: int = 5) -> list[bytes]:
     """Recorded streams of every length, those with tool calls first."""
     rows = [
         row

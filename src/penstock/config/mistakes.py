@@ -18,15 +18,15 @@ __all__ = ["explained", "mistake", "quoted"]
 
 _type_info = cache(msgspec.inspect.type_info)  # 10 ms for a whole models.json
 _encode = msgspec.json.Encoder(decimal_format="number").encode
-_AT: Final = re.compile(r" - at `(.*?)`$")
-_STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\[(\.\.\.)\]")
-_UNKNOWN: Final = re.compile(r"unknown field `(.*)`", re.DOTALL)
-_MISSING: Final = re.compile(r"missing required field `(.*)`")
-_REFUSED: Final = re.compile(r"^`(\w+)` is (.*)")  # by a struct's own check, which knows its Python names only
-_NUMBER: Final = re.compile(r"^Expected `(?:int|float)\b")
-_DIGITS: Final = re.compile(r"-?\d+(?:\.\d+)?")
-_LIKE_A_KEY: Final = re.compile(r"\bsk-|[\w-]{24,}")
-_SECRET: Final = re.compile(r"apiKey|headers|settings|\$\.store")
+_AT: Final = r" - at `(.*?)`$"
+_STEP: Final = r"\.([^.\[\]]+)|\[(\d+)\]|\[(\.\.\.)\]"
+_UNKNOWN: Final = r"(?s)unknown field `(.*)`"
+_MISSING: Final = r"missing required field `(.*)`"
+_REFUSED: Final = r"^`(\w+)` is (.*)"  # by a struct's own check, which knows its Python names only
+_NUMBER: Final = r"^Expected `(?:int|float)\b"
+_DIGITS: Final = r"-?\d+(?:\.\d+)?"
+_LIKE_A_KEY: Final = r"\bsk-|[\w-]{24,}"
+_MAY_HOLD_KEY: Final = r"apiKey|headers|settings|\$\.store"
 
 
 def explained(data: bytes, type_: type[msgspec.Struct], error: Exception) -> tuple[str | None, str]:
@@ -38,31 +38,31 @@ def explained(data: bytes, type_: type[msgspec.Struct], error: Exception) -> tup
     except (ValueError, RecursionError) as broken:
         where = f"line {broken.lineno}, column {broken.colno}" if isinstance(broken, json.JSONDecodeError) else "it"
         return None, f"not JSON: {where}: {getattr(broken, 'msg', broken)}"
-    found_at = _AT.search(str(error))
-    said = _AT.sub("", str(error))
+    found_at = re.search(_AT, str(error))
+    said = re.sub(_AT, "", str(error))
     steps = list(_steps(found_at[1] if found_at else "$"))
     try:
         path, value = _followed(document, steps, type_, error)
     except (LookupError, TypeError, StopIteration):  # a key that stands there twice: of that, only the decoder knows
         return found_at[1] if found_at else "$", said
-    unknown = _UNKNOWN.search(said)
+    unknown = re.search(_UNKNOWN, said)
     if unknown is not None:
         known = _fields(type_, path)
         word = unknown[1]
         return _written(path), f"unknown key {quoted(word)}, expected one of: {', '.join(known)}{near(word, known)}"
-    missing = _MISSING.search(said)
+    missing = re.search(_MISSING, said)
     if missing is not None and isinstance(value, dict):
         return _written(path), f"the key `{missing[1]}` is missing"
-    refused = _REFUSED.search(said)
+    refused = re.search(_REFUSED, said)
     if refused is not None:
         head, *tail = refused[1].split("_")
         return _written([*path, head + "".join(map(str.title, tail))]), f"found {refused[2]}"
     allowed, numbers = _words(type_, path)
     if allowed and not isinstance(value, int | float | Decimal):
         said = f"expected one of: {', '.join(allowed)}{', or a whole number' * numbers}{near(str(value), allowed)}"
-    if isinstance(value, str) and _NUMBER.search(said) and _DIGITS.fullmatch(value):
+    if isinstance(value, str) and re.search(_NUMBER, said) and re.fullmatch(_DIGITS, value):
         return _written(path), f"{said}: write the number without quotes; found {quoted(value)}"
-    if isinstance(value, dict | list) or _SECRET.search(_written(path)):
+    if isinstance(value, dict | list) or re.search(_MAY_HOLD_KEY, _written(path)):
         return _written(path), said
     return _written(path), f"{said}; found {quoted(value)}"
 
@@ -73,12 +73,12 @@ def quoted(value: object) -> str:
         text = _encode(value).decode()
     except UnicodeEncodeError:  # from a command line that is not UTF-8
         text = ascii(value)
-    return "a text that may be a key and is not shown" if _LIKE_A_KEY.search(text) else text
+    return "a text that may be a key and is not shown" if re.search(_LIKE_A_KEY, text) else text
 
 
 def _steps(at: str) -> Iterator[str | int | None]:
     """The steps of the decoder's path; None where it does not say which key of a mapping."""
-    for name, number, anything in _STEP.findall(at):
+    for name, number, anything in re.findall(_STEP, at):
         yield None if anything else int(number) if number else name
 
 

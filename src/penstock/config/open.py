@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
@@ -29,7 +29,7 @@ from penstock.core.dialect import Wire
 from penstock.core.errors import ConfigError
 from penstock.core.messages import Options
 from penstock.core.provider import BaseProvider
-from penstock.core.provider_config import Key
+from penstock.core.provider_config import Key, Transport
 from penstock.wire.vendors import DIALECTS
 
 if TYPE_CHECKING:
@@ -54,13 +54,14 @@ Share: TypeAlias = Callable[[BaseProvider, object, "Wrapper"], "Wrapper"]
 """What stands around a provider for a table of its entry: the new one that is given, or one that is there already."""
 
 
-class Given(NamedTuple):
+class Given(msgspec.Struct, frozen=True):
     """What a caller gives in place of what an entry says; None for what the entry says."""
 
     api_key: Key | None = None
     base_url: str | None = None
     wire: Wire | None = None
     client: Client | None = None
+    transport: Transport | None = None
 
     def __repr__(self) -> str:
         """Nothing: it stands in frames that a traceback may show."""
@@ -102,6 +103,7 @@ def open_provider(
     base_url: str | None = None,
     wire: Wire | None = None,
     client: Client | None = None,
+    transport: Transport | None = None,
     options: Options | None = None,
     listener: Listener | None = None,
 ) -> BaseProvider:
@@ -117,11 +119,11 @@ def open_provider(
 
     models: a config, or the path of a file; None for what `load_models` finds. Without a `modelInfo` of its own a
     model has that of the catalogue; what the catalogue does not know either is unknown.
-    api_key, base_url, wire: in place of what the entry says, for this alias and not for those that it falls back on;
-    prices stay those of the entry. client: a client of your own, `httpx2.AsyncClient` or the SDK's (`AsyncAnthropic`,
-    `AsyncOpenAI`), which then has its own key, base URL and headers; you close it. With a key or a client of yours the
-    `fallback` of the entry is left out, as it would send with another key, or past the client. See the page
-    models-by-name.
+    api_key, base_url, wire, transport: in place of what the entry says, for this alias and not for those that it falls
+    back on; prices stay those of the entry. client: a client of your own, `httpx2.AsyncClient` or the SDK's
+    (`AsyncAnthropic`, `AsyncOpenAI`), which then has its own key, base URL and headers; you close it. With a key or a
+    client of yours the `fallback` of the entry is left out, as it would send with another key, or past the client. See
+    the page models-by-name.
     options: what each call leaves out, those of the models that it falls back on too.
     listener: called with each event of `penstock.middleware`: of each request, also to the models it falls back on, and
     of what the file has put around them; None for nobody.
@@ -141,7 +143,7 @@ def open_provider(
         entry = resolve(alias, models=config, given=given)
         return alone(config, alias, entry, given.client, listener, store), entry.fallback
 
-    provider = composed(config, name, Given(api_key, base_url, wire, client), opened)
+    provider = composed(config, name, Given(api_key, base_url, wire, client, transport), opened)
     return with_options(metered(config, store.closed_with(provider)), options)
 
 
@@ -180,7 +182,20 @@ def resolve(
     if info is None:
         info = catalog_info(entry.provider, found.model_id, found.platform)
     wire, url = given.wire or found.wire, given.base_url or found.base_url  # which `tamed` may have left out
-    return entry.with_config(api_key=key, model_info=info, wire=wire, base_url=url)
+    transport = found.transport if given.transport is None else given.transport
+    if given.transport is None and given.client is None and entry.provider in PROVIDERS:
+        _check_installed(transport, config, where)
+    return entry.with_config(api_key=key, model_info=info, wire=wire, base_url=url, transport=transport)
+
+
+def _check_installed(transport: Transport, config: ModelsConfig, where: str) -> None:
+    """Raise ConfigError, which names the place in the file, for a transport whose package is not installed."""
+    from penstock.providers.environment import check_transport  # for those who open a provider
+
+    try:
+        check_transport(transport)
+    except ConfigError as error:
+        raise mistake(config.source, f"{where}.providerConfig.transport", error.message) from None
 
 
 def _check_found(config: ModelsConfig, alias: str, entry: ModelEntry) -> None:

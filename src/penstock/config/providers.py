@@ -28,7 +28,7 @@ from penstock.core.errors import ConfigError
 from penstock.core.keys import Hidden, fingerprint
 from penstock.core.messages import Options
 from penstock.core.provider import BaseProvider
-from penstock.core.provider_config import Key
+from penstock.core.provider_config import Key, Transport
 from penstock.core.validation import check_seconds
 from penstock.middleware.events import Listener
 from penstock.middleware.listeners import check_listener
@@ -100,17 +100,19 @@ class Providers:
         base_url: str | None = None,
         wire: Wire | None = None,
         client: Client | None = None,
+        transport: Transport | None = None,
         options: Options | None = None,
     ) -> BaseProvider:
         """The provider of *alias*, None for the active one: always the same, also for those that fall back on it.
 
-        api_key, base_url, wire, client: as in `open_provider`; each combination is a provider of its own, so two keys
-        never meet in one. options: what each call leaves out; they make no other provider, only a wrapper around it.
+        api_key, base_url, wire, client, transport: as in `open_provider`; each combination is a provider of its own, so
+        two keys never meet in one. options: what each call leaves out; they make no other provider, only a wrapper
+        around it.
 
         It costs about a microsecond, so ask for each request. Raises ConfigError.
         """
         name = self._config.active if alias is None else alias
-        given = Given(api_key, base_url, wire, client)
+        given = Given(api_key, base_url, wire, client, transport)
         key = (name, _identity(given))
         found = self._whole.get(key)
         if found is None:
@@ -231,7 +233,13 @@ def _identity(given: Given) -> object:
     """What tells apart what callers give, without a key in it; None for nothing given."""
     if given == NOTHING:
         return None
-    return Hidden(given.api_key), given.base_url, given.wire, None if given.client is None else id(given.client)
+    return (
+        Hidden(given.api_key),
+        given.base_url,
+        given.wire,
+        given.transport,
+        None if given.client is None else id(given.client),
+    )
 
 
 def _credential(entry: ModelEntry, given: Given) -> object:

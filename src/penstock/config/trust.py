@@ -42,7 +42,9 @@ FREE: Final[Mapping[type, frozenset[str]]] = {
     ModelEntry: frozenset(
         {"enabled", "provider_config", "options", "retry", "circuit_breaker", "rate_limit", "concurrency", "fallback"}
     ),
-    ProviderConfig: frozenset({"model_id", "model_info", "deadlines", "max_connections", "max_event_bytes"}),
+    ProviderConfig: frozenset(
+        {"model_id", "model_info", "deadlines", "max_connections", "max_event_bytes", "transport"}
+    ),
     Deadlines: frozenset({"connect", "first_chunk", "stall", "total"}),
     OptionsTable: frozenset(SAMPLING)
     | {"max_tokens", "stop", "seed", "parallel_tool_calls", "reasoning", "cache", "service_tier", "lenient"},

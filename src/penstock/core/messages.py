@@ -176,7 +176,8 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
 class Deadlines(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """How long to wait, in seconds.
 
-    The defaults are long because a model may think for minutes without a sign of it; none is infinite.
+    The defaults are long because a model may think for minutes without a sign of it; none is infinite. The first call
+    of a process imports its SDK before they begin.
     """
 
     connect: float = 10.0
@@ -209,6 +210,8 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds until every rate limit of which nothing remains is full again, by the vendor's own headers; None when
     the headers name no such limit.
     """
+    reused: bool | None = None
+    """Whether the connection had been used before; None where that is not seen, as with a `client` of your own."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, eq=False):

@@ -105,6 +105,8 @@ class HeadersSeen(Event, frozen=True, kw_only=True, tag="headers_seen"):
     """Seconds until every rate limit of which nothing remains is full again, by the vendor's headers; None when they
     name no such limit.
     """
+    reused: bool | None = None
+    """Whether the connection had been used before; None where that is not seen, as with a `client` of your own."""
 
 
 class FirstChunk(Event, frozen=True, kw_only=True, tag="first_chunk"):

@@ -99,7 +99,7 @@ class _Request:
 
     def _head(self, seen: ResponseHead) -> None:
         self._id = seen.request_id
-        self.tell(HeadersSeen, status=seen.status, request_id=seen.request_id, wait=seen.wait)
+        self.tell(HeadersSeen, status=seen.status, request_id=seen.request_id, wait=seen.wait, reused=seen.reused)
 
     def end(self, kind: type[Ended], request_id: str | None = None, **more: Any) -> None:
         """Tell the last event, once."""

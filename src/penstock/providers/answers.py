@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
@@ -19,11 +19,26 @@ from penstock.wire.retry_after import wait_of_buckets
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["CLOSE", "ERROR_BODY", "Lines", "Sink", "Whole", "close", "decoded", "head_of", "refuse"]
+__all__ = [
+    "CLOSE",
+    "ERROR_BODY",
+    "SOURCE",
+    "Lines",
+    "Pieces",
+    "Sink",
+    "Source",
+    "Whole",
+    "close",
+    "decoded",
+    "head_of",
+    "refuse",
+]
 
 R = TypeVar("R")
 S = TypeVar("S", covariant=True)
 
+SOURCE: Final = "penstock_source"
+"""The extension of a response under which a transport of ours says where its body is read."""
 CLOSE: Final = 1.0
 """Seconds that closing may take, cancelled or not."""
 _DRAIN: Final = 0.1
@@ -54,16 +69,57 @@ async def refuse(failures: tuple[type[Exception], ...], response: httpx2.Respons
     raise RefusedError(response.status_code, response.headers, body[:ERROR_BODY])
 
 
-def head_of(status: int, headers: Mapping[str, str], secrets: Secrets) -> ResponseHead:
-    """What is told of an answer as it begins."""
+def head_of(status: int, headers: Mapping[str, str], secrets: Secrets, reused: bool | None) -> ResponseHead:
+    """What is told of an answer as it begins. reused: whether its connection had been used before."""
     said = request_id_of(headers)
     request_id = None if said is None else secrets.cleaned(said)  # a server may echo the key in it
-    return ResponseHead(status=status, request_id=request_id, wait=wait_of_buckets(headers, dt.datetime.now(dt.UTC)))
+    wait = wait_of_buckets(headers, dt.datetime.now(dt.UTC))
+    return ResponseHead(status=status, request_id=request_id, wait=wait, reused=reused)
 
 
-def decoded(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
-    """The bytes of a body. Without compression the raw ones are the same, and one generator cheaper for each read."""
-    return response.aiter_bytes() if "content-encoding" in response.headers else response.aiter_raw()
+class Source(Protocol):
+    """The body of an answer, where the transport has it."""
+
+    @property
+    def interrupt(self) -> Callable[[BaseException], object] | None:
+        """Lets the read that waits raise an error now; only while one waits. None where a read cannot be ended from
+        outside: then each has the HTTP client's read timeout, and elsewhere none has.
+        """
+
+    async def read(self) -> bytes:
+        """The next bytes, none at the end. Raises the HTTP client's errors, which are httpx2's on every transport."""
+
+    async def aclose(self) -> None:
+        """Nobody reads any more."""
+
+
+class Pieces:
+    """A Source of the HTTP client's own."""
+
+    def __init__(
+        self, pieces: AsyncIterator[bytes], interrupt: Callable[[BaseException], object] | None = None
+    ) -> None:
+        self._pieces = pieces
+        self.interrupt = interrupt
+
+    async def read(self) -> bytes:
+        """See Source."""
+        async for piece in self._pieces:
+            return piece
+        return b""
+
+    async def aclose(self) -> None:
+        """See Source."""
+        if isinstance(self._pieces, AsyncGenerator):
+            await self._pieces.aclose()
+
+
+def decoded(response: httpx2.Response) -> Source:
+    """Where the bytes of a body are read. Without compression the raw ones are the same, and cheaper."""
+    source: Source | None = response.extensions.get(SOURCE)
+    if "content-encoding" in response.headers:
+        return Pieces(response.aiter_bytes(), None if source is None else source.interrupt)
+    return source or Pieces(response.aiter_raw())
 
 
 class Sink(Protocol[S]):
@@ -123,22 +179,29 @@ class Lines:
 async def close(
     failures: tuple[type[Exception], ...],
     response: httpx2.Response | None,
-    body: AsyncGenerator[bytes, None] | None,
+    source: Source | None,
     *,
     drain: bool = False,
 ) -> None:
     """Give the connection back if the answer is complete, else close it; what fails here matters no more.
 
-    response: None where none came. body: None where nobody has begun to read it.
+    response: None where none came. source: None where nobody has begun to read it.
     """
     if response is None:
         return
-    with suppress(*failures):
-        if drain and body is not None:
-            with anyio.move_on_after(_DRAIN, shield=True):
-                async for _ in body:
-                    pass
-    with suppress(*failures), anyio.move_on_after(CLOSE, shield=True):
-        if body is not None:
-            await body.aclose()
-        await response.aclose()
+    with suppress(*failures), anyio.move_on_after(_DRAIN if drain else CLOSE, shield=True) as scope:
+        if drain and source is not None:  # a scope costs as much as reading an event
+            while await source.read():
+                pass
+            scope.deadline += CLOSE
+            drain = False
+        await _let_go(response, source)
+    if drain:  # in vain
+        with suppress(*failures), anyio.move_on_after(CLOSE, shield=True):
+            await _let_go(response, source)
+
+
+async def _let_go(response: httpx2.Response, source: Source | None) -> None:
+    if source is not None:
+        await source.aclose()
+    await response.aclose()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Final
 
 import msgspec
@@ -22,7 +22,7 @@ from penstock.providers.hosts import check_path, host_of, is_at
 from penstock.providers.leaf import Leaf
 from penstock.providers.redaction import check_headers
 from penstock.providers.transport import Transport
-from penstock.wire.anthropic.answer import AnthropicDecoder
+from penstock.wire.answer_reader import EventDecoder
 from penstock.wire.anthropic.options import option_headers
 from penstock.wire.anthropic.request import encode, versioned
 from penstock.wire.vendors import ANTHROPIC
@@ -30,6 +30,7 @@ from penstock.wire.vendors import ANTHROPIC
 __all__ = ["AnthropicProvider"]
 
 
+_SDK: Final = "anthropic"
 _BASE_URL: Final = "ANTHROPIC_BASE_URL"
 _PATH: Final = "/v1/messages"
 _VERSION: Final = "/v1"
@@ -42,8 +43,8 @@ class AnthropicProvider(Leaf):
     Anthropic's. The key is the config's, or that of the row's environment variables; at Anthropic what its SDK finds:
     ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN, its profiles. `/v1/messages` is appended to the base URL, and `/messages`
     to one that ends in `/v1`. A config with a `platform` asks that cloud, with a key or an identity for it. Raises
-    ConfigError for an unknown dialect or platform, and where there is no base URL. Building the first one imports the
-    SDK: about a second.
+    ConfigError for an unknown dialect or platform, and where there is no base URL. The first call of a process imports
+    the SDK, which takes about a second, in a thread.
 
     find_info: what is known of another of the vendor's models, which may answer in place of the one that is asked.
     client: an `httpx2.AsyncClient` or `AsyncAnthropic` of the caller's, see `penstock.providers.lent`; None for ours.
@@ -59,7 +60,7 @@ class AnthropicProvider(Leaf):
         find_info: FindInfo | None = None,
         client: object = None,
     ) -> None:
-        self._settle(config, dialect, client, ("anthropic", "AsyncAnthropic"), "messages")
+        self._settle(config, dialect, client, (_SDK, "AsyncAnthropic"), "messages")
         config, row, cloud = self._config, self._dialect, self._cloud
         if config.wire not in (None, "messages"):
             raise ConfigError(f"`wire` is {config.wire!r}, but {row.name} has only its own: leave it out")
@@ -67,23 +68,18 @@ class AnthropicProvider(Leaf):
             raise ConfigError(f"`base_url` is not set, and {row.name} has no usual one: give it")
         check_path(config.base_url, _PATH)
         check_headers(config.headers)
-        import anthropic  # here and not above: `import penstock` loads no SDK
-
         # The SDK's own environment and its search for credentials are for Anthropic and for nobody else.
         ours = row.name == ANTHROPIC.name and cloud is None
         credentials = None if ours else find_credentials(config, row)
-        self._headers = self._left_out(anthropic.Omit(), client)
-        # What Anthropic has not signed another server has made, whoever it is: that one alone gets it back.
-        foreign = ours and not is_at(self._base_url(), ANTHROPIC.base_url or "")
-        self._account = host_of(self._base_url()) if foreign or row.proofs_bound else ""
+        self._headers = self._left_out(client)
         self._model, self._find_info = priced(config, find_info, row, self._base_url())
         keys = [] if credentials is None else [credentials.key]
         keys += [] if cloud is None else cloud.secrets
         signing = None if cloud is None else cloud.signing
-        self._transport = Transport(anthropic, partial(self._client, credentials), row, config, keys, client, signing)
+        self._transport = Transport(_SDK, partial(self._client, credentials), row, config, keys, client, signing)
 
     def _client(self, credentials: Credentials | None, http_client: Any) -> Any:
-        import anthropic
+        import anthropic  # here and not above: it is loaded by now
 
         theirs: dict[str, Any] = {}
         # With one that each request gets anew the SDK does not search, as with one that it is given.
@@ -119,7 +115,9 @@ class AnthropicProvider(Leaf):
         # The version may stand at the end of the base URL as well.
         return path.removeprefix(_VERSION) if self._base_url().rstrip("/").endswith(_VERSION) else path
 
-    def _decoder(self, meter: Meter) -> AnthropicDecoder:
+    def _decoder(self, meter: Meter) -> EventDecoder:
+        from penstock.wire.anthropic.answer import AnthropicDecoder  # here and not above: for those who call
+
         return AnthropicDecoder(meter, self._dialect, self._account, self._config.max_arguments)
 
     def _prepare(self, system_prompt: str, messages: Sequence[Message], options: Options) -> Exchange:
@@ -136,7 +134,7 @@ class AnthropicProvider(Leaf):
     def call_headers(self, system_prompt: str, messages: Sequence[Message], options: Options) -> dict[str, str]:
         """See Leaf."""
         call = prepared(partial(self._taken, system_prompt, messages, options))
-        return {name: value for name, value in call.headers.items() if name not in self._headers}
+        return {name: value for name, value in call.headers.items() if value is not None}
 
     def _counting(self, path: str, system_prompt: str, messages: Sequence[Message], options: Options) -> Outgoing:
         call = super()._counting(path, system_prompt, messages, options)
@@ -144,6 +142,14 @@ class AnthropicProvider(Leaf):
             return call
         version = option_headers(options, self._dialect)["anthropic-version"]
         return msgspec.structs.replace(call, body=versioned(call.body or b"", version, self._model.id))
+
+    @cached_property
+    def _account(self) -> str:
+        """Who has made what must go back as it is. What Anthropic has not signed another server has, whoever it is."""
+        url, own = self._base_url(), ANTHROPIC.base_url or ""
+        # Of two that are the same nothing has to be read, by the HTTP client that is.
+        foreign = self._dialect.name == ANTHROPIC.name and self._cloud is None and url != own and not is_at(url, own)
+        return host_of(url) if foreign or self._dialect.proofs_bound else ""
 
     def _base_url(self) -> str:
         ours = self._dialect.name == ANTHROPIC.name

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from pathlib import Path
 from typing import Final, TypeAlias
 
 import anyio
@@ -55,6 +53,8 @@ def form(fields: Mapping[str, str], name: str, file: str, content: _Part) -> tup
 
     name: of the file's field. file: what the file is called. None of them may hold a quote or a line end.
     """
+    import secrets  # here and not above: for those who upload
+
     border = secrets.token_hex(16)
     begin = f"--{border}\r\nContent-Disposition: form-data; name="
     head = "".join(f'{begin}"{field}"\r\n\r\n{value}\r\n' for field, value in fields.items())
@@ -67,6 +67,8 @@ def form(fields: Mapping[str, str], name: str, file: str, content: _Part) -> tup
 def _size(part: _Part) -> int:
     if isinstance(part, bytes):
         return len(part)
+    from pathlib import Path  # here and not above: for those who upload
+
     try:
         return Path(part).stat().st_size
     except OSError as error:
@@ -77,6 +79,8 @@ async def _pieces(part: _Part) -> AsyncGenerator[bytes, None]:
     if isinstance(part, bytes):
         yield part
         return
+    from pathlib import Path
+
     # In this thread, as a cancelled close in another would leave it open.
     with Path(part).open("rb") as file:  # noqa: ASYNC230
         while piece := await anyio.to_thread.run_sync(file.read, _PIECE):

@@ -8,9 +8,8 @@ from contextlib import suppress
 from weakref import WeakSet
 
 import anyio
-import anyio.lowlevel
 
-from penstock.core.waking import is_over
+from penstock.core.waking import is_over, running_loop
 from penstock.providers.answers import CLOSE
 from penstock.providers.exchange import SDKClient
 
@@ -20,10 +19,12 @@ __all__ = ["Clients"]
 class Clients:
     """Makes the client of an event loop when it is needed, and closes it."""
 
-    def __init__(self, make: Callable[[], SDKClient], failures: tuple[type[Exception], ...], *, lent: bool) -> None:
-        """failures: what the HTTP client raises. lent: they are the caller's, and stay open."""
+    failures: tuple[type[Exception], ...] = ()
+    """What the HTTP client raises, once that is known; before it there is no client."""
+
+    def __init__(self, make: Callable[[], SDKClient], *, lent: bool) -> None:
+        """lent: they are the caller's, and stay open."""
         self._make = make
-        self._failures = failures
         self._lent = lent
         # The client of the loop that ran last in this thread. It is let go of with its loop's successor: a table of
         # loops would keep each loop alive, as its client knows it.
@@ -40,7 +41,7 @@ class Clients:
     def held(self) -> SDKClient | None:
         """This event loop's client, if it has one already."""
         token, client = getattr(self._local, "held", (None, None))
-        return client if token == anyio.lowlevel.current_token() else None
+        return client if token == running_loop() else None
 
     async def get(self) -> SDKClient:
         """This event loop's client."""
@@ -49,14 +50,14 @@ class Clients:
         await self._let_go()
         if (client := self.held) is None:  # another call may have made it meanwhile
             client = self._make()
-            self._local.held = (anyio.lowlevel.current_token(), client)
+            self._local.held = (running_loop(), client)
             self._open.add(client)
         return client
 
     async def aclose(self) -> None:
         """Close this event loop's client, or what an ended one of this thread has left."""
         token, _ = getattr(self._local, "held", (None, None))
-        if token == anyio.lowlevel.current_token() or (token is not None and is_over(token)):
+        if token == running_loop() or (token is not None and is_over(token)):
             await self._let_go()
 
     async def _let_go(self) -> None:
@@ -71,6 +72,6 @@ class Clients:
             self._open.discard(client)
             if self._lent:
                 return
-            with suppress(RuntimeError, TypeError, AttributeError, *self._failures):
+            with suppress(RuntimeError, TypeError, AttributeError, *self.failures):
                 with anyio.move_on_after(CLOSE, shield=True):
                     await client.close()

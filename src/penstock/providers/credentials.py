@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from penstock.core.dialect import Dialect, Wire
 from penstock.core.errors import ConfigError
@@ -29,7 +31,7 @@ NO_KEY: Final = "none"
 """What an SDK is given that wants a key where none is needed, or where each request gets its own."""
 
 
-class Credentials(NamedTuple):
+class Credentials(msgspec.Struct, frozen=True):
     """What a client is made with. missing: that a key is needed, and there is none; empty if all is well."""
 
     key: str

@@ -1,24 +1,32 @@
-"""What the environment says of the network: proxies, hosts that need none, certificates. What is wrong is named."""
+"""What the environment has for the network: proxies, certificates, a transport's package. What is wrong is named."""
 
 from __future__ import annotations
 
 import os
 import re
-import ssl
 from functools import lru_cache
 from importlib.util import find_spec
-from ipaddress import ip_network
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from penstock.core.dialect import without_userinfo
 from penstock.core.errors import ConfigError
 
-__all__ = ["proxies", "tls_context"]
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = ["check_transport", "proxies", "said_once", "tls_context"]
 
 _SCHEMES: Final = ("http", "https", "socks5", "socks5h")
-_BRACKETS: Final = re.compile(r"^\[([^\[\]]+)\](/\d+)?$")
+_BRACKETS: Final = r"^\[([^\[\]]+)\](/\d+)?$"
 _HINT: Final = "Correct the environment variable, or unset it."
+_SAID: Final[set[str]] = set()
+"""The reasons that `said_once` has told in this process."""
+_WHY: Final = {
+    "loop": "aiohttp needs asyncio, and this is trio: requests go over httpx2, as if transport were not set",
+    "proxy": "requests to {host} go through the proxy of the environment, so over httpx2: "
+    'transport="aiohttp" has no effect for them',
+    "client": 'a `client` of your own carries its requests itself: transport="aiohttp" has no effect for them',
+}
 
 
 def proxies() -> dict[str, str | None]:
@@ -39,8 +47,10 @@ def _proxy(url: str, kind: str) -> str:
     import httpx2  # here and not above: `import penstock` loads no HTTP client
 
     name = next((name for name in (f"{kind}_proxy", f"{kind.upper()}_PROXY") if os.environ.get(name)), f"{kind} proxy")
-    url = url if "://" in url else f"http://{url}"
-    shown = f"{name} is {without_userinfo(url)!r}"
+    whole = url if "://" in url else f"http://{url}"
+    said = without_userinfo(whole) or ""
+    shown = f"{name} is {said if whole == url else said.removeprefix('http://')!r}"
+    url = whole
     try:
         parsed = httpx2.URL(url)
     except (httpx2.InvalidURL, ValueError):
@@ -54,9 +64,11 @@ def _proxy(url: str, kind: str) -> str:
 
 def _pattern(host: str) -> str:
     """The pattern for an entry of NO_PROXY: a name with all below it, an address, or a network."""
+    from ipaddress import ip_network
+
     import httpx2  # here and not above: `import penstock` loads no HTTP client
 
-    bare = _BRACKETS.sub(r"\1\2", host)
+    bare = re.sub(_BRACKETS, r"\1\2", host)
     try:
         version = ip_network(bare, strict=False).version
     except ValueError:
@@ -74,11 +86,28 @@ def _pattern(host: str) -> str:
     return pattern
 
 
+def check_transport(name: str) -> None:
+    """Raise ConfigError for one whose package is not installed."""
+    if name == "aiohttp" and find_spec(name) is None:
+        raise ConfigError("`transport` is 'aiohttp', which is not installed: pip install 'penstock[aiohttp]'")
+
+
+def said_once(why: Literal["loop", "proxy", "client"], host: str = "") -> None:
+    """Log that requests do not go over aiohttp, although the config says so, once a process for each reason."""
+    import logging  # here and not above: `import penstock` does without
+
+    if why not in _SAID:
+        _SAID.add(why)
+        logging.getLogger("penstock").warning(_WHY[why].format(host=host))
+
+
 def tls_context() -> ssl.SSLContext:
     """The certificates that are trusted: one for the process, as reading them takes most of what a client costs.
 
     Raises ConfigError when SSL_CERT_FILE or SSL_CERT_DIR names what is not there or holds none.
     """
+    from pathlib import Path  # here and not above: for those who ask a server
+
     file, folder = os.environ.get("SSL_CERT_FILE") or None, os.environ.get("SSL_CERT_DIR") or None
     try:
         changed = Path(file).stat().st_mtime_ns if file is not None else 0

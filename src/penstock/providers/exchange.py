@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -19,20 +21,25 @@ from penstock.core.errors import (
 )
 from penstock.core.messages import Deadlines, ResponseHead
 from penstock.core.retirement import retirement_hint
+from penstock.providers.answers import head_of
 from penstock.providers.bodies import Body
 from penstock.providers.deadlines import Watch
+from penstock.providers.redaction import Secrets
 from penstock.wire.answer_reader import AnswerReader
 
 if TYPE_CHECKING:
     import httpx2
 
-    from penstock.providers.connections import Sending
+    from penstock.providers.sending import Sending
 
-__all__ = ["Attempt", "Exchange", "Outgoing", "SDKClient", "keys_of"]
+__all__ = ["Attempt", "Exchange", "Outgoing", "SDKClient", "address", "keys_of"]
 
 
 class SDKClient(Protocol):
     """What is used of AsyncAnthropic and AsyncOpenAI."""
+
+    @property
+    def base_url(self) -> httpx2.URL: ...
 
     async def post(self, path: str, **kwargs: Any) -> Any: ...
 
@@ -48,13 +55,23 @@ def keys_of(client: SDKClient) -> list[object]:
     return [key for name in ("api_key", "auth_token") if (key := getattr(client, name, None))]
 
 
+@lru_cache(64)
+def address(base: httpx2.URL, path: str) -> str:
+    """The whole URL for a path: an SDK that is given no more than this would parse both anew for each request."""
+    found = type(base)(path)
+    if found.is_relative_url:
+        found = base.copy_with(raw_path=base.raw_path + found.raw_path.lstrip(b"/"))
+    return str(found)
+
+
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     """One request, ready to be sent."""
 
     path: str
     body: bytes | None
     """None for a GET, else what is posted."""
-    headers: Mapping[str, str]
+    headers: Mapping[str, str | None]
+    """None for what the SDK would send of itself, and must not."""
     deadlines: Deadlines
     on_head: Callable[[ResponseHead], object] | None = None
     on_resend: Callable[[ProviderError], object] | None = None
@@ -62,6 +79,26 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     """What is posted in place of `body`."""
     creates: bool = False
     """Whether the server would do it twice if it came twice, as with a batch: then it is never sent once more."""
+
+    def tell_head(self, status: int, headers: Mapping[str, str], secrets: Secrets, reused: bool | None) -> None:
+        """Tell who wants to hear that an answer begins."""
+        if self.on_head is not None:
+            self.on_head(head_of(status, headers, secrets, reused))
+
+    def sdk_options(self, omit: object, timeout: Callable[..., object], more: Mapping[str, str]) -> dict[str, Any]:
+        """What an SDK is told beside path and body. omit: its word for a header that it is to leave out.
+
+        timeout: the HTTP client's class. more: headers of this very sending.
+        """
+        limits, long = self.deadlines, self.long_body
+        headers = {name: omit if value is None else value for name, value in self.headers.items()}
+        sized = {} if long is None else {"Content-Length": str(long.size)}
+        return {
+            "headers": {**headers, **sized, **more},
+            "timeout": timeout(limits.first_chunk, connect=limits.connect, pool=limits.connect),
+            "follow_redirects": False,
+            "max_retries": 0,
+        }
 
 
 C = TypeVar("C", bound=Outgoing)
@@ -117,3 +154,8 @@ class Attempt(Generic[C]):
     def is_unanswered(self) -> bool:
         """Whether all of it was written, and no answer has begun."""
         return not self.began and self.sending is not None and self.sending.whole
+
+    @property
+    def reused(self) -> bool | None:
+        """Whether its connection had been used before; None where nobody sees it written, as with a lent client."""
+        return None if self.sending is None or math.isinf(self.sending.age) else self.sending.reused

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from penstock.core.errors import NetworkError, ProviderError, ProviderTimeoutError
+from penstock.core.errors import AuthenticationError, NetworkError, ProviderError, ProviderTimeoutError
 from penstock.wire.retry_after import quoted_headers, said_in_headers, said_of_buckets
 
 if TYPE_CHECKING:
-    from penstock.providers.connections import Sending
+    from penstock.providers.sending import Sending
 
-__all__ = ["RefusedError", "no_answer", "pool_full", "refusal"]
+__all__ = ["RefusedError", "hint_at_key", "no_answer", "pool_full", "refusal"]
 
 _CERTIFICATE_HINT: Final = "Check baseUrl, the clock, and whether SSL_CERT_FILE must name a company's own certificates."
 _CLIENT_HINT: Final = "If the server requires a client certificate, check the one that your `client` sends."
 _PROXY_HINT: Final = "Check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, with user and password where the proxy wants them."
+_RENEWED: Final = "There is another key in its place by now: send again, or put Retry around the provider."
+"""For a key that has ended."""
 _WAITING: Final = ("408", "429")
 """What a proxy may answer other than its failing (5xx) that is different later."""
 
@@ -41,7 +43,7 @@ def no_answer(asked: str, cause: BaseException | None, sending: Sending | None, 
 
     import httpx2
 
-    from penstock.providers.connections import caused_by, hung_up
+    from penstock.providers.sending import caused_by, hung_up
 
     hint = NetworkError.hint
     if sending is not None and sending.begun and hung_up(cause):
@@ -53,6 +55,8 @@ def no_answer(asked: str, cause: BaseException | None, sending: Sending | None, 
     untrusted = caused_by(cause, ssl.SSLCertVerificationError)
     if untrusted is not None and str(untrusted) not in said:  # on trio it lies deeper
         said = f"{said}: {untrusted}"
+    if isinstance(cause, httpx2.ConnectError) and caused_by(cause, ConnectionRefusedError):
+        said = "connection refused"  # of several addresses, by one of them
     error = NetworkError(f"no answer from {asked} ({said})")
     error.hint = hint
     if untrusted is not None:
@@ -65,6 +69,14 @@ def no_answer(asked: str, cause: BaseException | None, sending: Sending | None, 
     elif isinstance(cause, httpx2.InvalidURL):
         error.retryable = False
     return error
+
+
+def hint_at_key(error: AuthenticationError, sending: Sending | None, variables: Sequence[str]) -> None:
+    """Say what to do about a key that was refused. variables: where it is looked for; none where it was fetched."""
+    if sending is not None and sending.renewed:
+        error.retryable, error.hint = True, _RENEWED
+    elif variables:
+        error.hint = f"Check the API key: {' or '.join(variables)}, or apiKey in models.json."
 
 
 def pool_full(error: ProviderTimeoutError, most: int | None) -> ProviderTimeoutError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import copy
 import functools
@@ -26,13 +25,11 @@ from penstock.providers.known_secrets import KnownSecrets
 from penstock.providers.redaction import Secrets, check_secrets, strip_tracebacks
 
 if TYPE_CHECKING:
-    from penstock.providers.connections import Sending
+    from penstock.providers.sending import Sending
 
-__all__ = ["RENEWED", "Credential", "RequestKeys", "request_keys", "resolve_key"]
+__all__ = ["Credential", "RequestKeys", "request_keys", "resolve_key"]
 
-RENEWED: Final = "There is another key in its place by now: send again, or put Retry around the provider."
-"""The hint of an error for a key that has ended."""
-_TOKEN: Final = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")
+_JWT: Final = r"eyJ[\w-]+\.[\w-]+\.[\w-]*"
 """A JSON Web Token: no key but an identity, which goes as a bearer also where keys have a header of their own."""
 _EARLY: Final = 60.0
 """Seconds before its end from which a key is no longer used: a request takes a while to arrive."""
@@ -101,6 +98,8 @@ class Credential:
             self._end(fetch, self._failure(error))
 
     async def _ask(self, fetch: _Fetch) -> None:
+        import asyncio  # here and not above: a fifth of what `import penstock` would cost
+
         try:
             with anyio.move_on_after(FETCH_SECONDS) as scope:
                 self._end(fetch, self._checked(await self._source()))
@@ -191,7 +190,7 @@ class RequestKeys:
         sending.key = Hidden(key)
         if self._header is None:
             return {}
-        bearer = self._header == BEARER or _TOKEN.fullmatch(key) is not None
+        bearer = self._header == BEARER or re.fullmatch(_JWT, key) is not None
         return {BEARER: f"Bearer {key}"} if bearer else {self._header: key}
 
     async def renew(self, sending: Sending) -> None:

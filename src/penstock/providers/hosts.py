@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Address, ip_address
-from typing import Final
-
 from penstock.core.dialect import without_userinfo
 from penstock.core.errors import ConfigError
 
 __all__ = ["check_path", "host_of", "is_at", "is_loopback", "is_same_place", "server_of"]
-
-_LOOPBACK: Final = IPv4Network("127.0.0.0/8")
 
 
 def is_same_place(url: str, own: str) -> bool:
@@ -30,6 +25,8 @@ def is_at(url: str, own: str) -> bool:
 
 def is_loopback(url: str) -> bool:
     """Whether *url* leads to this machine: `localhost`, 127.0.0.0/8 or ::1. No name is looked up."""
+    from ipaddress import ip_address  # here and not above: for those who trust a file
+
     found = _parsed(url)
     if found is None:
         return False
@@ -37,7 +34,8 @@ def is_loopback(url: str) -> bool:
         address = ip_address(found[1])
     except ValueError:
         return found[1] == "localhost"
-    return address == IPv6Address("::1") or (address.version == 4 and address in _LOOPBACK)
+    # Not `is_loopback` of version 6: newer Pythons say that of ::ffff:127.0.0.1 too.
+    return str(address) == "::1" or (address.version == 4 and address.is_loopback)
 
 
 def server_of(url: str | None) -> tuple[str, int | None]:

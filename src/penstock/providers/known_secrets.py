@@ -17,7 +17,7 @@ __all__ = ["KnownSecrets", "live_secrets", "watch_logs"]
 
 _LEARNED: Final = 16
 """Keys of earlier requests that are remembered: a server echoes what it has just been sent."""
-_LOGGERS: Final = ("httpx2", "httpcore2", "anthropic", "openai")
+_LOGGERS: Final = ("httpx2", "httpcore2", "aiohttp", "anthropic", "openai")
 # These loggers may not be there yet when a client is made: their modules are imported when they are needed.
 _LATER: Final = ("http11", "http2", "connection", "proxy", "socks")
 

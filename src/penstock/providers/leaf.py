@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequenc
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -81,15 +80,15 @@ class Leaf(BaseProvider):
         self._cloud = cloud = find_cloud(config, row, client)
         self._config, self._dialect = (config, row) if cloud is None else (cloud.config, cloud.dialect)
 
-    def _left_out(self, omit: object, client: object) -> dict[str, Any]:
-        """The headers that the SDK would send of itself, and must not. omit: its word for that.
+    def _left_out(self, client: object) -> dict[str, None]:
+        """The headers that the SDK would send of itself, and must not.
 
         It takes only from the request itself that there is to be no such header.
         """
         if self._cloud is not None:
-            return self._cloud.headers(omit)
+            return self._cloud.headers()
         own = self._dialect.key_header is not None and not is_authorized(self._config.headers)
-        return {BEARER: omit} if own and not is_sdk(client) else {}
+        return {BEARER: None} if own and not is_sdk(client) else {}
 
     def _place(self, path: str) -> str:
         """What is appended to the base URL for a path of the API."""
@@ -263,6 +262,8 @@ class Leaf(BaseProvider):
         """
         url = self._base_url()
         if "://" in path and (url is None or not is_at(path, url)):
+            from urllib.parse import urlsplit  # here and not above: few servers name an address
+
             parts = urlsplit(path)
             path = f"{parts.path}?{parts.query}" if parts.query else parts.path
         return self._transport.plain(lambda: self._plain(path, None, creates=False), Lines())

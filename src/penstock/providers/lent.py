@@ -8,17 +8,18 @@ answer begins counts as one that may be billed.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import anyio.lowlevel
 import msgspec
 
 from penstock.core.errors import ConfigError
 from penstock.core.provider_config import ProviderConfig
+from penstock.core.waking import running_loop
 from penstock.providers.answers import ERROR_BODY
+from penstock.providers.environment import said_once
 from penstock.providers.exchange import SDKClient
 from penstock.providers.failures import RefusedError
 from penstock.providers.redaction import request_secrets
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import httpx2
     import openai
 
-    from penstock.providers.connections import Sending
+    from penstock.providers.sending import Sending
 
     Client: TypeAlias = httpx2.AsyncClient | anthropic.AsyncAnthropic | openai.AsyncOpenAI
 
@@ -47,32 +48,33 @@ def lent_config(config: ProviderConfig, client: object, sdk: str, name: str) -> 
     """
     if client is None:
         return config
-    import httpx2
-
-    if isinstance(client, httpx2.AsyncClient):
+    # Whoever has a client has imported its class: nothing is imported to look.
+    if isinstance(client, getattr(sys.modules.get("httpx2"), "AsyncClient", ())):
         return config
-    kind = getattr(import_module(sdk), name)
-    if not isinstance(client, kind):
+    if not isinstance(client, getattr(sys.modules.get(sdk), name, ())):
         found = type(client)
         raise ConfigError(
             f"`client` is of type {found.__module__.partition('.')[0]}.{found.__name__}, "
             f"expected httpx2.AsyncClient or {sdk}.{name}"
         )
-    url = str(client.base_url).rstrip("/")
+    url = str(client.base_url).rstrip("/")  # type: ignore[attr-defined]
     return msgspec.structs.replace(config, api_key=None, base_url=url, headers={})
 
 
 class Lent:
     """The caller's client, as the transport uses it."""
 
-    def __init__(self, client: Any, sdk: ModuleType) -> None:
+    def __init__(self, client: Any, sdk: str, transport: str) -> None:
+        """sdk: its package. transport: the config's, which is not for such a client."""
+        if transport == "aiohttp":
+            said_once("client")
         self.client = client
         self._sdk = sdk
         self._loop: object = None  # in which it is used
 
     def check(self) -> None:
         """Raise ConfigError where it cannot be used: once it is closed, and in another event loop than before."""
-        loop = anyio.lowlevel.current_token()
+        loop = running_loop()
         if self._loop not in (None, loop):
             raise ConfigError(
                 "the client given as `client` is used in another event loop: give each loop one of its own"
@@ -94,23 +96,26 @@ class Lent:
         yield from request_secrets(str(self.client.base_url), shown)
 
     async def answer(
-        self, send: Callable[[], Awaitable[Any]], sending: Sending, learn: Callable[[Any], Awaitable[None]]
-    ) -> Any:
+        self, send: Callable[..., Awaitable[Any]], sending: Sending, learn: Callable[[Any], Awaitable[None]]
+    ) -> httpx2.Response:
         """What *send* returns, or raises. learn: told of the request, once it was sent."""
         import httpx2
 
+        sdk: Any = import_module(self._sdk)  # it is loaded by now
         sending.begun = sending.whole = True  # for all that can be seen
         try:
-            stream = await send()
-        except self._sdk.APIStatusError as error:
+            # A client may have middleware, which gets to see an answer only in the SDK's own form.
+            stream = await send(cast_to=object, stream_cls=sdk.AsyncStream[Any])
+        except sdk.APIStatusError as error:
             await learn(error.request)
             refused = RefusedError(error.status_code, error.response.headers, error.response.content[:ERROR_BODY])
-        except self._sdk.APIConnectionError as error:
+        except sdk.APIConnectionError as error:
             await learn(error.request)
             if isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout):
                 sending.begin()
             raise
         else:
-            await learn(stream.response.request)
-            return stream
+            response: httpx2.Response = stream.response
+            await learn(response.request)
+            return response
         raise refused  # outside, so that nothing hangs on it that holds the key

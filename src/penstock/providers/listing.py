@@ -6,7 +6,6 @@ import datetime as dt
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, TypeAlias, TypeVar
-from urllib.parse import quote
 
 import anyio
 
@@ -59,6 +58,8 @@ async def in_time(call: Callable[[], Awaitable[T]], seconds: float, vendor: str)
 
 
 async def _pages(get: Get, path: str, read: Callable[[bytes], Page]) -> list[Model]:
+    from urllib.parse import quote  # here and not above: `import penstock` needs none of it
+
     found: dict[str, Model] = {}
     after: str | None = None
     while True:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Final
 
 from penstock.core.cost import Meter
@@ -21,13 +21,12 @@ from penstock.providers.hosts import check_path, host_of
 from penstock.providers.leaf import Leaf
 from penstock.providers.redaction import check_headers
 from penstock.providers.transport import Transport
-from penstock.wire.openai import chat_request, responses_request
-from penstock.wire.openai.chat_answer import ChatDecoder
+from penstock.wire.answer_reader import EventDecoder
 from penstock.wire.openai.failed_calls import failed_answer
-from penstock.wire.openai.responses_answer import ResponsesDecoder
 
 __all__ = ["OpenAIProvider"]
 
+_SDK: Final = "openai"
 _BASE_URL: Final = "OPENAI_BASE_URL"
 _PATHS: Final[Mapping[str, str]] = {"chat": "/chat/completions", "responses": "/responses"}
 
@@ -39,7 +38,7 @@ class OpenAIProvider(Leaf):
     None the vendor's best one. `/chat/completions` or `/responses` is appended to the base URL. The key is the
     config's, or that of the row's environment variables; local servers need none. A config with a `platform` asks that
     cloud, with a key or an identity for it. Raises ConfigError for an unknown dialect, wire or platform, and where
-    there is no base URL. Building the first one imports the SDK: about a second.
+    there is no base URL. The first call of a process imports the SDK, which takes about a second, in a thread.
 
     find_info: what is known of another of the vendor's models, which may answer in place of the one that is asked.
     client: an `httpx2.AsyncClient` or `AsyncOpenAI` of the caller's, see `penstock.providers.lent`; None for ours.
@@ -55,7 +54,7 @@ class OpenAIProvider(Leaf):
         find_info: FindInfo | None = None,
         client: object = None,
     ) -> None:
-        self._settle(config, dialect, client, ("openai", "AsyncOpenAI"), "chat", "responses")
+        self._settle(config, dialect, client, (_SDK, "AsyncOpenAI"), "chat", "responses")
         config, row, cloud = self._config, self._dialect, self._cloud
         self._wire = _wire(config, row)
         if config.base_url is None and row.base_url is None:
@@ -63,17 +62,14 @@ class OpenAIProvider(Leaf):
         check_path(config.base_url, *_PATHS.values())
         check_headers(config.headers)
         credentials = find_credentials(config, row)
-        import openai  # here and not above: `import penstock` loads no SDK
-
-        self._headers = self._left_out(openai.Omit(), client)
-        self._account = host_of(config.base_url) if row.proofs_bound else ""
+        self._headers = self._left_out(client)
         self._model, self._find_info = priced(config, find_info, row, self._base_url())
         keys = [credentials.key, *(() if cloud is None else cloud.secrets)]
         signing = None if cloud is None else cloud.signing
-        self._transport = Transport(openai, partial(self._client, credentials), row, config, keys, client, signing)
+        self._transport = Transport(_SDK, partial(self._client, credentials), row, config, keys, client, signing)
 
     def _client(self, credentials: Credentials, http_client: Any) -> Any:
-        import openai
+        import openai  # here and not above: it is loaded by now
 
         if credentials.missing:
             raise AuthenticationError(credentials.missing)
@@ -92,6 +88,11 @@ class OpenAIProvider(Leaf):
             default_headers={**omitted, "Authorization": f"Bearer {credentials.key}", **credentials.headers},
         )
 
+    @cached_property
+    def _account(self) -> str:
+        """Who has made what must go back as it is."""
+        return host_of(self._config.base_url) if self._dialect.proofs_bound else ""
+
     def _base_url(self) -> str | None:
         ours = self._dialect.name == Dialect().name
         return self._config.base_url or (os.environ.get(_BASE_URL) if ours else None) or self._dialect.base_url
@@ -99,15 +100,23 @@ class OpenAIProvider(Leaf):
     def _repr_own(self) -> Iterator[str]:
         yield f"dialect={self._dialect.name!r}, wire={self._wire!r}"
 
-    def _decoder(self, meter: Meter) -> ChatDecoder | ResponsesDecoder:
+    def _decoder(self, meter: Meter) -> EventDecoder:
+        # Here and not above, as below: of the two wires most programs call one.
         most = self._config.max_arguments
         if self._wire == "chat":
+            from penstock.wire.openai.chat_answer import ChatDecoder
+
             return ChatDecoder(meter, self._dialect, most)
+        from penstock.wire.openai.responses_answer import ResponsesDecoder
+
         return ResponsesDecoder(meter, self._dialect, self._account, most)
 
     def _prepare(self, system_prompt: str, messages: Sequence[Message], options: Options) -> Exchange:
         check_call(messages, options)
-        encode = chat_request.encode if self._wire == "chat" else responses_request.encode
+        if self._wire == "chat":
+            from penstock.wire.openai.chat_request import encode
+        else:
+            from penstock.wire.openai.responses_request import encode
         body = encode(system_prompt, messages, options, self._model, self._dialect, self._account)
         return self._exchange(_PATHS[self._wire], body, self._headers, options)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import msgspec
@@ -38,7 +37,7 @@ _LARGE: Final = 250_000
 """Bytes of a body that is hashed off the event loop: of fewer the signature takes half a millisecond."""
 
 
-class Cloud(NamedTuple):
+class Cloud(msgspec.Struct, frozen=True):
     """Where a platform serves a model. secrets: keys that its config no longer holds as text."""
 
     row: PlatformRow
@@ -58,13 +57,10 @@ class Cloud(NamedTuple):
         """The path that has the model in it; None where the body has it."""
         return None if self.row.path is None else filled(self.row.path, self.platform, self.config.model_id)
 
-    def headers(self, omit: object) -> dict[str, Any]:
-        """The headers that the SDK would send of itself, and must not, as each request gets its own key.
-
-        omit: the SDK's word for that.
-        """
+    def headers(self) -> dict[str, None]:
+        """The headers that the SDK would send of itself, and must not, as each request gets its own key."""
         given = {name.lower() for name, value in self.config.headers.items() if value}
-        return {name: omit for name in _CARRIERS if name.lower() not in given}
+        return {name: None for name in _CARRIERS if name.lower() not in given}
 
     def client(self, sdk: ModuleType, http_client: httpx2.AsyncClient, theirs: Mapping[str, Any]) -> Any:
         """The SDK's client. theirs: more that it is made with."""
@@ -174,6 +170,8 @@ def _entra(identity: _Identity) -> FetchedKey:
 @contextmanager
 def _quiet(name: str) -> Iterator[None]:
     """Keep a library from logging what its error says as well, unless somebody has given its logger a level."""
+    import logging  # here and not above: the library has it anyway
+
     logger = logging.getLogger(name)
     is_left = logger.level == logging.NOTSET
     if is_left:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from types import FrameType
 from typing import Any, Final, NoReturn
 
@@ -36,6 +37,8 @@ _HIDDEN: Final = "•••"
 _SECRET_HEADER: Final = re.compile(r"auth|key|token|secret|cookie|credential|passw|signature|^sig$", re.IGNORECASE)
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?")
+_FRAMING: Final = ("content-length", "expect", "transfer-encoding")
+"""Headers that say how a body is sent. With another's value, what is left of it would be read as the next request."""
 _UNFIT: Final = {
     "a line end": re.compile(r"[\r\n]"),
     "a space": re.compile(" "),
@@ -84,10 +87,16 @@ class Secrets:
         return text
 
 
+@lru_cache(256)
+def _may_hold_key(name: str) -> bool:
+    """By its name. Each request has the same dozen headers."""
+    return _SECRET_HEADER.search(name) is not None
+
+
 def _header_secrets(headers: Mapping[str, str]) -> Iterator[str]:
     """The values of the headers that may hold keys, by their names; without the scheme in front."""
     for name, value in headers.items():
-        if _SECRET_HEADER.search(str(name)):
+        if _may_hold_key(str(name)):
             yield _SCHEME.sub("", str(value))
             if str(name).lower() == "cookie":
                 yield from (part.partition("=")[2] for part in str(value).split("; "))
@@ -95,10 +104,10 @@ def _header_secrets(headers: Mapping[str, str]) -> Iterator[str]:
 
 def url_secrets(*urls: object) -> Iterator[str]:
     """What stands before the host of each URL: the password, or the user where there is none, and both as a header."""
-    from base64 import b64encode  # for URLs that hold a password
-    from urllib.parse import unquote
-
     for user, _, password in (found.partition(":") for found in map(userinfo, urls) if found):
+        from base64 import b64encode  # for URLs that hold a password
+        from urllib.parse import unquote
+
         yield from (password or user, unquote(password or user))
         yield b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
 
@@ -165,6 +174,8 @@ def check_headers(headers: Mapping[str, str]) -> None:
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(str(name)):
             raise ConfigError(f"`headers` holds the name {name!r}, in which HTTP allows no such character")
+        if name.lower() in _FRAMING:
+            raise ConfigError(f"`headers` holds {name!r}, which is the HTTP client's to say for each request")
         if not _SECRET_HEADER.search(name) and not _HEADER_VALUE.fullmatch(str(value)):
             raise ConfigError(f"`headers` holds for {name!r} what no header can carry: a line end, perhaps")
 

@@ -284,8 +284,8 @@ class _Playing:
         else:
             if isinstance(step, Reset):
                 # With no time to linger, closing a socket resets its connection.
-                raw = self._stream.extra(anyio.abc.SocketAttribute.raw_socket)
-                with suppress(OSError):  # the client may have been faster
+                with suppress(OSError, AttributeError):  # the client may have been faster; uvloop has no socket then
+                    raw = self._stream.extra(anyio.abc.SocketAttribute.raw_socket)
                     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.alive = False
             await self._stream.aclose()
