@@ -298,5 +298,5 @@ def test_secrets_that_cannot_be_found_are_refused(secrets: list[str]) -> None:
 def test_without_pytest_recording_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else every test would ask the real API and nobody would know."""
     monkeypatch.setattr("penstock.testing.cassettes.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"pip install penstock\[recording\]"):
+    with pytest.raises(ConfigError, match=r"pip install 'penstock\[recording\]'"):
         scrubbed_cassettes()

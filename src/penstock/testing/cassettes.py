@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-import pytest
 
 from penstock.core.errors import ConfigError
 from penstock.testing.scrubbing import Scrubber, coding_of, credentials, decoded, key_variables
 
 if TYPE_CHECKING:
+    import pytest
     from vcr import VCR
     from vcr.cassette import Cassette
 
@@ -42,7 +42,8 @@ def scrubbed_cassettes(*, secrets: Sequence[str] = (), hide_hosts: bool = False)
     if isinstance(secrets, str) or any(len(secret) < 8 for secret in secrets):
         raise ConfigError("`secrets` takes a list of texts of 8 characters or more: shorter ones stand in other words")
     if find_spec("pytest_recording") is None:
-        raise ConfigError("pytest-recording is not installed: pip install penstock[recording]")
+        raise ConfigError("pytest-recording is not installed: pip install 'penstock[recording]'")
+    import pytest
 
     @pytest.fixture
     def vcr_config(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
@@ -91,6 +92,7 @@ class Recording:
 
     def load_cassette(self, path: str, serializer: Any) -> Any:
         """Called by vcrpy."""
+        import pytest
         from vcr.persisters.filesystem import CassetteNotFoundError
 
         try:

@@ -234,7 +234,7 @@ def test_what_draws_it_may_be_missing(name: str, tmp_path: Path, monkeypatch: py
     found = shown(tmp_path, [call()])
     monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.delitem(sys.modules, "penstock.meter.report.charts", raising=False)
-    with pytest.raises(ConfigError, match=rf"needs {name}: `pip install penstock\[report\]`"):
+    with pytest.raises(ConfigError, match=rf"needs {name}: pip install 'penstock\[report\]'"):
         page(found, ledger="spend.db", chosen=Chosen(), now=NOW)
 
 

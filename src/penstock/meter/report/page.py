@@ -42,7 +42,7 @@ def page(shown: Figures, *, ledger: str, chosen: Chosen, now: dt.datetime) -> st
 
         import penstock.meter.report.charts  # noqa: F401
     except ImportError as error:
-        raise ConfigError(f"a page needs {error.name}: `pip install penstock[report]`") from error
+        raise ConfigError(f"a page needs {error.name}: pip install 'penstock[report]'") from error
     money = _Money(shown.total.usage.known_cost)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"cost": money.cost, "dollars": money.dollars, "count": format_count}
