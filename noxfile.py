@@ -27,6 +27,7 @@ NEEDED = {
     "lint": GROUPS["lint"],
     "types": [*GROUPS["types"], *RUNTIME, *EXTRAS, *BACKEND],
     "tests": [*GROUPS["tests"], *RUNTIME, *BACKEND],
+    "bench": [*GROUPS["bench"], *RUNTIME, *BACKEND],
     "package": [*GROUPS["package"], *GROUPS["tests"], *RUNTIME, *BACKEND],
     "docs": [*GROUPS["docs"], *RUNTIME, *BACKEND],
     "lock": GROUPS["lock"],
@@ -233,11 +234,18 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Print our figures against the SDKs', measured in one run."""
-    install(session, "tests")
-    session.run("python", "tests/bench.py", *session.posargs)
-    session.run("python", "tests/bench_middleware.py")
-    session.run("python", "tests/bench_meter.py")
+    """Print our figures against the SDKs', measured in one run: `nox -s bench -- [ROWS...] [--peers] [--write]`.
+
+    `nox -s bench -- load` prints what a thousand streams at once take, with what follows as its arguments.
+    """
+    install(session, "bench")
+    if session.posargs[:1] == ["load"]:
+        session.run("python", "tests/support/streams_load.py", *session.posargs[1:])
+        return
+    if "--peers" in session.posargs:
+        # Not locked: nothing else needs them, and they may want other versions of what is.
+        session.install("litellm>=1.110", "pydantic-ai-slim[anthropic,openai]>=2.68")
+    session.run("python", "tests/bench", *session.posargs)
 
 
 @nox.session

@@ -56,7 +56,7 @@ SHOWS: Final[Mapping[str, list[str]]] = {
         (rf"{WHO}You said: Tell me two things\.{WHO}\nYou said: Tell me two things\.\n"
         rf"{WHO}You said: Tell me two things\. stop 17 0\.000\d+\n{HELLO}"),
     ],
-    "connections": [r"stopped at ≥ \$0\.000\d+ \(1 call unknown\)\n"],
+    "connections": [r"stopped at ≥ \$0\.000\d+ \(1 call unknown\)\n", ""],
     "deadlines": [HELLO],
     "durable-runs": [r"look a\.txt\n(read .* is empty\n)*"],
     "errors": [rf"UsageChunk\(unsettled=1\)\n{ANYTHING}StopChunk\(reason='stop'{ANYTHING}model='demo'\)\n"],
