@@ -21,7 +21,6 @@ from penstock.providers.exchange import Exchange, Outgoing
 from penstock.providers.hosts import check_path, host_of, is_at
 from penstock.providers.leaf import Leaf
 from penstock.providers.redaction import check_headers
-from penstock.providers.transport import Transport
 from penstock.wire.answer_reader import EventDecoder
 from penstock.wire.anthropic.options import option_headers
 from penstock.wire.anthropic.request import encode, versioned
@@ -74,9 +73,7 @@ class AnthropicProvider(Leaf):
         self._headers = self._left_out(client)
         self._model, self._find_info = priced(config, find_info, row, self._base_url())
         keys = [] if credentials is None else [credentials.key]
-        keys += [] if cloud is None else cloud.secrets
-        signing = None if cloud is None else cloud.signing
-        self._transport = Transport(_SDK, partial(self._client, credentials), row, config, keys, client, signing)
+        self._transport = self._connected(_SDK, partial(self._client, credentials), keys, client)
 
     def _client(self, credentials: Credentials | None, http_client: Any) -> Any:
         import anthropic  # here and not above: it is loaded by now

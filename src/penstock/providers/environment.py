@@ -47,10 +47,9 @@ def _proxy(url: str, kind: str) -> str:
     import httpx2  # here and not above: `import penstock` loads no HTTP client
 
     name = next((name for name in (f"{kind}_proxy", f"{kind.upper()}_PROXY") if os.environ.get(name)), f"{kind} proxy")
-    whole = url if "://" in url else f"http://{url}"
-    said = without_userinfo(whole) or ""
-    shown = f"{name} is {said if whole == url else said.removeprefix('http://')!r}"
-    url = whole
+    given, url = url, url if "://" in url else f"http://{url}"
+    said = without_userinfo(url) or ""
+    shown = f"{name} is {said if url == given else said.removeprefix('http://')!r}"
     try:
         parsed = httpx2.URL(url)
     except (httpx2.InvalidURL, ValueError):

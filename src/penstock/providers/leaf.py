@@ -90,6 +90,12 @@ class Leaf(BaseProvider):
         own = self._dialect.key_header is not None and not is_authorized(self._config.headers)
         return {BEARER: None} if own and not is_sdk(client) else {}
 
+    def _connected(self, sdk: str, make_client: Callable[[Any], Any], keys: Sequence[str], client: object) -> Transport:
+        """The transport, through the cloud if there is one. keys: what no error may show, beside what the cloud has."""
+        cloud = self._cloud
+        secrets, signing = ([], None) if cloud is None else (cloud.secrets, cloud.signing)
+        return Transport(sdk, make_client, self._dialect, self._config, [*keys, *secrets], client, signing)
+
     def _place(self, path: str) -> str:
         """What is appended to the base URL for a path of the API."""
         return path

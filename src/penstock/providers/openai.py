@@ -20,7 +20,6 @@ from penstock.providers.exchange import Exchange
 from penstock.providers.hosts import check_path, host_of
 from penstock.providers.leaf import Leaf
 from penstock.providers.redaction import check_headers
-from penstock.providers.transport import Transport
 from penstock.wire.answer_reader import EventDecoder
 from penstock.wire.openai.failed_calls import failed_answer
 
@@ -55,7 +54,7 @@ class OpenAIProvider(Leaf):
         client: object = None,
     ) -> None:
         self._settle(config, dialect, client, (_SDK, "AsyncOpenAI"), "chat", "responses")
-        config, row, cloud = self._config, self._dialect, self._cloud
+        config, row = self._config, self._dialect
         self._wire = _wire(config, row)
         if config.base_url is None and row.base_url is None:
             raise ConfigError(f"`base_url` is not set, and {row.name} has no usual one: give it, with its /v1")
@@ -64,9 +63,7 @@ class OpenAIProvider(Leaf):
         credentials = find_credentials(config, row)
         self._headers = self._left_out(client)
         self._model, self._find_info = priced(config, find_info, row, self._base_url())
-        keys = [credentials.key, *(() if cloud is None else cloud.secrets)]
-        signing = None if cloud is None else cloud.signing
-        self._transport = Transport(_SDK, partial(self._client, credentials), row, config, keys, client, signing)
+        self._transport = self._connected(_SDK, partial(self._client, credentials), [credentials.key], client)
 
     def _client(self, credentials: Credentials, http_client: Any) -> Any:
         import openai  # here and not above: it is loaded by now
